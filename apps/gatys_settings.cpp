@@ -1,0 +1,1 @@
+#include <minidl/core/error.h>

@@ -1,0 +1,149 @@
+#include <minidl/core/caching_allocator.h>
+#include <minidl/core/error.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+namespace minidl {
+namespace {
+
+constexpr size_t kSmallUnit = 512;
+constexpr size_t kLargeUnit = size_t{2} << 20;
+constexpr size_t kLargeFrom = size_t{1} << 20;  // requests above this take whole 2 MiB units, which the system can map as huge pages
+
+constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+class HostSource final : public RawSource {
+ public:
+  void* allocate(size_t bytes) override { return ::operator new(bytes, kAlignment, std::nothrow); }
+  void release(void* pointer, size_t) noexcept override { ::operator delete(pointer, kAlignment); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{4096};
+};
+
+}  // namespace
+
+Allocator& allocator(Device device) {
+  MINIDL_CHECK(device.kind == Device::Kind::cpu, "[allocator] no memory for device {}: this build has no CUDA backend", device);
+  // Never destroyed: tensors with static storage duration may outlive any object that this file could destroy.
+  static CachingAllocator& host = *new CachingAllocator(*new HostSource);
+  return host;
+}
+
+CachingAllocator::~CachingAllocator() {
+  for (const auto& [pointer, bytes] : segments_) source_.release(pointer, bytes);
+}
+
+void* CachingAllocator::allocate(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const std::scoped_lock lock(mutex_);
+  const bool too_large = bytes > size_t{1} << 62;
+  const size_t size = too_large ? bytes : round_up(bytes, bytes > kLargeFrom ? kLargeUnit : kSmallUnit);
+  MINIDL_CHECK(limit_ == 0 || (!too_large && stats_.in_use + static_cast<int64_t>(size) <= limit_),
+               "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture or a larger limit",
+               bytes, stats_.in_use, limit_, stats_.peak_in_use);
+
+  auto best = free_list_.lower_bound({size, nullptr});
+  // A small request must not cut a large segment into pieces that keep it from being reused whole.
+  const bool fits = !too_large && best != free_list_.end() && (size > kLargeFrom || best->first <= kLargeUnit);
+  char* pointer = fits ? best->second : nullptr;
+  if (pointer) {
+    free_list_.erase(best);
+  } else {
+    const size_t segment_size = round_up(std::min(size, size_t{1} << 62), kLargeUnit);
+    pointer = too_large ? nullptr : take_from_source(segment_size);
+    MINIDL_CHECK(pointer, "[allocator] out of memory: {} bytes requested, {} held of which {} in use (peak {})", bytes, stats_.held,
+                 stats_.in_use, stats_.peak_in_use);
+    blocks_[pointer] = {segment_size, pointer, true};
+  }
+  Block& block = blocks_.at(pointer);
+  if (block.size - size >= kSmallUnit) {
+    char* rest = pointer + size;
+    blocks_[rest] = {block.size - size, block.segment, true};
+    free_list_.emplace(block.size - size, rest);
+    block.size = size;
+  }
+  block.free = false;
+  stats_.in_use += static_cast<int64_t>(block.size);
+  stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
+  ++stats_.allocations;
+  return pointer;
+}
+
+void CachingAllocator::deallocate(void* pointer) noexcept {
+  if (!pointer) return;
+  const std::scoped_lock lock(mutex_);
+  auto block = blocks_.find(static_cast<char*>(pointer));
+  if (block == blocks_.end() || block->second.free) std::abort();  // a pointer that is not ours, or freed twice: memory is corrupt
+  stats_.in_use -= static_cast<int64_t>(block->second.size);
+  block->second.free = true;
+
+  const auto next = std::next(block);
+  if (next != blocks_.end() && next->second.free && next->second.segment == block->second.segment) {
+    free_list_.erase({next->second.size, next->first});
+    block->second.size += next->second.size;
+    blocks_.erase(next);
+  }
+  if (block != blocks_.begin()) {
+    const auto previous = std::prev(block);
+    if (previous->second.free && previous->second.segment == block->second.segment) {
+      free_list_.erase({previous->second.size, previous->first});
+      previous->second.size += block->second.size;
+      blocks_.erase(block);
+      block = previous;
+    }
+  }
+  free_list_.emplace(block->second.size, block->first);
+}
+
+char* CachingAllocator::take_from_source(size_t bytes) {
+  void* pointer = source_.allocate(bytes);
+  if (!pointer) {
+    release_free_segments();
+    pointer = source_.allocate(bytes);
+  }
+  if (!pointer) return nullptr;
+  segments_[static_cast<char*>(pointer)] = bytes;
+  stats_.held += static_cast<int64_t>(bytes);
+  return static_cast<char*>(pointer);
+}
+
+void CachingAllocator::release_free_segments() {
+  for (auto segment = segments_.begin(); segment != segments_.end();) {
+    const auto [pointer, bytes] = *segment;
+    const auto block = blocks_.find(pointer);
+    if (!block->second.free || block->second.size != bytes) {
+      ++segment;
+      continue;
+    }
+    free_list_.erase({bytes, pointer});
+    blocks_.erase(block);
+    segment = segments_.erase(segment);
+    source_.release(pointer, bytes);
+    stats_.held -= static_cast<int64_t>(bytes);
+  }
+}
+
+MemoryStats CachingAllocator::stats() const {
+  const std::scoped_lock lock(mutex_);
+  return stats_;
+}
+
+void CachingAllocator::reset_peak() {
+  const std::scoped_lock lock(mutex_);
+  stats_.peak_in_use = stats_.in_use;
+}
+
+void CachingAllocator::release_cached() {
+  const std::scoped_lock lock(mutex_);
+  release_free_segments();
+}
+
+void CachingAllocator::set_limit(int64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  limit_ = bytes;
+}
+
+}  // namespace minidl

@@ -1,0 +1,56 @@
+#pragma once
+#include <minidl/core/allocator.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+namespace minidl {
+
+/// Where a caching allocator takes its memory from. `allocate` returns nullptr when there is none.
+class RawSource {
+ public:
+  virtual ~RawSource() = default;
+  virtual void* allocate(size_t bytes) = 0;
+  virtual void release(void* pointer, size_t bytes) noexcept = 0;
+};
+
+/// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B below 1 MiB and to 2 MiB above; blocks are split and merged
+/// inside the segment that they came from. When the source has no more, every free segment is given back and the request is tried once
+/// again before Error is thrown.
+class CachingAllocator final : public Allocator {
+ public:
+  explicit CachingAllocator(RawSource& source) : source_(source) {}
+  ~CachingAllocator() override;
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  void* allocate(size_t bytes) override;
+  void deallocate(void* pointer) noexcept override;
+  MemoryStats stats() const override;
+  void reset_peak() override;
+  void release_cached() override;
+  void set_limit(int64_t bytes) override;
+
+ private:
+  struct Block {
+    size_t size = 0;
+    char* segment = nullptr;  // first byte of the segment that the block was cut from
+    bool free = false;
+  };
+
+  char* take_from_source(size_t bytes);
+  void release_free_segments();
+
+  RawSource& source_;
+  mutable std::mutex mutex_;
+  std::map<char*, Block> blocks_;                 // every block by address: neighbours of a segment are neighbours here
+  std::set<std::pair<size_t, char*>> free_list_;  // free blocks by (size, address): best fit, lowest address first
+  std::unordered_map<char*, size_t> segments_;    // first byte -> bytes
+  MemoryStats stats_;
+  int64_t limit_ = 0;
+};
+
+}  // namespace minidl

@@ -1,0 +1,99 @@
+#include <minidl/core/profile.h>
+#include <minidl/core/tape.h>
+
+#include <utility>
+
+namespace minidl {
+namespace {
+
+thread_local Tape* current_tape = nullptr;
+
+const Tensor* checked_mask(const GradSlot& slot) {
+  if (!slot.relu_mask) return nullptr;
+  MINIDL_CHECK(slot.relu_mask.version() == slot.relu_mask_version,
+               "[relu] a tensor {} saved for the backward pass was overwritten", slot.relu_mask.shape());
+  return &slot.relu_mask;
+}
+
+/// First writer: allocates and returns beta 0. Later writers add.
+float open(GradSlot& slot) {
+  if (slot.grad) return 1.0f;
+  slot.grad = Tensor::empty(slot.shape, Dtype::f32, slot.device);
+  return 0.0f;
+}
+
+void flush(GradSlot& slot) {
+  for (auto& term : std::exchange(slot.deferred, {})) {
+    const float beta = open(slot);
+    term->add_to(slot.grad, beta, checked_mask(slot));
+  }
+}
+
+}  // namespace
+
+GradSink::Slot GradSink::slot(int input) {
+  GradSlot& slot = *inputs_[static_cast<size_t>(input)];
+  const float beta = open(slot);
+  return {slot.grad, beta, checked_mask(slot)};
+}
+
+void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) { deferred(input).push_back(std::move(term)); }
+
+Tape* Tape::current() { return current_tape; }
+
+TapeScope::TapeScope(Tape& tape) : previous_(std::exchange(current_tape, &tape)) {}
+TapeScope::~TapeScope() { current_tape = previous_; }
+
+void Tape::backward(const Variable& loss, float seed) {
+  std::vector<Entry> entries = std::exchange(entries_, {});
+  MINIDL_CHECK(loss && loss.value().count() == 1, "[tape] backward needs a scalar loss");
+  bool found = false;
+  while (!entries.empty() && !found) {  // what was recorded after the loss cannot contribute to it
+    found = entries.back().output == loss.slot();
+    if (!found) entries.pop_back();
+  }
+  MINIDL_CHECK(found, "[tape] the loss was not recorded on this tape, or does not depend on anything that requires a gradient");
+
+  std::vector<std::shared_ptr<GradSlot>> pending;
+  loss.slot()->grad = Tensor::full(loss.shape(), seed, loss.value().device());
+  while (!entries.empty()) {
+    Entry entry = std::move(entries.back());
+    entries.pop_back();
+    flush(*entry.output);
+    const Tensor grad_output = std::exchange(entry.output->grad, {});
+    entry.output->relu_mask = Tensor();
+    if (!grad_output) continue;  // no path from here to the loss
+    const ProfileRange range(entry.node->name(), "backward");
+    GradSink sink(entry.inputs);
+    entry.node->backward(grad_output, sink);
+    for (auto& input : entry.inputs) {
+      if (input && !input->deferred.empty()) pending.push_back(std::move(input));
+    }
+  }
+  for (const auto& slot : pending) flush(*slot);  // leaves have no entry at which a deferred term would have been added
+}
+
+Variable record(Tensor output, std::initializer_list<std::reference_wrapper<const Variable>> inputs,
+                const std::function<std::unique_ptr<Node>(const Wants&)>& make_node, bool is_relu) {
+  uint32_t bits = 0;
+  std::vector<std::shared_ptr<GradSlot>> slots;
+  slots.reserve(inputs.size());
+  for (const Variable& input : inputs) {
+    slots.push_back(input ? input.slot() : nullptr);
+    if (slots.back()) bits |= 1u << (slots.size() - 1);
+  }
+  Tape* tape = Tape::current();
+  if (!tape || bits == 0) return Variable(std::move(output));
+
+  auto slot = std::make_shared<GradSlot>();
+  slot->shape = output.shape();
+  slot->device = output.device();
+  if (is_relu) {
+    slot->relu_mask = output;
+    slot->relu_mask_version = output.version();
+  }
+  tape->entries_.push_back({make_node(Wants(bits)), std::move(slots), slot});
+  return Variable(std::move(output), std::move(slot));
+}
+
+}  // namespace minidl

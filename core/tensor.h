@@ -1,0 +1,102 @@
+#pragma once
+#include <minidl/core/device.h>
+#include <minidl/core/dtype.h>
+#include <minidl/core/shape.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace minidl {
+
+/// A shape and an element type over shared storage on one device. Always contiguous, the last dimension fastest. Copying a Tensor copies
+/// the handle; clone() copies the elements. A default-constructed Tensor is undefined: it has no storage and converts to false.
+///
+/// Asking for mutable data counts as writing: it raises the storage's version, by which the tape notices that a tensor it saved was
+/// overwritten (see Saved in tape.h). Read through a const Tensor.
+class Tensor {
+ public:
+  Tensor() = default;
+
+  /// Contents undefined.
+  static Tensor empty(Shape shape, Dtype dtype = Dtype::f32, Device device = Device::cpu());
+  static Tensor zeros(Shape shape, Dtype dtype = Dtype::f32, Device device = Device::cpu());
+  /// f32, every element `value`.
+  static Tensor full(Shape shape, float value, Device device = Device::cpu());
+  /// f32 copy of `values`, whose length must be shape.count().
+  static Tensor from(std::span<const float> values, Shape shape);
+
+  explicit operator bool() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  Dtype dtype() const { return dtype_; }
+  Device device() const;
+  int64_t count() const { return shape_.count(); }
+  int64_t bytes() const { return count() * static_cast<int64_t>(size_of(dtype_)); }
+
+  /// Pointer to the first element; throws Error when the tensor is undefined or T is not its element type.
+  template <typename T>
+  const T* data() const {
+    return static_cast<const T*>(raw_checked(DtypeOf<T>::value));
+  }
+  template <typename T>
+  T* data() {
+    bump_version();
+    return static_cast<T*>(raw_checked(DtypeOf<T>::value));
+  }
+  /// Untyped access; nullptr when there are no elements.
+  const void* raw() const { return address(); }
+  void* raw() {
+    bump_version();
+    return address();
+  }
+  template <typename T>
+  std::span<const T> span() const {
+    return {data<T>(), static_cast<size_t>(count())};
+  }
+  template <typename T>
+  std::span<T> span() {
+    return {data<T>(), static_cast<size_t>(count())};
+  }
+
+  /// The same storage seen as `shape`, which must have the same number of elements.
+  Tensor reshape(Shape shape) const;
+  /// Rows [begin, end) of the first dimension; shares storage.
+  Tensor slice(int64_t begin, int64_t end) const;
+  /// This tensor when it is already there, else a copy on `device`.
+  Tensor to(Device device) const;
+  /// This tensor when it already has the type, else a converted copy. Between the floating types f32, f16 and bf16, and from u8 and i8 to f32.
+  Tensor to(Dtype dtype) const;
+  Tensor clone() const;
+  /// Copies the elements of `source`, which has the same shape and type.
+  void copy_from(const Tensor& source);
+  void fill(float value);
+  /// The only element of an f32 tensor.
+  float item() const;
+
+  /// Number of times that the storage was opened for writing.
+  uint64_t version() const;
+  bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
+
+ private:
+  struct Storage {
+    Storage(size_t size, Device where);
+    ~Storage();
+    Storage(const Storage&) = delete;
+    Storage& operator=(const Storage&) = delete;
+    void* pointer;
+    Device device;
+    std::atomic<uint64_t> version{0};
+  };
+
+  void* address() const { return storage_ ? static_cast<char*>(storage_->pointer) + offset_bytes_ : nullptr; }
+  void* raw_checked(Dtype wanted) const;
+  void bump_version();
+
+  std::shared_ptr<Storage> storage_;
+  int64_t offset_bytes_ = 0;
+  Shape shape_{0};
+  Dtype dtype_ = Dtype::f32;
+};
+
+}  // namespace minidl

@@ -1,0 +1,63 @@
+#pragma once
+#include <minidl/core/tensor.h>
+
+#include <memory>
+#include <vector>
+
+namespace minidl {
+
+/// A contribution to a gradient that has not been computed yet, for example the product F S of a Gram node. Whoever writes the gradient next
+/// may fuse it into its own pass (kinds it knows); otherwise it is added when the gradient is read.
+class DeferredGrad {
+ public:
+  virtual ~DeferredGrad() = default;
+  /// grad = beta * grad + (relu_mask > 0 ? contribution : 0); without a mask everything is added.
+  virtual void add_to(Tensor& grad, float beta, const Tensor* relu_mask) = 0;
+};
+
+/// Where the gradient of one variable is collected. Outlives the variable's value: the tape holds slots, not values.
+struct GradSlot {
+  Tensor grad;                                           // undefined until the first writer; same shape as the value, f32
+  Tensor relu_mask;                                      // the value y of a ReLU output: writers multiply by y > 0
+  uint64_t relu_mask_version = 0;                        // version of relu_mask when it was recorded
+  std::vector<std::unique_ptr<DeferredGrad>> deferred;   // contributions still to be added
+  Shape shape;
+  Device device;
+};
+
+/// A tensor that may have a gradient. Copying copies the handle. A variable made by the user with `requires_grad` is a leaf: its gradient
+/// adds up over backward passes until zero_grad(). Results of operations get their gradient only while Tape::backward runs.
+class Variable {
+ public:
+  Variable() = default;
+  explicit Variable(Tensor value, bool requires_grad = false);
+  /// Result of a recorded operation (see record() in tape.h).
+  Variable(Tensor value, std::shared_ptr<GradSlot> slot);
+
+  explicit operator bool() const { return state_ != nullptr; }
+  const Tensor& value() const;
+  /// For optimisers and loaders that write parameters in place, and for moving a leaf to another device.
+  Tensor& mutable_value();
+  const Shape& shape() const { return value().shape(); }
+
+  bool requires_grad() const { return slot() != nullptr; }
+  /// Of a leaf; switching it off drops the gradient.
+  void set_requires_grad(bool requires_grad);
+  /// The collected gradient; undefined when nothing was written.
+  const Tensor& grad() const;
+  Tensor& mutable_grad();
+  void zero_grad();
+
+  const std::shared_ptr<GradSlot>& slot() const;
+  bool same_as(const Variable& other) const { return state_ == other.state_; }
+
+ private:
+  struct State {
+    Tensor value;
+    std::shared_ptr<GradSlot> slot;
+  };
+  State& state() const;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace minidl

@@ -1,0 +1,95 @@
+#pragma once
+#include <minidl/kernels/accumulate.h>
+#include <minidl/kernels/activation.h>
+#include <minidl/kernels/execution.h>
+#include <minidl/kernels/padding.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace minidl {
+
+/// Strides and padding of a convolution or pooling window.
+struct Window {
+  int64_t stride_h = 1, stride_w = 1;  // >= 1
+  Padding padding;
+};
+
+/// A 2-d cross-correlation ("convolution" in this field), NHWC:
+///   output[n,h,w,k] = act(bias[k] + sum over r,s,c of input'[n, h*stride_h + r - top, w*stride_w + s - left, c] * weight[k,r,s,c])
+/// where input' continues the input by the padding, act is identity or max(0, .).
+///   input [n, in_h, in_w, in_c], weight [out_c, k_h, k_w, in_c], bias [out_c] or undefined, output [n, out_h, out_w, out_c]; all f32
+///   out_h = floor((in_h + top + bottom - k_h) / stride_h) + 1, likewise out_w; both must be at least 1.
+/// Any kernel size, stride, padding; every extent at least 1.
+struct Conv2dDesc {
+  int64_t n = 1, in_h = 1, in_w = 1, in_c = 1;
+  int64_t out_c = 1, k_h = 1, k_w = 1;
+  Window window;
+
+  int64_t out_h() const { return (in_h + window.padding.top + window.padding.bottom - k_h) / window.stride_h + 1; }
+  int64_t out_w() const { return (in_w + window.padding.left + window.padding.right - k_w) / window.stride_w + 1; }
+  Shape input_shape() const { return {n, in_h, in_w, in_c}; }
+  Shape weight_shape() const { return {out_c, k_h, k_w, in_c}; }
+  Shape output_shape() const { return {n, out_h(), out_w(), out_c}; }
+  /// Multiply-adds of one direction, times two.
+  double flops() const { return 2.0 * static_cast<double>(n * out_h() * out_w() * out_c) * static_cast<double>(k_h * k_w * in_c); }
+  std::string str() const;
+
+  /// From the shapes of input and weight; throws Error when they do not fit together or the output would be empty.
+  static Conv2dDesc make(const Shape& input, const Shape& weight, const Window& window);
+};
+
+/// Writes `output` (allocated by the caller). Throws Error when a shape, type or device is wrong.
+void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias, Activation activation, Tensor& output);
+
+/// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
+/// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
+
+/// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].
+void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
+
+/// grad_bias[k] = beta * grad_bias + sum over n,h,w of grad_output[n,h,w,k].
+void conv2d_backward_bias(const Tensor& grad_output, float beta, Tensor& grad_bias);
+
+/// Raw pointers of one call: what an engine sees after the checks. Unused ones are nullptr.
+struct Conv2dForwardArgs {
+  const float* input;
+  const float* weight;
+  const float* bias;
+  Activation activation;
+  float* output;
+};
+struct Conv2dBackwardDataArgs {
+  const float* weight;
+  const float* grad_output;
+  float beta;
+  const float* relu_mask;
+  float* grad_input;
+};
+struct Conv2dBackwardWeightArgs {
+  const float* input;
+  const float* grad_output;
+  float beta;
+  float* grad_weight;
+};
+
+/// One implementation of all three directions. The results of an engine do not depend on the number of threads.
+struct Conv2dEngine {
+  const char* name;
+  Device::Kind device;
+  const char* (*decline)(const Conv2dDesc& desc, Precision precision);  // nullptr: can do it
+  int64_t (*workspace_bytes)(const Conv2dDesc& desc);                   // most that any direction allocates beside its arguments
+  void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
+  void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);
+  void (*backward_weight)(const Conv2dDesc& desc, const Conv2dBackwardWeightArgs& args);
+};
+
+/// All engines of this build in order of preference; the last accepts everything.
+std::span<const Conv2dEngine* const> conv2d_engines();
+/// The engine that a call with this description uses under the current execution settings.
+const Conv2dEngine& conv2d_engine_for(const Conv2dDesc& desc, Device device);
+
+}  // namespace minidl

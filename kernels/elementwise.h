@@ -1,0 +1,33 @@
+#pragma once
+#include <minidl/kernels/accumulate.h>
+
+namespace minidl {
+
+/// Elementwise kernels. All tensors f32; shapes are equal unless said otherwise. An output may be one of the inputs.
+
+/// output = a * x + b * y.
+void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& output);
+/// output = x * y.
+void multiply(const Tensor& x, const Tensor& y, Tensor& output);
+/// output = a * x + b.
+void affine(float a, const Tensor& x, float b, Tensor& output);
+/// output = max(0, x); NaN stays NaN.
+void relu_forward(const Tensor& input, Tensor& output);
+/// output = scale * tanh(input).
+void tanh_forward(const Tensor& input, float scale, Tensor& output);
+/// grad_input from the output y = scale * tanh(x): grad_output * (scale - y * y / scale).
+void tanh_backward(const Tensor& output, float scale, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
+
+/// target = beta * target + (mask > 0 ? a * x : 0): the general writer of a gradient that is a multiple of another tensor.
+void accumulate_scaled(float a, const Tensor& x, const Accumulate& how, Tensor& target);
+/// target = beta * target + (mask > 0 ? a * (x - y) : 0).
+void accumulate_difference(float a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
+/// target = beta * target + (mask > 0 ? x * y : 0).
+void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
+
+/// output[..., c] = a * x[..., c] + b[c] for a vector b of the last dimension's length.
+void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output);
+/// x = min(max(x, low), high) in place; NaN stays NaN.
+void clamp(Tensor& x, float low, float high);
+
+}  // namespace minidl

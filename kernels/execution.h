@@ -1,0 +1,35 @@
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace minidl {
+
+/// Grade of arithmetic that convolutions and matrix products may use; losses, Gram matrices, statistics and optimiser state are fp32 always.
+enum class Precision { fp32, tf32, bf16, fp16 };
+
+/// "fp32", "tf32", "bf16", "fp16"; throws Error for other words.
+Precision parse_precision(std::string_view name);
+std::string to_string(Precision precision);
+
+/// Settings of the whole process, read at each kernel call. Not meant to change while another thread computes.
+namespace execution {
+
+Precision precision();
+/// Throws Error, naming what there is, for a grade that no engine of this build offers.
+void set_precision(Precision precision);
+
+/// Name of the conv2d engine to try first; empty: table order. Initially MINIDL_CONV2D_ENGINE. Throws Error for an unknown name, with the list.
+const std::string& conv2d_engine();
+void set_conv2d_engine(std::string_view name);
+
+/// Name of a second engine that repeats every convolution and throws Error when the results deviate by more than the engine's grade allows;
+/// empty: off. Initially MINIDL_VERIFY.
+const std::string& verify_engine();
+void set_verify_engine(std::string_view name);
+
+/// One line per convolution on standard error, with the engine and why others declined. Initially MINIDL_VERBOSE=1.
+bool verbose();
+void set_verbose(bool on);
+
+}  // namespace execution
+}  // namespace minidl

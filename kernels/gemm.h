@@ -1,0 +1,24 @@
+#pragma once
+#include <minidl/core/tensor.h>
+
+#include <cstdint>
+
+namespace minidl {
+
+/// C[m,n] = alpha * sum over k of A[m,k] * B[k,n] + beta * C[m,n], row-major f32 with row strides; a transposed operand is stored as A[k,m] or
+/// B[n,k]. With beta 0, C is not read. Same bytes for every number of threads.
+struct GemmDesc {
+  int64_t m = 0, n = 0, k = 0;
+  bool transpose_a = false, transpose_b = false;
+  int64_t lda = 0, ldb = 0, ldc = 0;  // elements between rows as stored; at least the row's length
+  float alpha = 1.0f, beta = 0.0f;
+};
+void gemm(const GemmDesc& desc, const float* a, const float* b, float* c);
+
+/// output[m,n] = sum over k of input[m,k] * weight[n,k] + bias[n] (fully connected layer). input [m,k], weight [n,k], bias [n] or undefined, output [m,n].
+void linear_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, Tensor& output);
+/// grad_input = beta * grad_input + grad_output * weight; grad_weight = beta * grad_weight + grad_outputᵀ * input.
+void linear_backward_data(const Tensor& weight, const Tensor& grad_output, float beta, Tensor& grad_input);
+void linear_backward_weight(const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
+
+}  // namespace minidl

@@ -1,0 +1,14 @@
+#pragma once
+#include <minidl/kernels/accumulate.h>
+
+namespace minidl {
+
+/// Gram matrices of feature maps (Gatys et al. 2015, eq. 3): gram[n,i,j] = scale * sum over h,w of features[n,h,w,i] * features[n,h,w,j].
+/// features [n, h, w, c], gram [n, c, c], f32. Symmetric to the last bit. Products are accumulated in f32 over blocks of positions of a fixed
+/// size, the blocks in f64, in a fixed order.
+void gram_forward(const Tensor& features, float scale, Tensor& gram);
+
+/// grad_features[n,h,w,i] = scale * sum over j of (grad_gram[n,i,j] + grad_gram[n,j,i]) * features[n,h,w,j]; any grad_gram [n, c, c], symmetric or not.
+void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how, Tensor& grad_features);
+
+}  // namespace minidl

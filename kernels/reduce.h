@@ -1,0 +1,26 @@
+#pragma once
+#include <minidl/core/tensor.h>
+
+namespace minidl {
+
+/// Reductions over f32 tensors. Each is summed in f64 over blocks of a fixed size, and the blocks in order: the same number for every count
+/// of threads, with a relative rounding error near 1e-15 times the square root of the count.
+
+double sum(const Tensor& x);
+/// Sum of x * y; equal shapes.
+double dot(const Tensor& x, const Tensor& y);
+/// Sum of squares.
+double squared_norm(const Tensor& x);
+/// Sum of |x|.
+double absolute_sum(const Tensor& x);
+/// Largest |x|; 0 for an empty tensor, NaN when there is one.
+float max_abs(const Tensor& x);
+/// Sum of (x - y)^2; equal shapes.
+double squared_distance(const Tensor& x, const Tensor& y);
+/// True when no element is infinite or NaN.
+bool all_finite(const Tensor& x);
+
+/// output[c] = beta * output[c] + sum of x[..., c] over all other dimensions; output has the last dimension's length.
+void sum_per_channel(const Tensor& x, float beta, Tensor& output);
+
+}  // namespace minidl

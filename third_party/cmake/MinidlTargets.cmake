@@ -1,0 +1,80 @@
+# Compile settings and the helper functions that the folders' lists use.
+
+# `#include <minidl/core/tensor.h>` works in the tree as it does when installed: a folder of links stands in for the prefix.
+set(MINIDL_INCLUDE_DIR ${PROJECT_BINARY_DIR}/include)
+file(MAKE_DIRECTORY ${MINIDL_INCLUDE_DIR}/minidl)
+foreach(folder core kernels layers optim apps)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${MINIDL_INCLUDE_DIR}/minidl/${folder} SYMBOLIC)
+endforeach()
+file(CREATE_LINK ${PROJECT_SOURCE_DIR}/apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/minidl.h SYMBOLIC)
+configure_file(${PROJECT_SOURCE_DIR}/core/version.h.in ${MINIDL_INCLUDE_DIR}/minidl/version.h @ONLY)
+
+add_library(minidl_settings INTERFACE)
+target_compile_options(minidl_settings INTERFACE
+  -Wall -Wextra -Wshadow -Wnon-virtual-dtor
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 warns about its own std::string (GCC bug 105651)
+  -ffp-contract=off  # a*b+c is rounded twice unless the source says MulAdd: the same numbers from every compiler
+  -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.  # no path of the build machine in a binary
+  $<$<BOOL:${MINIDL_WERROR}>:-Werror>
+  $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
+target_link_options(minidl_settings INTERFACE $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
+if(MINIDL_SANITIZE)
+  target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
+endif()
+
+# minidl_library(NAME): NAME_objects (compiled once), NAME_static and NAME_shared. In the tree everything links NAME_static.
+function(minidl_library name)
+  add_library(${name}_objects OBJECT)
+  add_library(${name}_objects_interface INTERFACE)  # include path and dependencies, without the objects
+  target_include_directories(${name}_objects_interface INTERFACE
+    $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_link_libraries(${name}_objects PRIVATE minidl_settings PUBLIC ${name}_objects_interface)
+  foreach(kind static shared)
+    string(TOUPPER ${kind} upper)
+    add_library(${name}_${kind} ${upper} $<TARGET_OBJECTS:${name}_objects>)
+    target_include_directories(${name}_${kind} PUBLIC
+      $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    target_link_libraries(${name}_${kind} PRIVATE $<BUILD_INTERFACE:minidl_settings>)
+    target_compile_features(${name}_${kind} PUBLIC cxx_std_20)
+    set_target_properties(${name}_${kind} PROPERTIES OUTPUT_NAME ${name} EXPORT_NAME ${name}_${kind}
+      VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  endforeach()
+endfunction()
+
+# minidl_sources(LIBRARY FILE...): sources of this folder, listed by name.
+function(minidl_sources library)
+  foreach(file ${ARGN})
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      target_sources(${library}_objects PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+    endif()
+  endforeach()
+endfunction()
+
+# minidl_links(LIBRARY TARGET...): private dependencies of the objects and of both libraries made of them.
+function(minidl_links library)
+  foreach(kind objects static shared)
+    target_link_libraries(${library}_${kind} PRIVATE ${ARGN})
+  endforeach()
+endfunction()
+
+# minidl_program(NAME SOURCE...): a command-line program in bin/.
+function(minidl_program name)
+  foreach(file ${ARGN})
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
+      return()
+    endif()
+  endforeach()
+  add_executable(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE minidl_settings minidl_apps_common)
+  install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endfunction()
+
+function(minidl_print_summary)
+  message(STATUS "libminidl ${PROJECT_VERSION}")
+  message(STATUS "  build type   ${CMAKE_BUILD_TYPE} ${MINIDL_SANITIZE}")
+  message(STATUS "  CUDA         OFF (MINIDL_CUDA=${MINIDL_CUDA}; this version runs on the CPU)")
+  message(STATUS "  .mat weights ${MINIDL_HAS_MATIO} (MINIDL_MATIO=${MINIDL_MATIO})")
+  message(STATUS "  tests        ${MINIDL_TESTS}")
+  message(STATUS "  benchmarks   ${MINIDL_BENCH}")
+endfunction()

@@ -1,0 +1,29 @@
+# minidl_test(FOLDER/NAME): a GoogleTest program, run by CTest under that name with the label of its folder. Tests that exercise threads
+# carry the label `tsan`, too, and are what the tsan preset runs.
+set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_test core/profile_test core/tape_test kernels/gemm_test
+    kernels/conv2d_test kernels/pool2d_test kernels/gram_test kernels/reduce_test kernels/instance_norm_test kernels/elementwise_test
+    layers/ops_test optim/lbfgs_test apps/gatys_test apps/nst_gatys_test)
+
+# GoogleTest's header is most of a test's compile time: precompiled once.
+add_library(minidl_test_pch OBJECT ${PROJECT_SOURCE_DIR}/tests/support/pch.cpp)
+target_precompile_headers(minidl_test_pch PRIVATE <gtest/gtest.h> <algorithm> <cmath> <filesystem> <functional> <string> <vector>)
+target_link_libraries(minidl_test_pch PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
+
+function(minidl_test path)
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${path}.cpp)
+    return()
+  endif()
+  get_filename_component(folder ${path} DIRECTORY)
+  string(REPLACE "/" "_" target ${path})
+  add_executable(${target} ${path}.cpp)
+  target_precompile_headers(${target} REUSE_FROM minidl_test_pch)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${target} PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
+  target_compile_definitions(${target} PRIVATE MINIDL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIDL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  add_test(NAME ${path} COMMAND ${target})
+  set(labels ${folder})
+  if(path IN_LIST MINIDL_TSAN_TESTS)
+    list(APPEND labels tsan)
+  endif()
+  set_tests_properties(${path} PROPERTIES LABELS "${labels}" TIMEOUT 900)
+endfunction()
