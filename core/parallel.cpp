@@ -33,8 +33,11 @@ int default_threads() {
 
 /// One parallel_for in flight. Workers take the next chunk until none is left.
 struct Job {
-  int64_t begin, end, grain, chunks;
-  const std::function<void(int64_t, int64_t)>* body;
+  Job(int64_t first, int64_t last, int64_t chunk, const std::function<void(int64_t, int64_t)>& function)
+      : begin(first), end(last), grain(chunk), chunks((last - first + chunk - 1) / chunk), body(function) {}
+
+  const int64_t begin, end, grain, chunks;
+  const std::function<void(int64_t, int64_t)>& body;
   std::atomic<int64_t> next{0};
   std::mutex error_mutex;
   std::exception_ptr error;
@@ -44,7 +47,7 @@ struct Job {
     for (int64_t chunk = next++; chunk < chunks; chunk = next++) {
       const int64_t from = begin + chunk * grain;
       try {
-        (*body)(from, std::min(end, from + grain));
+        body(from, std::min(end, from + grain));
       } catch (...) {
         const std::scoped_lock lock(error_mutex);
         if (!error) error = std::current_exception();
@@ -137,8 +140,7 @@ int thread_index() { return index_of_thread; }
 
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (end <= begin) return;
-  Job job{.begin = begin, .end = end, .grain = std::max<int64_t>(1, grain), .chunks = 0, .body = &body};
-  job.chunks = (end - begin + job.grain - 1) / job.grain;
+  Job job(begin, end, std::max<int64_t>(1, grain), body);
   const int threads = num_threads();
   if (inside_body || threads == 1 || job.chunks == 1) {
     for (int64_t from = begin; from < end; from += job.grain) body(from, std::min(end, from + job.grain));
