@@ -1,0 +1,44 @@
+#pragma once
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/pool2d.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace minidl::layers {
+
+/// One layer of a chain as a weight file lists it. A fully connected layer is a convolution whose kernel covers its input.
+struct LayerDescription {
+  enum class Kind { conv, relu, pool, softmax };
+
+  Kind kind = Kind::conv;
+  std::string name;                     // "conv1_1", "relu1_1", "pool1", "fc6", "prob": unique in the chain
+  Window window;                        // conv and pool
+  int64_t k_h = 0, k_w = 0;             // conv and pool
+  int64_t in_c = 0, out_c = 0;          // conv
+  PoolKind pool = PoolKind::max;        // pool
+  Tensor weight, bias;                  // conv: [out_c, k_h, k_w, in_c] and [out_c], f32; undefined when they were not loaded
+};
+
+/// A network file's content: the chain and what it expects of its input.
+struct NetworkDescription {
+  std::vector<LayerDescription> layers;
+  std::array<float, 3> mean{123.68f, 116.779f, 103.939f};  // RGB in [0, 255], taken off the picture
+  /// The input is (rgb - mean) * input_scale per channel: 1 for the original VGG; 1 / (255 * std) for torchvision's. Folded into the first layer's
+  /// weights by the reader, so that it is 1 in what readers return.
+  std::vector<std::string> class_names;  // of the classifier, or empty
+  std::string source;                    // file name, for messages
+
+  /// Index of the layer called `name`; throws Error with the names there are and the nearest one.
+  size_t index_of(const std::string& name) const;
+};
+
+/// The convolutional and fully connected layers of VGG-16 or VGG-19 (Simonyan & Zisserman 2014, configurations D and E) without weights:
+/// 3x3 convolutions with padding 1, five 2x2 max pools, fc6 (7x7), fc7, fc8, softmax "prob". Throws Error unless `depth` is 16 or 19.
+NetworkDescription vgg_description(int depth, bool classifier);
+/// Fills undefined weights with seeded He-normal values, zero biases: a network of the right shape that has learned nothing (tests, timing).
+void fill_random_weights(NetworkDescription& network, uint64_t seed);
+
+}  // namespace minidl::layers

@@ -1,0 +1,93 @@
+#pragma once
+#include <minidl/core/rng.h>
+#include <minidl/core/tape.h>
+#include <minidl/kernels/activation.h>
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/pool2d.h>
+
+/// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
+/// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC.
+namespace minidl::ops {
+
+/// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
+Variable conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                Activation activation = Activation::none);
+/// kernels/pool2d.h.
+Variable pool2d(const Variable& input, PoolKind kind, int64_t k_h, int64_t k_w, const Window& window);
+/// input [m,k], weight [n,k], bias [n] or undefined -> [m,n]. kernels/gemm.h.
+Variable linear(const Variable& input, const Variable& weight, const Variable& bias);
+
+/// max(0, x).
+Variable relu(const Variable& x);
+/// scale * tanh(x).
+Variable tanh(const Variable& x, float scale = 1.0f);
+/// x + y, x - y (equal shapes), factor * x.
+Variable add(const Variable& x, const Variable& y);
+Variable subtract(const Variable& x, const Variable& y);
+Variable scale(const Variable& x, float factor);
+/// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
+Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
+/// The same elements as another shape.
+Variable reshape(const Variable& x, Shape shape);
+
+/// kernels/pad.h, kernels/upsample.h.
+Variable pad(const Variable& x, const Padding& padding);
+Variable upsample_nearest(const Variable& x, int64_t factor);
+
+/// kernels/instance_norm.h, kernels/batch_norm.h. The running statistics are updated in place in training.
+Variable instance_norm(const Variable& input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
+                       Activation activation = Activation::none);
+struct BatchNormState {
+  Tensor running_mean;      // [c]
+  Tensor running_variance;  // [c]
+  float momentum = 0.1f;
+  bool training = true;
+};
+Variable batch_norm(const Variable& input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps = 1e-5f,
+                    Activation activation = Activation::none);
+/// Zeroes each value with probability `rate` in [0, 1) and divides the rest by 1 - rate. The mask comes from `rng`.
+Variable dropout(const Variable& x, float rate, Rng& rng);
+/// kernels/log_softmax.h.
+Variable log_softmax(const Variable& x);
+
+/// Sum of all elements, as a scalar; mean likewise.
+Variable sum(const Variable& x);
+Variable mean(const Variable& x);
+
+/// 1/2 * ||features - target||^2 summed over everything (Gatys et al. 2015, eq. 1), times `factor`.
+Variable content_loss(const Variable& features, const Tensor& target, float factor = 1.0f);
+/// Style loss of one layer (Gatys et al. 2015, eq. 4) for maps of any size, each Gram divided by its own number of positions M = h * w:
+///   factor / (4 c^2) * ||F Fᵀ / M - target||^2, averaged over the batch. features [n,h,w,c]; target [1,c,c] or [n,c,c] is a Gram / M.
+/// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed.
+Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f);
+/// factor * sum of squared differences of neighbours. kernels/total_variation.h.
+enum class TotalVariationKind { full, interior };
+Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationKind kind = TotalVariationKind::full);
+
+/// Gram matrices / M of feature maps: [n,h,w,c] -> [n,c,c], no gradient.
+Tensor gram_per_position(const Tensor& features);
+
+/// The term that style_loss leaves behind: contribution = features x coefficient, [n,h,w,c] x [n,c,c] (symmetric). A later backward pass of a
+/// convolution may take it over as extra steps of its own sum.
+class GramTerm final : public DeferredGrad {
+ public:
+  GramTerm(Tensor features, Tensor coefficient) : features_(std::move(features)), coefficient_(std::move(coefficient)) {}
+  void add_to(Tensor& grad, float beta, const Tensor* relu_mask) override;
+  const Tensor& features() const { return features_.get("gram"); }
+  const Tensor& coefficient() const { return coefficient_; }
+
+ private:
+  Saved features_;
+  Tensor coefficient_;
+};
+
+}  // namespace minidl::ops
+
+namespace minidl {
+
+/// Scalars and tensors of equal shape.
+Variable operator+(const Variable& x, const Variable& y);
+Variable operator-(const Variable& x, const Variable& y);
+Variable operator*(float factor, const Variable& x);
+
+}  // namespace minidl

@@ -1,0 +1,36 @@
+#pragma once
+#include <minidl/layers/vgg.h>
+
+namespace minidl::layers {
+
+/// A layer's name and the weight of its loss term.
+struct WeightedLayer {
+  std::string name;
+  double weight = 1.0;
+  friend bool operator==(const WeightedLayer&, const WeightedLayer&) = default;
+};
+
+/// Gram matrices / M of a style picture at some layers, to be compared with those of another picture (Gatys et al. 2015, eqs. 3 to 5).
+class StyleTargets {
+ public:
+  /// Equal weights 1 / (number of layers).
+  StyleTargets(Vgg& network, const Tensor& style, std::vector<std::string> layers);
+  StyleTargets(Vgg& network, const Tensor& style, std::vector<WeightedLayer> layers);
+
+  /// The style layers and `more`, without repetition: what to ask the network for.
+  std::vector<std::string> taps(std::vector<std::string> more = {}) const;
+  /// Sum of weight * style_loss over the layers. `features` has all of them.
+  Variable loss(const std::map<std::string, Variable>& features) const;
+  const Tensor& gram(const std::string& layer) const;
+  const std::vector<WeightedLayer>& layers() const { return layers_; }
+
+ private:
+  std::vector<WeightedLayer> layers_;
+  std::map<std::string, Tensor> grams_;  // [1, c, c]
+};
+
+}  // namespace minidl::layers
+
+namespace minidl {
+using layers::StyleTargets;
+}

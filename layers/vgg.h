@@ -1,0 +1,59 @@
+#pragma once
+#include <minidl/layers/module.h>
+#include <minidl/layers/network_description.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+
+namespace minidl::layers {
+
+struct VggOptions {
+  /// Load and keep only what these layers need; empty: every layer of the file.
+  std::vector<std::string> taps;
+  /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
+  std::optional<PoolKind> pooling;
+};
+
+/// A chain of convolutions, ReLUs and pools such as VGG-16 and VGG-19, with features by layer name ("relu4_2") and, when the file has them, the
+/// fully connected layers. Input: pictures [n, h, w, 3], RGB in [0, 255]; the network takes its own mean off.
+class Vgg final : public Module {
+ public:
+  /// Reads MatConvNet .mat or .safetensors by content (see vgg_weights.h).
+  static Vgg load(const std::filesystem::path& path, const VggOptions& options = {});
+  explicit Vgg(NetworkDescription network, const VggOptions& options = {});
+
+  /// Values of the named layers, each computed once, stopping at the deepest. Throws Error for an unknown name and for a picture too small for it,
+  /// with the smallest size that works.
+  std::map<std::string, Variable> operator()(const Variable& image, std::span<const std::string> taps);
+  std::map<std::string, Variable> operator()(const Variable& image, std::initializer_list<std::string> taps);
+  /// The last layer of the chain.
+  Variable forward(const Variable& image) override;
+
+  /// Names of the layers in order.
+  std::vector<std::string> layer_names() const;
+  bool has_layer(const std::string& name) const;
+  const NetworkDescription& description() const { return network_; }
+  /// Shape of a layer's value for a picture [n, h, w, 3]; throws Error as the call operator does.
+  Shape feature_shape(const std::string& name, const Shape& image) const;
+  /// Smallest height and width of a picture for which the layer has at least one pixel.
+  int64_t smallest_side(const std::string& name) const;
+
+  struct Prediction {
+    int64_t index;
+    float probability;
+    std::string name;  // class name when the file has names
+  };
+  /// The most probable classes of one picture of any size (resized to 224 x 224): needs the fc layers.
+  std::vector<Prediction> classify(const Tensor& image, int count = 5);
+
+ private:
+  void check_size(const std::string& name, const Shape& image) const;
+
+  NetworkDescription network_;
+  std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
+  Tensor negative_mean_;                    // [3]
+};
+
+}  // namespace minidl::layers
