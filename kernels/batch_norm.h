@@ -18,8 +18,8 @@ void batch_norm_forward_evaluation(const Tensor& input, const Tensor& weight, co
                                    const Tensor& running_variance, float eps, Activation activation, Tensor& output);
 void batch_norm_backward(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd, const Tensor& grad_output,
                          const NormGrads& grads);
-/// Backward of the evaluation pass: mean and rstd are constants.
-void batch_norm_backward_evaluation(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                                    const Tensor& grad_output, const NormGrads& grads);
+/// Backward of the evaluation pass: the statistics are constants.
+void batch_norm_backward_evaluation(const Tensor& input, const Tensor& weight, const Tensor& running_mean,
+                                    const Tensor& running_variance, float eps, const Tensor& grad_output, const NormGrads& grads);
 
 }  // namespace minidl

@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/kernels/accumulate.h>
 
 #include <cstdint>
 
@@ -17,8 +17,8 @@ void gemm(const GemmDesc& desc, const float* a, const float* b, float* c);
 
 /// output[m,n] = sum over k of input[m,k] * weight[n,k] + bias[n] (fully connected layer). input [m,k], weight [n,k], bias [n] or undefined, output [m,n].
 void linear_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, Tensor& output);
-/// grad_input = beta * grad_input + grad_output * weight; grad_weight = beta * grad_weight + grad_outputᵀ * input.
-void linear_backward_data(const Tensor& weight, const Tensor& grad_output, float beta, Tensor& grad_input);
+/// grad_input gets grad_output * weight as `how` says; grad_weight = beta * grad_weight + grad_outputᵀ * input.
+void linear_backward_data(const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
 void linear_backward_weight(const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
 
 }  // namespace minidl
