@@ -1,0 +1,39 @@
+#include <minidl/layers/ops.h>
+#include <minidl/layers/ops/norm_support.h>
+
+namespace minidl::ops {
+namespace {
+
+class InstanceNormNode final : public Node {
+ public:
+  InstanceNormNode(const Tensor& input, const Tensor& weight, Tensor mean, Tensor rstd)
+      : input_(input), weight_(weight), mean_(std::move(mean)), rstd_(std::move(rstd)) {}
+  const char* name() const override { return "instance_norm"; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    instance_norm_backward(input_.get("instance_norm"), weight_.get("instance_norm"), mean_, rstd_, grad_output,
+                           norm_grads(grads));
+  }
+
+ private:
+  Saved input_, weight_;
+  Tensor mean_, rstd_;  // [n, c]
+};
+
+}  // namespace
+
+Variable instance_norm(const Variable& input, const Variable& weight, const Variable& bias, float eps,
+                       Activation activation) {
+  const Tensor& x = input.value();
+  MINIDL_CHECK(x.shape().rank() == 4, "[instance_norm] input {} must be [n,h,w,c]", x.shape());
+  const Tensor w = per_channel(weight, x, 1.0f), b = per_channel(bias, x, 0.0f);
+  Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  Tensor mean = Tensor::empty({x.shape()[0], x.shape()[3]}, Dtype::f32, x.device());
+  Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
+  instance_norm_forward(x, w, b, eps, activation, output, mean, rstd);
+  return record(
+      std::move(output), {input, weight, bias},
+      [&](const Wants&) { return std::make_unique<InstanceNormNode>(x, w, std::move(mean), std::move(rstd)); },
+      activation == Activation::relu);
+}
+
+}  // namespace minidl::ops
