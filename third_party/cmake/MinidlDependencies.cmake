@@ -1,7 +1,6 @@
-# Every dependency is a system package. A missing one is reported with the name to install, all of them at once.
-find_package(PkgConfig QUIET)
+# Every dependency is a system package. What is missing is reported all at once, with the names to install.
 find_package(Threads REQUIRED)
-set(minidl_missing "")
+include(MinidlModules)  # what the libraries link to
 
 macro(minidl_require package debian_package)
   find_package(${package} QUIET ${ARGN})
@@ -10,45 +9,14 @@ macro(minidl_require package debian_package)
   endif()
 endmacro()
 
-# pkg-config modules become imported targets PkgConfig::<prefix>.
-macro(minidl_require_module prefix module debian_package)
-  if(PkgConfig_FOUND)
-    pkg_check_modules(${prefix} QUIET IMPORTED_TARGET ${module})
-  endif()
-  if(NOT ${prefix}_FOUND)
-    list(APPEND minidl_missing ${debian_package})
-  endif()
-endmacro()
-
-if(NOT PkgConfig_FOUND)
-  list(APPEND minidl_missing pkg-config)
-endif()
-minidl_require(fmt libfmt-dev)
+# Headers only: nothing of them is left in the libraries.
 minidl_require(nlohmann_json nlohmann-json3-dev)
-minidl_require(PNG libpng-dev)
-minidl_require(OpenSSL libssl-dev COMPONENTS Crypto)
 minidl_require(CLI11 libcli11-dev)
-minidl_require_module(HWY libhwy libhwy-dev)
-minidl_require_module(STB stb libstb-dev)
-minidl_require_module(EXIF libexif libexif-dev)
 if(MINIDL_TESTS)
   minidl_require(GTest libgtest-dev)
 endif()
 if(MINIDL_BENCH)
   minidl_require(benchmark libbenchmark-dev)
-endif()
-
-set(MINIDL_HAS_MATIO OFF)
-if(NOT MINIDL_MATIO STREQUAL "OFF")
-  if(PkgConfig_FOUND)
-    pkg_check_modules(MATIO QUIET IMPORTED_TARGET matio)
-  endif()
-  minidl_require(ZLIB zlib1g-dev)
-  if(MATIO_FOUND)
-    set(MINIDL_HAS_MATIO ON)
-  elseif(MINIDL_MATIO STREQUAL "ON")
-    list(APPEND minidl_missing libmatio-dev)
-  endif()
 endif()
 
 if(minidl_missing)

@@ -23,7 +23,8 @@ if(MINIDL_SANITIZE)
   target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
 endif()
 
-# minidl_library(NAME): NAME_objects (compiled once), NAME_static and NAME_shared. In the tree everything links NAME_static.
+# minidl_library(NAME [LIBRARY...]): NAME_objects (compiled once), NAME_static and NAME_shared, which link the same kind of each LIBRARY for
+# their users, too. In the tree everything links NAME_static.
 function(minidl_library name)
   add_library(${name}_objects OBJECT)
   add_library(${name}_objects_interface INTERFACE)  # include path and dependencies, without the objects
@@ -35,10 +36,18 @@ function(minidl_library name)
     add_library(${name}_${kind} ${upper} $<TARGET_OBJECTS:${name}_objects>)
     target_include_directories(${name}_${kind} PUBLIC
       $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-    target_link_libraries(${name}_${kind} PRIVATE $<BUILD_INTERFACE:minidl_settings>)
     target_compile_features(${name}_${kind} PUBLIC cxx_std_20)
-    set_target_properties(${name}_${kind} PROPERTIES OUTPUT_NAME ${name} EXPORT_NAME ${name}_${kind}
+    set_target_properties(${name}_${kind} PROPERTIES OUTPUT_NAME ${name} INSTALL_RPATH $ORIGIN
       VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  endforeach()
+  target_link_libraries(${name}_shared PRIVATE $<BUILD_INTERFACE:minidl_settings>)
+  if(NOT MINIDL_SANITIZE)  # the runtimes of the sanitizers are linked to programs only
+    target_link_options(${name}_shared PRIVATE LINKER:--no-undefined)
+  endif()
+  foreach(library ${ARGN})
+    target_link_libraries(${name}_objects PUBLIC ${library}_objects_interface)
+    target_link_libraries(${name}_static PUBLIC ${library}_static)
+    target_link_libraries(${name}_shared PUBLIC ${library}_shared)
   endforeach()
 endfunction()
 
@@ -56,6 +65,11 @@ function(minidl_links library)
   foreach(kind objects static shared)
     target_link_libraries(${library}_${kind} PRIVATE ${ARGN})
   endforeach()
+endfunction()
+
+# minidl_uses_headers(LIBRARY TARGET...): private dependencies of which nothing is left in the libraries.
+function(minidl_uses_headers library)
+  target_link_libraries(${library}_objects PRIVATE ${ARGN})
 endfunction()
 
 # minidl_program(NAME SOURCE...): a command-line program in bin/.
