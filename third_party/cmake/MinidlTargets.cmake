@@ -27,6 +27,7 @@ endif()
 # their users, too. In the tree everything links NAME_static.
 function(minidl_library name)
   add_library(${name}_objects OBJECT)
+  set_target_properties(${name}_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)  # for the shared library
   add_library(${name}_objects_interface INTERFACE)  # include path and dependencies, without the objects
   target_include_directories(${name}_objects_interface INTERFACE
     $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -7,8 +7,6 @@ set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_te
 # GoogleTest's header is most of a test's compile time: precompiled once.
 add_library(minidl_test_pch OBJECT ${PROJECT_SOURCE_DIR}/tests/support/pch.cpp)
 target_precompile_headers(minidl_test_pch PRIVATE <gtest/gtest.h> <algorithm> <cmath> <filesystem> <functional> <string> <vector>)
-# An executable compiles with -fPIE, an object library with -fPIC, and a precompiled header serves only its own setting: neither is asked for.
-set_target_properties(minidl_test_pch PROPERTIES POSITION_INDEPENDENT_CODE OFF)
 target_link_libraries(minidl_test_pch PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
 
 function(minidl_test path)
@@ -18,7 +16,6 @@ function(minidl_test path)
   get_filename_component(folder ${path} DIRECTORY)
   string(REPLACE "/" "_" target ${path})
   add_executable(${target} ${path}.cpp)
-  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_precompile_headers(${target} REUSE_FROM minidl_test_pch)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${target} PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
