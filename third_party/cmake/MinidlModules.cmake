@@ -9,7 +9,7 @@ set(MINIDL_HAS_MATIO OFF)
 
 find_package(PkgConfig QUIET)
 if(NOT PkgConfig_FOUND)
-  list(APPEND minidl_missing pkg-config)
+  list(APPEND minidl_missing pkgconf)
 endif()
 
 macro(minidl_find_module name module)

@@ -4,10 +4,21 @@ set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_te
     kernels/conv2d_test kernels/pool2d_test kernels/gram_test kernels/reduce_test kernels/instance_norm_test kernels/elementwise_test
     layers/ops_test optim/lbfgs_test apps/gatys_test apps/nst_gatys_test)
 
-# GoogleTest's header is most of a test's compile time: precompiled once.
-add_library(minidl_test_pch OBJECT ${PROJECT_SOURCE_DIR}/tests/support/pch.cpp)
-target_precompile_headers(minidl_test_pch PRIVATE <gtest/gtest.h> <algorithm> <cmath> <filesystem> <functional> <string> <vector>)
-target_link_libraries(minidl_test_pch PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
+add_custom_target(minidl_tsan_tests)  # builds them
+
+# What every test includes is most of its compile time: precompiled once, or included by force where that is switched off.
+set(test_prelude ${PROJECT_SOURCE_DIR}/tests/support/prelude.h)
+add_library(minidl_test_settings INTERFACE)
+target_include_directories(minidl_test_settings INTERFACE ${PROJECT_SOURCE_DIR}/tests)
+target_link_libraries(minidl_test_settings INTERFACE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
+target_compile_definitions(minidl_test_settings INTERFACE
+  MINIDL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIDL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+if(CMAKE_DISABLE_PRECOMPILE_HEADERS)
+  target_compile_options(minidl_test_settings INTERFACE SHELL:-include ${test_prelude})
+endif()
+add_library(minidl_test_prelude OBJECT ${PROJECT_SOURCE_DIR}/tests/support/prelude.cpp)
+target_precompile_headers(minidl_test_prelude PRIVATE ${test_prelude})
+target_link_libraries(minidl_test_prelude PRIVATE minidl_test_settings)
 
 function(minidl_test path)
   if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${path}.cpp)
@@ -16,14 +27,13 @@ function(minidl_test path)
   get_filename_component(folder ${path} DIRECTORY)
   string(REPLACE "/" "_" target ${path})
   add_executable(${target} ${path}.cpp)
-  target_precompile_headers(${target} REUSE_FROM minidl_test_pch)
-  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(${target} PRIVATE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
-  target_compile_definitions(${target} PRIVATE MINIDL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIDL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  target_link_libraries(${target} PRIVATE minidl_test_settings)
+  target_precompile_headers(${target} REUSE_FROM minidl_test_prelude)
   add_test(NAME ${path} COMMAND ${target})
   set(labels ${folder})
   if(path IN_LIST MINIDL_TSAN_TESTS)
     list(APPEND labels tsan)
+    add_dependencies(minidl_tsan_tests ${target})
   endif()
   set_tests_properties(${path} PROPERTIES LABELS "${labels}" TIMEOUT 900)
 endfunction()

@@ -1,3 +1,4 @@
+#include <minidl/core/error.h>
 #include <minidl/minidl.h>
 
 #include <cstdio>
