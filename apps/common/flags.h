@@ -1,0 +1,140 @@
+#pragma once
+#include <fmt/format.h>
+#include <minidl/apps/common/flag_values.h>
+#include <minidl/core/error.h>
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace minidl::apps {
+
+/// Wrong usage of a program: it ends with code 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The command line of one program. Every flag is declared with the variable that it fills, whose value at that moment
+/// is the default shown by --help; an std::optional stays empty unless the flag is given. --help and --version are
+/// always there.
+///
+///     Flags flags({.program = "nst_gatys", .summary = "...", .example = "nst_gatys --content ..."});
+///     flags.group("Pictures").text("--content", content, "FILE", "photo to paint over").required();
+///     flags.integer("--size", size, 0, 16384, "longer side in pixels; 0: nothing is resized");
+///     if (!flags.parse(argc, argv)) return 0;
+///
+/// Names are given as "--output,-o": the first one is the one used in messages. A single-valued flag given twice takes
+/// the last value.
+class Flags {
+ public:
+  struct About {
+    std::string program, summary, example;
+  };
+  using Assign = std::function<void(const std::string& value)>;
+
+  explicit Flags(About about);
+
+  /// Heading of the flags declared from here on.
+  Flags& group(std::string heading);
+  /// The flag declared last must be given.
+  Flags& required();
+
+  /// True when given.
+  Flags& toggle(std::string names, bool& value, std::string help);
+  /// A value in whatever form: `assign` gets the text and throws Error with what is accepted.
+  Flags& value(std::string names, std::string placeholder, std::string help, std::string default_text, Assign assign);
+  Flags& text(std::string names, std::string& value, std::string placeholder, std::string help);
+  /// May be given several times.
+  Flags& texts(std::string names, std::vector<std::string>& values, std::string placeholder, std::string help);
+  /// An argument without a flag; the last one declared may take all that are left.
+  Flags& positional(std::string placeholder, std::string& value, std::string help);
+  Flags& positionals(std::string placeholder, std::vector<std::string>& values, std::string help);
+
+  /// A whole number in [minimum, maximum]; T is an integer or an optional one.
+  template <typename T>
+  Flags& integer(std::string names, T& value, int64_t minimum, int64_t maximum, std::string help) {
+    return this->value(std::move(names), "N", std::move(help), default_of(value),
+                       [&value, minimum, maximum](const std::string& text) {
+                         value = static_cast<Plain<T>>(parse_integer(text, minimum, maximum));
+                       });
+  }
+  /// T is float, double or an optional one.
+  template <typename T>
+  Flags& number(std::string names, T& value, NumberRange range, std::string help) {
+    return this->value(
+        std::move(names), "X", std::move(help), default_of(value),
+        [&value, range](const std::string& text) { value = static_cast<Plain<T>>(parse_number(text, range)); });
+  }
+  /// One of some words, each standing for a value; T is the type of the values or an optional of it.
+  template <typename T, typename Value>
+  Flags& choice(std::string names, T& value, std::vector<std::pair<std::string, Value>> words, std::string help) {
+    std::string placeholder, default_text;
+    for (const auto& [word, meaning] : words) {
+      placeholder += (placeholder.empty() ? "" : "|") + word;
+      if (value == meaning) default_text = word;
+    }
+    return this->value(std::move(names), placeholder, std::move(help), default_text,
+                       [&value, words = std::move(words), placeholder](const std::string& text) {
+                         for (const auto& [word, meaning] : words) {
+                           if (word != text) continue;
+                           value = meaning;
+                           return;
+                         }
+                         fail("must be one of {}", placeholder);
+                       });
+  }
+
+  /// Fills the variables. False when --help or --version was asked for and has been printed: nothing is left to do.
+  /// Throws UsageError with one line that names the flag: unknown (with the nearest one), without its value, bad value
+  /// (with what is accepted), missing.
+  bool parse(int argc, const char* const* argv);
+  /// What --help prints.
+  std::string help() const;
+
+ private:
+  enum class Kind { toggle, value, repeated, positional, positionals };
+  struct Entry {
+    Kind kind = Kind::value;
+    std::vector<std::string> names = {};  // a positional one has its placeholder here, too
+    std::string placeholder = {}, help = {}, default_text = {}, heading = {};
+    Assign assign = {};
+    bool is_required = false;
+
+    std::string usage() const;
+  };
+  template <typename T>
+  struct PlainOf {
+    using type = T;
+  };
+  template <typename T>
+  struct PlainOf<std::optional<T>> {
+    using type = T;
+  };
+  template <typename T>
+  using Plain = typename PlainOf<T>::type;
+
+  template <typename T>
+  static std::string default_of(const T& value) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      return fmt::format("{}", value);
+    } else {
+      return value ? fmt::format("{}", *value) : std::string();
+    }
+  }
+
+  Flags& add(Entry entry);
+  void assign_values(const Entry& entry, const std::vector<std::string>& values) const;
+  [[noreturn]] void fail_unknown(const std::vector<std::string>& leftovers) const;
+  bool is_flag(const std::string& word) const;
+
+  About about_;
+  std::string heading_ = "Flags";
+  std::vector<Entry> entries_;
+};
+
+}  // namespace minidl::apps

@@ -1,0 +1,40 @@
+#include <minidl/apps/common/standard_flags.h>
+#include <minidl/core/allocator.h>
+#include <minidl/core/parallel.h>
+#include <minidl/kernels/execution.h>
+
+#include <limits>
+
+namespace minidl::apps {
+
+void add_output_flags(Flags& flags, OutputFlags& values) {
+  flags.group("Messages and report")
+      .text("--json", values.json, "FILE", "write a report for scripts")
+      .toggle("--quiet", values.quiet, "print nothing but errors")
+      .toggle("--verbose", values.verbose, "print more about what is done");
+}
+
+void add_compute_flags(Flags& flags, ComputeFlags& values) {
+  flags.group("Computing")
+      .choice<std::string, std::string>("--device", values.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}},
+                                        "where to compute; auto takes a usable GPU, else the CPU")
+      .choice<std::optional<std::string>, std::string>(
+          "--precision", values.precision, {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}, {"fp16", "fp16"}},
+          "arithmetic of the convolutions (default: fp32 on a CPU)")
+      .value("--threads", "N", "processor threads; the result does not depend on it", "one per processor",
+             [&](const std::string& text) { values.threads = static_cast<int>(parse_integer(text, 1, 1024)); })
+      .value("--max-memory", "SIZE", "stay below this much memory, e.g. 800M or 2G", "no limit",
+             [&](const std::string& text) { values.max_memory = parse_bytes(text); })
+      .integer("--seed", values.seed, 0, std::numeric_limits<int64_t>::max(), "of all random numbers")
+      .toggle("--dry-run", values.dry_run, "print the plan (sizes, layers, memory, time) and stop");
+}
+
+Device apply_compute_flags(const ComputeFlags& values) {
+  const Device device = Device::parse(values.device);
+  if (values.precision) execution::set_precision(parse_precision(*values.precision));
+  if (values.threads > 0) set_num_threads(values.threads);
+  if (values.max_memory > 0) allocator(device).set_limit(values.max_memory);
+  return device;
+}
+
+}  // namespace minidl::apps
