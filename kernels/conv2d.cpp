@@ -1,0 +1,174 @@
+#include <minidl/core/profile.h>
+#include <minidl/kernels/checks.h>
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/engine.h>
+#include <minidl/kernels/reduce.h>
+
+#include <cmath>
+#include <limits>
+
+namespace minidl {
+namespace {
+
+constexpr const Conv2dEngine* kEngines[] = {&cpu::conv2d_im2col, &cpu::conv2d_reference};  // order is preference
+constexpr double kVerifyBound = 1e-5;  // normalised difference of two fp32 engines
+
+/// a + b and a * b of non-negative numbers, refusing results beyond the range in which index arithmetic is safe.
+constexpr int64_t kLargest = std::numeric_limits<int64_t>::max() / 16;
+int64_t checked_sum(int64_t a, int64_t b) {
+  MINIDL_CHECK(a <= kLargest - b, "[conv2d] {} pixels with a padding of {} are too many", a, b);
+  return a + b;
+}
+int64_t checked_product(int64_t a, int64_t b) {
+  MINIDL_CHECK(b == 0 || a <= kLargest / b, "[conv2d] sizes {} and {} multiplied are too large", a, b);
+  return a * b;
+}
+
+void check_window(const Window& window) {
+  const Padding& padding = window.padding;
+  MINIDL_CHECK(window.stride_h >= 1 && window.stride_w >= 1, "[conv2d] stride {}x{} must be at least 1",
+               window.stride_h, window.stride_w);
+  MINIDL_CHECK(padding.top >= 0 && padding.bottom >= 0 && padding.left >= 0 && padding.right >= 0,
+               "[conv2d] padding {} must not be negative", padding);
+}
+
+void check_device(const char* op, const Tensor& first, const char* first_name, const Tensor& other, const char* name) {
+  MINIDL_CHECK(first.device() == other.device(), "[{}] {} {} is on {}, {} {} on {}; move one with to()", op, first_name,
+               first.shape(), first.device(), name, other.shape(), other.device());
+}
+
+double normalised_difference(const Tensor& a, const Tensor& b) {
+  const std::span<const float> x = a.span<float>(), y = b.span<float>();
+  double difference = 0.0, norm = 0.0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double d = static_cast<double>(x[i]) - static_cast<double>(y[i]);
+    difference += d * d;
+    norm += static_cast<double>(y[i]) * static_cast<double>(y[i]);
+  }
+  return std::sqrt(difference) / (norm > 0.0 ? std::sqrt(norm) : 1.0);
+}
+
+const Conv2dEngine& verify_engine() {
+  for (const Conv2dEngine* engine : kEngines) {
+    if (execution::verify_engine() == engine->name) return *engine;
+  }
+  fail("[conv2d] no engine is called '{}'", execution::verify_engine());
+}
+
+/// Runs a direction with the engine that the settings choose; in verify mode a second engine repeats it on a copy of
+/// the output.
+template <typename Run>
+void run_engine(const Conv2dDesc& desc, const char* direction, Tensor& output, const Run& run) {
+  const ProfileRange range("conv2d", direction);
+  const Conv2dEngine& engine = conv2d_engine_for(desc, output.device());
+  if (execution::verify_engine().empty()) {
+    run(engine, output);
+    return;
+  }
+  Tensor repeated = output.clone();
+  run(engine, output);
+  const Conv2dEngine& second = verify_engine();
+  run(second, repeated);
+  const double deviation = normalised_difference(output, repeated);
+  MINIDL_CHECK(deviation <= kVerifyBound,
+               "[conv2d] {} of {}: engine {} deviates from {} by {} (normalised; at most {} is expected)", direction,
+               desc, engine.name, second.name, deviation, kVerifyBound);
+}
+
+}  // namespace
+
+std::string Conv2dDesc::str() const {
+  return detail::format_message("input {} weight {} stride {}x{} padding {}",
+                                {input_shape().str(), weight_shape().str(), std::to_string(window.stride_h),
+                                 std::to_string(window.stride_w), window.padding.str()});
+}
+
+Conv2dDesc Conv2dDesc::make(const Shape& input, const Shape& weight, const Window& window) {
+  MINIDL_CHECK(input.rank() == 4, "[conv2d] input {} must have 4 dimensions [n, height, width, channels]", input);
+  MINIDL_CHECK(weight.rank() == 4, "[conv2d] weight {} must have 4 dimensions [out, kernel height, kernel width, in]",
+               weight);
+  MINIDL_CHECK(weight[3] == input[3], "[conv2d] weight expects {} input channels, input has {} (input {}, weight {})",
+               weight[3], input[3], input, weight);
+  MINIDL_CHECK(input.count() > 0 && weight.count() > 0, "[conv2d] input {} and weight {} must not be empty", input,
+               weight);
+  check_window(window);
+  const Conv2dDesc desc{.n = input[0],
+                        .in_h = input[1],
+                        .in_w = input[2],
+                        .in_c = input[3],
+                        .out_c = weight[0],
+                        .k_h = weight[1],
+                        .k_w = weight[2],
+                        .window = window};
+  const Padding& padding = window.padding;
+  const int64_t padded_h = checked_sum(desc.in_h, checked_sum(padding.top, padding.bottom));
+  const int64_t padded_w = checked_sum(desc.in_w, checked_sum(padding.left, padding.right));
+  MINIDL_CHECK(padded_h >= desc.k_h && padded_w >= desc.k_w,
+               "[conv2d] the kernel of weight {} is larger than input {} with padding {}: the output would be empty",
+               weight, input, padding);
+  checked_product(checked_product(checked_product(padded_h, padded_w), desc.n), desc.in_c);
+  checked_product(checked_product(checked_product(desc.out_h(), desc.out_w()), desc.n), desc.out_c);
+  return desc;
+}
+
+std::span<const Conv2dEngine* const> conv2d_engines() {
+  return kEngines;
+}
+
+const Conv2dEngine& conv2d_engine_for(const Conv2dDesc& desc, Device device) {
+  return choose_engine<Conv2dEngine>(kEngines, desc, device.kind, execution::precision(), execution::conv2d_engine(),
+                                     "conv2d");
+}
+
+void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
+                    Activation activation, Tensor& output) {
+  check_shape(input, desc.input_shape(), "conv2d", "input");
+  check_shape(weight, desc.weight_shape(), "conv2d", "weight");
+  if (bias) check_shape(bias, {desc.out_c}, "conv2d", "bias");
+  check_shape(output, desc.output_shape(), "conv2d", "output");
+  check_device("conv2d", input, "input", weight, "weight");
+  check_device("conv2d", input, "input", output, "output");
+  if (bias) check_device("conv2d", input, "input", bias, "bias");
+  run_engine(desc, "forward", output, [&](const Conv2dEngine& engine, Tensor& target) {
+    engine.forward(desc, {input.data<float>(), weight.data<float>(), bias ? bias.data<float>() : nullptr, activation,
+                          target.data<float>()});
+  });
+}
+
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
+                          const Accumulate& how, Tensor& grad_input) {
+  const char* op = "conv2d backward_data";
+  check_shape(weight, desc.weight_shape(), op, "weight");
+  check_shape(grad_output, desc.output_shape(), op, "grad_output");
+  check_shape(grad_input, desc.input_shape(), op, "grad_input");
+  check_accumulate(how, grad_input, op);
+  check_device(op, weight, "weight", grad_output, "grad_output");
+  check_device(op, weight, "weight", grad_input, "grad_input");
+  run_engine(desc, "backward_data", grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
+    engine.backward_data(
+        desc, {weight.data<float>(), grad_output.data<float>(), how.beta, mask_data(how), target.data<float>()});
+  });
+}
+
+void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta,
+                            Tensor& grad_weight) {
+  const char* op = "conv2d backward_weight";
+  check_shape(input, desc.input_shape(), op, "input");
+  check_shape(grad_output, desc.output_shape(), op, "grad_output");
+  check_shape(grad_weight, desc.weight_shape(), op, "grad_weight");
+  check_device(op, input, "input", grad_output, "grad_output");
+  check_device(op, input, "input", grad_weight, "grad_weight");
+  run_engine(desc, "backward_weight", grad_weight, [&](const Conv2dEngine& engine, Tensor& target) {
+    engine.backward_weight(desc, {input.data<float>(), grad_output.data<float>(), beta, target.data<float>()});
+  });
+}
+
+void conv2d_backward_bias(const Tensor& grad_output, float beta, Tensor& grad_bias) {
+  check_rank(grad_output, 4, "conv2d backward_bias", "grad_output");
+  check_shape(grad_bias, {grad_output.shape()[3]}, "conv2d backward_bias", "grad_bias");
+  const ProfileRange range("conv2d", "backward_bias");
+  sum_per_channel(grad_output, beta, grad_bias);
+}
+
+}  // namespace minidl

@@ -1,0 +1,220 @@
+#include <minidl/core/parallel.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cpu/packed_gemm.h>
+#include <minidl/kernels/cpu/windows.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace minidl::cpu {
+namespace {
+
+const char* decline(const Conv2dDesc&, Precision precision) {
+  return precision == Precision::fp32 ? nullptr : "computes in fp32 only";
+}
+
+Windows input_windows(const Conv2dDesc& d, const float* input) {
+  return {.picture = input,
+          .in_h = d.in_h,
+          .in_w = d.in_w,
+          .c = d.in_c,
+          .out_h = d.out_h(),
+          .out_w = d.out_w(),
+          .k_h = d.k_h,
+          .k_w = d.k_w,
+          .stride_h = d.window.stride_h,
+          .stride_w = d.window.stride_w,
+          .top = d.window.padding.top,
+          .left = d.window.padding.left,
+          .mode = d.window.padding.mode};
+}
+
+/// output[(n,h,w), k] = windows[(n,h,w), (r,s,c)] * weight[k, (r,s,c)]ᵀ.
+void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
+  const Windows windows = input_windows(d, args.input);
+  PackedGemm product{.m = d.n * d.out_h() * d.out_w(), .n = d.out_c, .k = d.k_h * d.k_w * d.in_c};
+  product.pack_rows = [&](int64_t row, int64_t rows, int64_t k, int64_t depth, float* output) {
+    windows.copy(row, rows, k, depth, output, depth);
+  };
+  product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
+    transpose(args.weight + column * product.k + k, product.k, depth, columns, output, stride);
+  };
+  product.row_offset = [&](int64_t row) { return row * d.out_c; };
+  product.epilogue = {.c = args.output, .bias = args.bias, .relu = args.activation == Activation::relu};
+  packed_gemm(product);
+}
+
+/// grad_weight[k, (r,s,c)] = grad_output[(n,h,w), k]ᵀ * windows[(n,h,w), (r,s,c)].
+void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
+  const Windows windows = input_windows(d, args.input);
+  PackedGemm product{.m = d.out_c, .n = d.k_h * d.k_w * d.in_c, .k = d.n * d.out_h() * d.out_w()};
+  product.pack_rows = [&](int64_t row, int64_t rows, int64_t k, int64_t depth, float* output) {
+    transpose(args.grad_output + k * d.out_c + row, d.out_c, rows, depth, output, depth);
+  };
+  product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
+    windows.copy(k, depth, column, columns, output, stride);
+  };
+  product.row_offset = [&](int64_t row) { return row * product.n; };
+  product.epilogue = {.c = args.grad_weight, .beta = args.beta};
+  packed_gemm(product);
+}
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// One axis of backward-data. Input position i (counted from the first padded one when `top` is 0) is read through tap
+/// r by window h when i + top = h * stride + r. Positions of one phase, (i + top) mod stride = phase, are read by taps
+/// r = phase + stride * q only, so that each phase is a convolution of grad_output with stride 1: position i = stride *
+/// t + phase - top reads h = t - q.
+struct Phase {
+  int64_t stride, phase, top;
+  int64_t taps;   // q in [0, taps)
+  int64_t begin;  // t of the first position
+  int64_t count;  // positions
+
+  Phase(int64_t which, int64_t stride_, int64_t kernel, int64_t top_, int64_t extent)
+      : stride(stride_),
+        phase(which),
+        top(top_),
+        taps(std::max<int64_t>(0, ceil_div(kernel - phase, stride))),
+        begin(top > phase ? ceil_div(top - phase, stride) : 0),
+        count(std::max<int64_t>(0, ceil_div(extent + top - phase, stride) - begin)) {}
+
+  int64_t position(int64_t index) const { return stride * (begin + index) + phase - top; }
+  int64_t tap(int64_t reversed) const { return phase + stride * (taps - 1 - reversed); }
+  int64_t pad() const { return taps - 1 - begin; }  // position 0 begins to read at row -pad of grad_output
+};
+
+/// Pixels [n, h, w] whose gradient is computed, `top` and `left` pixels of padding in front of them not counted.
+struct Target {
+  int64_t h, w, top, left;
+  GemmEpilogue epilogue;
+};
+
+void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target, const Phase& rows,
+                    const Phase& columns) {
+  const Windows windows{.picture = args.grad_output,
+                        .in_h = d.out_h(),
+                        .in_w = d.out_w(),
+                        .c = d.out_c,
+                        .out_h = rows.count,
+                        .out_w = columns.count,
+                        .k_h = rows.taps,
+                        .k_w = columns.taps,
+                        .top = rows.pad(),
+                        .left = columns.pad()};
+  PackedGemm product{.m = d.n * rows.count * columns.count, .n = d.in_c, .k = rows.taps * columns.taps * d.out_c};
+  product.pack_rows = [&](int64_t row, int64_t count, int64_t k, int64_t depth, float* output) {
+    if (depth > 0) windows.copy(row, count, k, depth, output, depth);
+  };
+  product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t count, float* output, int64_t stride) {
+    for (int64_t i = 0; i < depth; ++i) {
+      const int64_t filter = (k + i) % d.out_c, tap = (k + i) / d.out_c;
+      const int64_t r = rows.tap(tap / columns.taps), s = columns.tap(tap % columns.taps);
+      std::copy_n(args.weight + ((filter * d.k_h + r) * d.k_w + s) * d.in_c + column, count, output + i * stride);
+    }
+  };
+  product.row_offset = [&](int64_t row) {
+    const int64_t j = row % columns.count, i = row / columns.count % rows.count, n = row / columns.count / rows.count;
+    return ((n * target.h + rows.position(i)) * target.w + columns.position(j)) * d.in_c;
+  };
+  product.epilogue = target.epilogue;
+  packed_gemm(product);
+}
+
+void backward_target(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target) {
+  for (int64_t r = 0; r < d.window.stride_h; ++r) {
+    for (int64_t s = 0; s < d.window.stride_w; ++s) {
+      const Phase rows(r, d.window.stride_h, d.k_h, target.top, target.h),
+          columns(s, d.window.stride_w, d.k_w, target.left, target.w);
+      if (rows.count > 0 && columns.count > 0) backward_phase(d, args, target, rows, columns);
+    }
+  }
+}
+
+/// For each pixel of an axis, the positions of the padded axis that show it.
+std::vector<std::vector<int64_t>> shown_at(int64_t extent, int64_t before, int64_t after, Padding::Mode mode) {
+  std::vector<std::vector<int64_t>> positions(static_cast<size_t>(extent));
+  for (int64_t i = 0; i < extent + before + after; ++i)
+    positions[static_cast<size_t>(padded_index(i - before, extent, mode))].push_back(i);
+  return positions;
+}
+
+/// grad_input of one picture from the gradient of its padded version [padded_h, padded_w, in_c].
+void fold_padding(const Conv2dDesc& d, const float* padded, const GemmEpilogue& epilogue) {
+  const Padding& padding = d.window.padding;
+  const int64_t padded_w = d.in_w + padding.left + padding.right;
+  const auto rows = shown_at(d.in_h, padding.top, padding.bottom, padding.mode);
+  const auto columns = shown_at(d.in_w, padding.left, padding.right, padding.mode);
+  parallel_for(0, d.in_h, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> sum(static_cast<size_t>(d.in_c));
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < d.in_w; ++j) {
+        std::fill(sum.begin(), sum.end(), 0.0f);
+        for (const int64_t row : rows[static_cast<size_t>(i)]) {
+          for (const int64_t column : columns[static_cast<size_t>(j)]) {
+            const float* source = padded + (row * padded_w + column) * d.in_c;
+            for (int64_t c = 0; c < d.in_c; ++c) sum[static_cast<size_t>(c)] += source[c];
+          }
+        }
+        const int64_t offset = (i * d.in_w + j) * d.in_c;
+        for (int64_t c = 0; c < d.in_c; ++c) {
+          float& target = epilogue.c[offset + c];
+          const bool open = !epilogue.relu_mask || epilogue.relu_mask[offset + c] > 0.0f;
+          const float contribution = open ? sum[static_cast<size_t>(c)] : 0.0f;
+          target = epilogue.beta != 0.0f ? epilogue.beta * target + contribution : contribution;
+        }
+      }
+    }
+  });
+}
+
+void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
+  const Padding& padding = d.window.padding;
+  if (padding.mode == Padding::Mode::zero || !padding.any()) {
+    backward_target(d, args,
+                    {d.in_h,
+                     d.in_w,
+                     padding.top,
+                     padding.left,
+                     {.c = args.grad_input, .relu_mask = args.relu_mask, .beta = args.beta}});
+    return;
+  }
+  Conv2dDesc picture = d;
+  picture.n = 1;
+  const int64_t padded_h = d.in_h + padding.top + padding.bottom, padded_w = d.in_w + padding.left + padding.right;
+  Tensor padded = Tensor::empty({padded_h, padded_w, d.in_c});
+  const int64_t input_size = picture.input_shape().count(), output_size = picture.output_shape().count();
+  for (int64_t n = 0; n < d.n; ++n) {
+    Conv2dBackwardDataArgs part = args;
+    part.grad_output = args.grad_output + n * output_size;
+    backward_target(picture, part, {padded_h, padded_w, 0, 0, {.c = padded.data<float>()}});
+    fold_padding(picture, std::as_const(padded).data<float>(),
+                 {.c = args.grad_input + n * input_size,
+                  .relu_mask = args.relu_mask ? args.relu_mask + n * input_size : nullptr,
+                  .beta = args.beta});
+  }
+}
+
+int64_t workspace_bytes(const Conv2dDesc& d) {
+  const int64_t positions = d.n * d.out_h() * d.out_w(), taps = d.k_h * d.k_w;
+  const Padding& padding = d.window.padding;
+  int64_t backward = packed_gemm_workspace(d.n * d.in_h * d.in_w, d.in_c, taps * d.out_c);
+  if (padding.mode != Padding::Mode::zero && padding.any()) {
+    const int64_t pixels = (d.in_h + padding.top + padding.bottom) * (d.in_w + padding.left + padding.right);
+    backward =
+        packed_gemm_workspace(pixels, d.in_c, taps * d.out_c) + pixels * d.in_c * static_cast<int64_t>(sizeof(float));
+  }
+  return std::max({packed_gemm_workspace(positions, d.out_c, taps * d.in_c), backward,
+                   packed_gemm_workspace(d.out_c, taps * d.in_c, positions)});
+}
+
+}  // namespace
+
+const Conv2dEngine conv2d_im2col{"im2col", Device::Kind::cpu, decline,        workspace_bytes,
+                                 forward,  backward_data,     backward_weight};
+
+}  // namespace minidl::cpu

@@ -1,0 +1,226 @@
+#include <minidl/core/parallel.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cpu/packed_gemm.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace minidl::cpu {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+constexpr int64_t kTasks = 32;                      // aimed at: enough for many threads to end at about the same time
+constexpr int64_t kMinTaskWork = int64_t{1} << 20;  // multiply-adds below which a task is not worth its start
+constexpr int64_t kPackedFloats = (16 << 20) / kFloat;   // of B at a time
+constexpr int64_t kPartialFloats = (32 << 20) / kFloat;  // of all slices of a product that is cut along k
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+struct CacheFloats {
+  int64_t l1, l2;
+};
+CacheFloats cache_floats() {
+  const auto read = [](int name, int64_t fallback) {
+    const int64_t bytes = sysconf(name);
+    return (bytes > 0 ? bytes : fallback) / kFloat;
+  };
+  static const CacheFloats sizes{read(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), read(_SC_LEVEL2_CACHE_SIZE, 512 << 10)};
+  return sizes;
+}
+
+/// How a product [m, k] x [k, n] is cut. A panel of B of this depth stays in the first cache while the rows of a task
+/// pass by; those rows, their part of C and the task's panels stay in the second.
+struct Blocking {
+  int64_t depth;                        // k of one block
+  int64_t packed_depth, packed_panels;  // part of B that is packed at a time; packed_depth is a multiple of depth
+  int64_t rows, panels;                 // of one task
+  int64_t packed_floats;                // of the packed part of B
+
+  /// `whole_depth`: pack all of k at a time (up to a bound), for many threads to share; otherwise a block, which one
+  /// thread keeps in its cache.
+  Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_depth);
+};
+
+Blocking::Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_depth) {
+  const CacheFloats cache = cache_floats();
+  const int64_t panel_width = ceil_div(columns.padded(), columns.panels);
+  const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
+  depth = std::max<int64_t>(1, ceil_div(k, std::max<int64_t>(1, ceil_div(k, deepest))));
+  packed_depth = whole_depth ? std::min(k, 8192 / depth * depth) : depth;
+  packed_panels =
+      std::clamp<int64_t>(kPackedFloats / std::max<int64_t>(1, packed_depth * panel_width), 1, columns.panels);
+
+  panels = std::clamp<int64_t>(cache.l2 / 4 / (depth * panel_width), 1, packed_panels);
+  const int64_t most_rows = std::max<int64_t>(48, cache.l2 / 2 / (depth + panels * panel_width));
+  rows = ceil_div(m, ceil_div(m, most_rows));
+  const auto enough_tasks = [&] {
+    const bool small = rows * panels * panel_width * std::min(k, packed_depth) < 2 * kMinTaskWork;
+    return small || ceil_div(m, rows) * ceil_div(packed_panels, panels) >= kTasks;
+  };
+  while (!enough_tasks() && rows > 96) rows = ceil_div(rows, 2);
+  while (!enough_tasks() && panels > 2) panels = ceil_div(panels, 2);
+  while (!enough_tasks() && rows > 24) rows = ceil_div(rows, 2);
+  rows = ceil_div(rows, 24) * 24;  // whole tiles of every height
+  packed_floats = packed_depth * (packed_panels * columns.padded() / columns.panels + 3 * columns.lanes);
+}
+
+/// The part [k_begin, k_end) of a product.
+class Product {
+ public:
+  Product(const PackedGemm& gemm, int64_t k_begin, int64_t k_end, const GemmEpilogue& epilogue, bool whole_depth)
+      : gemm_(gemm),
+        epilogue_(epilogue),
+        k_begin_(k_begin),
+        k_end_(k_end),
+        columns_(gemm.n),
+        blocking_(gemm.m, k_end - k_begin, columns_, whole_depth) {}
+
+  void run() {
+    packed_ = Tensor::empty({blocking_.packed_floats});
+    int64_t k = k_begin_;
+    do {
+      const int64_t depth = std::min(blocking_.packed_depth, k_end_ - k);
+      for (int64_t panel = 0; panel < columns_.panels; panel += blocking_.packed_panels) {
+        const int64_t panel_end = std::min(columns_.panels, panel + blocking_.packed_panels);
+        pack(k, depth, panel, panel_end);
+        multiply(k, depth, panel, panel_end);
+      }
+      k += depth;
+    } while (k < k_end_);
+  }
+
+ private:
+  /// Packs B[k, k + depth) of the panels, each [depth, width].
+  void pack(int64_t k, int64_t depth, int64_t panel_begin, int64_t panel_end) {
+    float* packed = packed_.data<float>();
+    const int64_t blocks = ceil_div(depth, blocking_.depth);
+    parallel_for(0, (panel_end - panel_begin) * blocks, std::max<int64_t>(1, blocks / 4),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t task = begin; task < end; ++task) {
+                     const int64_t panel = panel_begin + task / blocks, from = task % blocks * blocking_.depth;
+                     const int64_t block_depth = std::min(blocking_.depth, depth - from);
+                     const int64_t column = columns_.begin(panel), width = columns_.width(panel);
+                     float* output = packed + (column - columns_.begin(panel_begin)) * depth + from * width;
+                     const int64_t count = std::min(width, gemm_.n - column);
+                     if (count < width) std::memset(output, 0, static_cast<size_t>(block_depth * width * kFloat));
+                     gemm_.pack_columns(k + from, block_depth, column, count, output, width);
+                   }
+                 });
+  }
+
+  void multiply(int64_t k, int64_t depth, int64_t panel_begin, int64_t panel_end) {
+    const int64_t row_chunks = ceil_div(gemm_.m, blocking_.rows);
+    const int64_t panel_chunks = ceil_div(panel_end - panel_begin, blocking_.panels);
+    const float* packed = std::as_const(packed_).data<float>();
+    parallel_for(0, row_chunks * panel_chunks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t row = task / panel_chunks * blocking_.rows;
+        const int64_t panel = panel_begin + task % panel_chunks * blocking_.panels;
+        GemmBlock block{.rows = std::min(blocking_.rows, gemm_.m - row),
+                        .b = packed + (columns_.begin(panel) - columns_.begin(panel_begin)) * depth,
+                        .b_depth = depth,
+                        .layout = &columns_,
+                        .panel_begin = panel,
+                        .panel_end = std::min(panel_end, panel + blocking_.panels),
+                        .columns = gemm_.n};
+        run_task(row, k, block);
+      }
+    });
+  }
+
+  /// All of k for one block of C: packs its rows of A depth by depth.
+  void run_task(int64_t row, int64_t k, GemmBlock& block) {
+    std::vector<int64_t> row_offset(static_cast<size_t>(block.rows));
+    for (int64_t i = 0; i < block.rows; ++i) row_offset[static_cast<size_t>(i)] = gemm_.row_offset(row + i);
+    Tensor buffer = Tensor::empty({block.rows + kGemmRowSlack, blocking_.depth});
+    float* panel = buffer.data<float>();
+    block.a = panel;
+    block.row_offset = row_offset.data();
+    do {
+      block.depth = std::min(blocking_.depth, block.b_depth - block.b_begin);
+      block.first = k + block.b_begin == k_begin_;
+      block.last = k + block.b_begin + block.depth == k_end_;
+      gemm_.pack_rows(row, block.rows, k + block.b_begin, block.depth, panel);
+      std::memset(panel + block.rows * block.depth, 0, static_cast<size_t>(kGemmRowSlack * block.depth * kFloat));
+      gemm_block(block, epilogue_);
+      block.b_begin += block.depth;
+    } while (block.b_begin < block.b_depth);
+  }
+
+  const PackedGemm& gemm_;
+  const GemmEpilogue& epilogue_;
+  int64_t k_begin_, k_end_;
+  GemmColumns columns_;
+  Blocking blocking_;
+  Tensor packed_;
+};
+
+/// Parts of k that are computed apart, so that a small result of a long sum still occupies all threads; their sums are
+/// added in f64.
+int64_t slices_of(int64_t m, int64_t n, int64_t k) {
+  if (k < 8 * std::max({m, n, int64_t{128}})) return 1;
+  return std::clamp<int64_t>(kPartialFloats / (m * n), 1, std::min(kTasks, k / 1024));
+}
+
+void run_sliced(const PackedGemm& gemm, int64_t slices) {
+  Tensor partial = Tensor::empty({slices, gemm.m, gemm.n});
+  float* sums = partial.data<float>();
+  const int64_t size = gemm.m * gemm.n, length = ceil_div(gemm.k, slices);
+  const PackedGemm slice{.m = gemm.m,
+                         .n = gemm.n,
+                         .k = gemm.k,
+                         .pack_rows = gemm.pack_rows,
+                         .pack_columns = gemm.pack_columns,
+                         .row_offset = [&](int64_t row) { return row * gemm.n; },
+                         .epilogue = {}};
+  parallel_for(0, slices, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      const GemmEpilogue epilogue{.c = sums + s * size};
+      Product(slice, std::min(gemm.k, s * length), std::min(gemm.k, (s + 1) * length), epilogue, false).run();
+    }
+  });
+  const GemmEpilogue& epilogue = gemm.epilogue;
+  parallel_for(0, gemm.m, std::max<int64_t>(1, 4096 / gemm.n), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* c = epilogue.c + gemm.row_offset(row);
+      for (int64_t j = 0; j < gemm.n; ++j) {
+        double sum = 0.0;
+        for (int64_t s = 0; s < slices; ++s) sum += static_cast<double>(sums[s * size + row * gemm.n + j]);
+        const float r = epilogue.alpha * static_cast<float>(sum);
+        c[j] = epilogue.beta != 0.0f ? epilogue.beta * c[j] + r : r;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void packed_gemm(const PackedGemm& gemm) {
+  if (gemm.m == 0 || gemm.n == 0) return;
+  const bool plain = !gemm.epilogue.bias && !gemm.epilogue.relu && !gemm.epilogue.relu_mask;
+  const int64_t slices = slices_of(gemm.m, gemm.n, gemm.k);
+  if (plain && slices > 1) {
+    run_sliced(gemm, slices);
+  } else {
+    Product(gemm, 0, gemm.k, gemm.epilogue, true).run();
+  }
+}
+
+int64_t packed_gemm_workspace(int64_t m, int64_t n, int64_t k) {
+  const auto bytes = [&](int64_t depth, bool whole_depth, int64_t packed_copies) {
+    const Blocking blocking(m, depth, GemmColumns(n), whole_depth);
+    return kFloat *
+           (packed_copies * blocking.packed_floats + num_threads() * (blocking.rows + kGemmRowSlack) * blocking.depth);
+  };
+  const int64_t whole = bytes(k, true, 1), slices = slices_of(m, n, k);
+  if (slices == 1) return whole;
+  return std::max(whole, kFloat * slices * m * n + bytes(ceil_div(k, slices), false, num_threads()));
+}
+
+}  // namespace minidl::cpu

@@ -1,0 +1,117 @@
+#include <minidl/core/error.h>
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/execution.h>
+
+#include <cstdlib>
+
+namespace minidl {
+namespace {
+
+constexpr struct {
+  const char* name;
+  Precision precision;
+} kPrecisions[] = {
+    {"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}, {"fp16", Precision::fp16}};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+void check_engine(const std::string& name, const char* source) {
+  if (name.empty()) return;
+  std::string names;
+  for (const Conv2dEngine* engine : conv2d_engines()) {
+    if (name == engine->name) return;
+    names += (names.empty() ? "" : ", ") + std::string(engine->name);
+  }
+  fail("[conv2d] {} names the engine '{}', which does not exist; this build has: {}", source, name, names);
+}
+
+/// A setting that begins as an environment variable says and is checked when it is first read.
+class EngineSetting {
+ public:
+  explicit EngineSetting(const char* variable) : variable_(variable), name_(environment(variable)) {}
+  const std::string& get() {
+    if (!checked_) check_engine(name_, variable_);
+    checked_ = true;
+    return name_;
+  }
+  void set(std::string_view name) {
+    const std::string wanted(name);
+    check_engine(wanted, "the setting");
+    name_ = wanted;
+    checked_ = true;
+  }
+
+ private:
+  const char* variable_;
+  std::string name_;
+  bool checked_ = false;
+};
+
+struct Settings {
+  Precision precision = Precision::fp32;
+  EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
+  EngineSetting verify{"MINIDL_VERIFY"};
+  bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
+};
+Settings& settings() {
+  static Settings instance;
+  return instance;
+}
+
+}  // namespace
+
+Precision parse_precision(std::string_view name) {
+  for (const auto& entry : kPrecisions) {
+    if (name == entry.name) return entry.precision;
+  }
+  fail("[precision] '{}' is not a precision; use fp32, tf32, bf16 or fp16", name);
+}
+
+std::string to_string(Precision precision) {
+  for (const auto& entry : kPrecisions) {
+    if (precision == entry.precision) return entry.name;
+  }
+  fail("[precision] {} is not a precision", static_cast<int>(precision));
+}
+
+namespace execution {
+
+Precision precision() {
+  return settings().precision;
+}
+
+void set_precision(Precision precision) {
+  MINIDL_CHECK(precision != Precision::fp16,
+               "[precision] precision 'fp16' is not available: it is for GPUs only; use fp32");
+  MINIDL_CHECK(precision == Precision::fp32,
+               "[precision] precision '{}' is not available: this build has engines for fp32 only",
+               to_string(precision));
+  settings().precision = precision;
+}
+
+const std::string& conv2d_engine() {
+  return settings().engine.get();
+}
+void set_conv2d_engine(std::string_view name) {
+  settings().engine.set(name);
+}
+
+const std::string& verify_engine() {
+  return settings().verify.get();
+}
+void set_verify_engine(std::string_view name) {
+  settings().verify.set(name);
+}
+
+bool verbose() {
+  return settings().verbose;
+}
+void set_verbose(bool on) {
+  settings().verbose = on;
+}
+
+}  // namespace execution
+}  // namespace minidl

@@ -1,0 +1,71 @@
+#pragma once
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/conv2d.h>
+
+#include <functional>
+#include <vector>
+
+namespace minidl::test {
+
+/// Visits every product of a convolution: visit(input pixel element, weight element, output element), indices into the
+/// flat tensors. Terms that read zero padding are left out. All three directions in f64 are one line on it.
+inline void for_each_product(const Conv2dDesc& d, const std::function<void(int64_t, int64_t, int64_t)>& visit) {
+  const Padding& padding = d.window.padding;
+  for (int64_t n = 0; n < d.n; ++n) {
+    for (int64_t h = 0; h < d.out_h(); ++h) {
+      for (int64_t w = 0; w < d.out_w(); ++w) {
+        for (int64_t r = 0; r < d.k_h; ++r) {
+          for (int64_t s = 0; s < d.k_w; ++s) {
+            const int64_t i = padded_index(h * d.window.stride_h + r - padding.top, d.in_h, padding.mode);
+            const int64_t j = padded_index(w * d.window.stride_w + s - padding.left, d.in_w, padding.mode);
+            if (i < 0 || j < 0) continue;
+            for (int64_t k = 0; k < d.out_c; ++k) {
+              for (int64_t c = 0; c < d.in_c; ++c) {
+                visit(((n * d.in_h + i) * d.in_w + j) * d.in_c + c, ((k * d.k_h + r) * d.k_w + s) * d.in_c + c,
+                      ((n * d.out_h() + h) * d.out_w() + w) * d.out_c + k);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/// act(bias + convolution); `bias` may be undefined.
+inline std::vector<double> reference_conv2d(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight,
+                                            const Tensor& bias = {}, Activation activation = Activation::none) {
+  std::vector<double> output(static_cast<size_t>(desc.output_shape().count()));
+  for (size_t i = 0; i < output.size(); ++i)
+    output[i] = bias ? static_cast<double>(bias.data<float>()[i % static_cast<size_t>(desc.out_c)]) : 0.0;
+  const float *x = input.data<float>(), *w = weight.data<float>();
+  for_each_product(desc, [&](int64_t i, int64_t k, int64_t o) {
+    output[static_cast<size_t>(o)] += static_cast<double>(x[i]) * static_cast<double>(w[k]);
+  });
+  if (activation == Activation::relu) {
+    for (double& value : output) value = value < 0.0 ? 0.0 : value;
+  }
+  return output;
+}
+
+inline std::vector<double> reference_conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight,
+                                                          const Tensor& grad_output) {
+  std::vector<double> grad_input(static_cast<size_t>(desc.input_shape().count()));
+  const float *w = weight.data<float>(), *g = grad_output.data<float>();
+  for_each_product(desc, [&](int64_t i, int64_t k, int64_t o) {
+    grad_input[static_cast<size_t>(i)] += static_cast<double>(w[k]) * static_cast<double>(g[o]);
+  });
+  return grad_input;
+}
+
+inline std::vector<double> reference_conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input,
+                                                            const Tensor& grad_output) {
+  std::vector<double> grad_weight(static_cast<size_t>(desc.weight_shape().count()));
+  const float *x = input.data<float>(), *g = grad_output.data<float>();
+  for_each_product(desc, [&](int64_t i, int64_t k, int64_t o) {
+    grad_weight[static_cast<size_t>(k)] += static_cast<double>(x[i]) * static_cast<double>(g[o]);
+  });
+  return grad_weight;
+}
+
+}  // namespace minidl::test
