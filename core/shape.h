@@ -40,7 +40,10 @@ class Shape {
   /// "[1,512,512,3]"; "[]" for a scalar.
   std::string str() const {
     std::string text = "[";
-    for (int i = 0; i < rank_; ++i) text += (i ? "," : "") + std::to_string(extents_[i]);
+    for (int i = 0; i < rank_; ++i) {
+      if (i > 0) text += ',';
+      text += std::to_string(extents_[i]);
+    }
     return text + "]";
   }
 
