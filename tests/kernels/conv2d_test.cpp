@@ -59,7 +59,7 @@ class Conv2dEngines : public ::testing::TestWithParam<const Conv2dEngine*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2dEngines, ::testing::ValuesIn(conv2d_engines().begin(), conv2d_engines().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& engine) { return std::string(engine.param->name); });
 
 Tensor forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                Activation activation = Activation::none) {
