@@ -17,7 +17,7 @@ target_compile_options(minidl_settings INTERFACE
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.  # no path of the build machine in a binary
   $<$<BOOL:${MINIDL_WERROR}>:-Werror>
   $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
-target_link_options(minidl_settings INTERFACE $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
+target_link_options(minidl_settings INTERFACE LINKER:--as-needed $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
 if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
