@@ -1,0 +1,127 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/elementwise.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <minidl/kernels/cpu/map-inl.h>
+
+#include <hwy/contrib/math/math-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+
+void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
+  const auto f = [=](auto d, auto vx, auto vy) HWY_ATTR {
+    return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Mul(hn::Set(d, b), vy));
+  };
+  map(count, output, f, x, y);
+}
+
+void multiply(int64_t count, const float* x, const float* y, float* output) {
+  map(count, output, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+}
+
+void affine(int64_t count, float a, const float* x, float b, float* output) {
+  map(count, output, [=](auto d, auto vx) HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Set(d, b)); }, x);
+}
+
+void relu_forward(int64_t count, const float* input, float* output) {
+  // Not Max: which operand that returns for NaN differs between machines.
+  map(count, output, [](auto d, auto x) HWY_ATTR { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }, input);
+}
+
+void tanh_forward(int64_t count, const float* input, float scale, float* output) {
+  map(count, output, [=](auto d, auto x) HWY_ATTR { return hn::Mul(hn::Set(d, scale), hn::Tanh(d, x)); }, input);
+}
+
+void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output, const GradTarget& target) {
+  const float inverse = 1.0f / scale;
+  const auto f = [=](auto d, auto y, auto g) HWY_ATTR {
+    return hn::Mul(g, hn::Sub(hn::Set(d, scale), hn::Mul(hn::Mul(y, y), hn::Set(d, inverse))));
+  };
+  accumulate(count, target, f, output, grad_output);
+}
+
+void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
+  accumulate(count, target, [=](auto d, auto vx) HWY_ATTR { return hn::Mul(hn::Set(d, a), vx); }, x);
+}
+
+void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
+  const auto f = [=](auto d, auto vx, auto vy) HWY_ATTR { return hn::Mul(hn::Set(d, a), hn::Sub(vx, vy)); };
+  accumulate(count, target, f, x, y);
+}
+
+void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
+  accumulate(count, target, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+}
+
+void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
+  const auto f = [=](auto d, auto vx, auto vb) HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), vb); };
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, channels));
+  parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      map_range(0, channels, output + row * channels, f, x + row * channels, b);
+    }
+  });
+}
+
+void clamp(int64_t count, float* x, float low, float high) {
+  const auto f = [=](auto d, auto v) HWY_ATTR {
+    const auto lowest = hn::Set(d, low), highest = hn::Set(d, high);
+    const auto raised = hn::IfThenElse(hn::Lt(v, lowest), lowest, v);
+    return hn::IfThenElse(hn::Gt(raised, highest), highest, raised);
+  };
+  map(count, x, f, x);
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(add_scaled);
+HWY_EXPORT(multiply);
+HWY_EXPORT(affine);
+HWY_EXPORT(relu_forward);
+HWY_EXPORT(tanh_forward);
+HWY_EXPORT(tanh_backward);
+HWY_EXPORT(accumulate_scaled);
+HWY_EXPORT(accumulate_difference);
+HWY_EXPORT(accumulate_product);
+HWY_EXPORT(add_per_channel);
+HWY_EXPORT(clamp);
+
+void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
+  HWY_DYNAMIC_DISPATCH(add_scaled)(count, a, x, b, y, output);
+}
+void multiply(int64_t count, const float* x, const float* y, float* output) {
+  HWY_DYNAMIC_DISPATCH(multiply)(count, x, y, output);
+}
+void affine(int64_t count, float a, const float* x, float b, float* output) {
+  HWY_DYNAMIC_DISPATCH(affine)(count, a, x, b, output);
+}
+void relu_forward(int64_t count, const float* input, float* output) {
+  HWY_DYNAMIC_DISPATCH(relu_forward)(count, input, output);
+}
+void tanh_forward(int64_t count, const float* input, float scale, float* output) {
+  HWY_DYNAMIC_DISPATCH(tanh_forward)(count, input, scale, output);
+}
+void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output, const GradTarget& target) {
+  HWY_DYNAMIC_DISPATCH(tanh_backward)(count, output, scale, grad_output, target);
+}
+void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
+  HWY_DYNAMIC_DISPATCH(accumulate_scaled)(count, a, x, target);
+}
+void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
+  HWY_DYNAMIC_DISPATCH(accumulate_difference)(count, a, x, y, target);
+}
+void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
+  HWY_DYNAMIC_DISPATCH(accumulate_product)(count, x, y, target);
+}
+void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
+  HWY_DYNAMIC_DISPATCH(add_per_channel)(rows, channels, a, x, b, output);
+}
+void clamp(int64_t count, float* x, float low, float high) { HWY_DYNAMIC_DISPATCH(clamp)(count, x, low, high); }
+
+}  // namespace minidl::cpu
+#endif  // HWY_ONCE

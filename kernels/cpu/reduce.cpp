@@ -1,0 +1,143 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/reduce.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <hwy/highway.h>
+#include <minidl/core/parallel.h>
+#include <minidl/kernels/cpu/kernels.h>
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Element i of a block is added to sum i % kSums, whatever the width of a vector: the same bytes from every instruction set.
+constexpr int64_t kSums = 16;
+using SumTag = hn::CappedTag<double, 8>;
+constexpr int64_t kLanes = hn::MaxLanes(SumTag());
+constexpr int64_t kVectors = kSums / kLanes;
+
+template <class D>
+HWY_INLINE hn::Vec<D> load_promoted(D d, const float* x) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
+}
+
+/// Sum of f(inputs[i]...) over one block; `f` takes f64 vectors.
+template <typename F, typename... Inputs>
+HWY_INLINE double sum_block(int64_t count, const F& f, const Inputs*... inputs) {
+  const SumTag d;
+  const hn::CappedTag<double, 1> d1;
+  hn::Vec<SumTag> sums[kVectors];
+  for (auto& sum : sums) sum = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      sums[v] = hn::Add(sums[v], f(load_promoted(d, inputs + i + v * kLanes)...));
+    }
+  }
+  double lanes[kSums];
+  for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(sums[v], d, lanes + v * kLanes);
+  for (int64_t lane = 0; i < count; ++i, ++lane) lanes[lane] += hn::GetLane(f(load_promoted(d1, inputs + i)...));
+  double total = 0.0;
+  for (const double lane : lanes) total += lane;
+  return total;
+}
+
+template <typename F, typename... Inputs>
+double sum_blocks(int64_t count, const F& f, const Inputs*... inputs) {
+  std::vector<double> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain));
+  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    blocks[static_cast<size_t>(begin / kGrain)] = sum_block(end - begin, f, inputs + begin...);
+  });
+  double total = 0.0;
+  for (const double block : blocks) total += block;
+  return total;
+}
+
+double sum(int64_t count, const float* x) {
+  return sum_blocks(count, [](auto v) HWY_ATTR { return v; }, x);
+}
+
+double dot(int64_t count, const float* x, const float* y) {
+  return sum_blocks(count, [](auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+}
+
+double squared_norm(int64_t count, const float* x) {
+  return sum_blocks(count, [](auto v) HWY_ATTR { return hn::Mul(v, v); }, x);
+}
+
+double absolute_sum(int64_t count, const float* x) {
+  return sum_blocks(count, [](auto v) HWY_ATTR { return hn::Abs(v); }, x);
+}
+
+double squared_distance(int64_t count, const float* x, const float* y) {
+  const auto f = [](auto vx, auto vy) HWY_ATTR {
+    const auto difference = hn::Sub(vx, vy);
+    return hn::Mul(difference, difference);
+  };
+  return sum_blocks(count, f, x, y);
+}
+
+/// Largest |x| by its bits: without the sign they order as integers, infinity above every number and NaN above infinity.
+float max_abs(int64_t count, const float* x) {
+  std::vector<int32_t> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain));
+  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const hn::ScalableTag<int32_t> d;
+    const hn::Rebind<float, decltype(d)> df;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+    auto largest = hn::Zero(d);
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) largest = hn::Max(largest, hn::BitCast(d, hn::Abs(hn::LoadU(df, x + i))));
+    int32_t result = hn::GetLane(hn::MaxOfLanes(d, largest));
+    for (; i < end; ++i) result = std::max(result, std::bit_cast<int32_t>(x[i]) & 0x7fffffff);
+    blocks[static_cast<size_t>(begin / kGrain)] = result;
+  });
+  int32_t largest = 0;
+  for (const int32_t block : blocks) largest = std::max(largest, block);
+  return std::bit_cast<float>(largest);
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(sum);
+HWY_EXPORT(dot);
+HWY_EXPORT(squared_norm);
+HWY_EXPORT(absolute_sum);
+HWY_EXPORT(max_abs);
+HWY_EXPORT(squared_distance);
+
+double sum(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(sum)(count, x); }
+double dot(int64_t count, const float* x, const float* y) { return HWY_DYNAMIC_DISPATCH(dot)(count, x, y); }
+double squared_norm(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(squared_norm)(count, x); }
+double absolute_sum(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(absolute_sum)(count, x); }
+float max_abs(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(max_abs)(count, x); }
+double squared_distance(int64_t count, const float* x, const float* y) {
+  return HWY_DYNAMIC_DISPATCH(squared_distance)(count, x, y);
+}
+
+void sum_per_channel(int64_t rows, int64_t channels, const float* x, float beta, float* output) {
+  const int64_t rows_per_block = std::max<int64_t>(1, 4 * kGrain / std::max<int64_t>(1, channels));
+  const int64_t count = (rows + rows_per_block - 1) / rows_per_block;
+  std::vector<double> blocks(static_cast<size_t>(count * channels));
+  parallel_for(0, rows, rows_per_block, [&](int64_t begin, int64_t end) {
+    double* sums = blocks.data() + begin / rows_per_block * channels;
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t c = 0; c < channels; ++c) sums[c] += x[row * channels + c];
+    }
+  });
+  for (int64_t c = 0; c < channels; ++c) {
+    double total = 0.0;
+    for (int64_t block = 0; block < count; ++block) total += blocks[static_cast<size_t>(block * channels + c)];
+    output[c] = static_cast<float>(beta == 0.0f ? total : static_cast<double>(beta) * output[c] + total);
+  }
+}
+
+}  // namespace minidl::cpu
+#endif  // HWY_ONCE

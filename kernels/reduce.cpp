@@ -1,0 +1,65 @@
+#include <minidl/core/profile.h>
+#include <minidl/kernels/checks.h>
+#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/reduce.h>
+
+#include <cmath>
+
+namespace minidl {
+
+double sum(const Tensor& x) {
+  check_f32(x, "sum", "x");
+  const ProfileRange range("sum");
+  return cpu::sum(x.count(), x.data<float>());
+}
+
+double dot(const Tensor& x, const Tensor& y) {
+  check_f32(x, "dot", "x");
+  check_shape(y, x.shape(), "dot", "y");
+  const ProfileRange range("dot");
+  return cpu::dot(x.count(), x.data<float>(), y.data<float>());
+}
+
+double squared_norm(const Tensor& x) {
+  check_f32(x, "squared_norm", "x");
+  const ProfileRange range("squared_norm");
+  return cpu::squared_norm(x.count(), x.data<float>());
+}
+
+double absolute_sum(const Tensor& x) {
+  check_f32(x, "absolute_sum", "x");
+  const ProfileRange range("absolute_sum");
+  return cpu::absolute_sum(x.count(), x.data<float>());
+}
+
+float max_abs(const Tensor& x) {
+  check_f32(x, "max_abs", "x");
+  const ProfileRange range("max_abs");
+  return cpu::max_abs(x.count(), x.data<float>());
+}
+
+double squared_distance(const Tensor& x, const Tensor& y) {
+  check_f32(x, "squared_distance", "x");
+  check_shape(y, x.shape(), "squared_distance", "y");
+  const ProfileRange range("squared_distance");
+  return cpu::squared_distance(x.count(), x.data<float>(), y.data<float>());
+}
+
+bool all_finite(const Tensor& x) {
+  check_f32(x, "all_finite", "x");
+  const ProfileRange range("all_finite");
+  return std::isfinite(cpu::max_abs(x.count(), x.data<float>()));
+}
+
+void sum_per_channel(const Tensor& x, float beta, Tensor& output) {
+  check_f32(x, "sum_per_channel", "x");
+  const int rank = x.shape().rank();
+  MINIDL_CHECK(rank >= 1, "[sum_per_channel] x is a scalar, it must have a channel dimension");
+  const int64_t channels = x.shape()[rank - 1];
+  check_shape(output, {channels}, "sum_per_channel", "output");
+  const ProfileRange range("sum_per_channel");
+  const int64_t rows = channels ? x.count() / channels : 0;
+  cpu::sum_per_channel(rows, channels, x.data<float>(), beta, output.data<float>());
+}
+
+}  // namespace minidl
