@@ -5,7 +5,8 @@
 
 namespace minidl {
 
-void adam_update(const AdamSettings& settings, int64_t step, const Tensor& grad, Tensor& first_moment, Tensor& second_moment, Tensor& parameter) {
+void adam_update(const AdamSettings& settings, int64_t step, const Tensor& grad, Tensor& first_moment,
+                 Tensor& second_moment, Tensor& parameter) {
   check_f32(parameter, "adam", "parameter");
   check_shape(grad, parameter.shape(), "adam", "grad");
   check_shape(first_moment, parameter.shape(), "adam", "first_moment");
@@ -24,7 +25,8 @@ void sgd_update(float lr, float momentum, float weight_decay, const Tensor& grad
   check_shape(grad, parameter.shape(), "sgd", "grad");
   check_shape(velocity, parameter.shape(), "sgd", "velocity");
   const ProfileRange range("sgd");
-  cpu::sgd_update({lr, momentum, weight_decay}, grad.count(), grad.data<float>(), velocity.data<float>(), parameter.data<float>());
+  cpu::sgd_update({lr, momentum, weight_decay}, grad.count(), grad.data<float>(), velocity.data<float>(),
+                  parameter.data<float>());
 }
 
 }  // namespace minidl

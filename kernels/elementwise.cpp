@@ -50,12 +50,14 @@ void tanh_forward(const Tensor& input, float scale, Tensor& output) {
   cpu::tanh_forward(input.count(), input.data<float>(), scale, output.data<float>());
 }
 
-void tanh_backward(const Tensor& output, float scale, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
+void tanh_backward(const Tensor& output, float scale, const Tensor& grad_output, const Accumulate& how,
+                   Tensor& grad_input) {
   check_same("tanh", {{"output", output}, {"grad_output", grad_output}, {"grad_input", grad_input}});
   check_accumulate(how, grad_input, "tanh");
   MINIDL_CHECK(scale != 0.0f, "[tanh] scale is 0, so its output does not determine the gradient; use another scale");
   const ProfileRange range("tanh", "backward");
-  cpu::tanh_backward(output.count(), output.data<float>(), scale, grad_output.data<float>(), cpu::grad_target(how, grad_input));
+  cpu::tanh_backward(output.count(), output.data<float>(), scale, grad_output.data<float>(),
+                     cpu::grad_target(how, grad_input));
 }
 
 void accumulate_scaled(float a, const Tensor& x, const Accumulate& how, Tensor& target) {

@@ -21,7 +21,8 @@ void gram_forward(const Tensor& features, float scale, Tensor& gram) {
   cpu::gram_forward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(), gram.data<float>());
 }
 
-void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how, Tensor& grad_features) {
+void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how,
+                   Tensor& grad_features) {
   check_gram(features, grad_gram, "grad_gram");
   const Shape& shape = features.shape();
   check_shape(grad_features, shape, "gram", "grad_features");

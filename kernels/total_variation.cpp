@@ -29,12 +29,16 @@ void backward(const Tensor& x, bool interior, float scale, const Accumulate& how
 
 }  // namespace
 
-double total_variation(const Tensor& x) { return forward(x, false); }
+double total_variation(const Tensor& x) {
+  return forward(x, false);
+}
 void total_variation_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad) {
   backward(x, false, 2.0f * scale, how, grad);
 }
 
-double total_variation_interior(const Tensor& x) { return 0.5 * forward(x, true); }
+double total_variation_interior(const Tensor& x) {
+  return 0.5 * forward(x, true);
+}
 void total_variation_interior_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad) {
   backward(x, true, scale, how, grad);
 }

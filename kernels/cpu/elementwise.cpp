@@ -10,30 +10,34 @@ HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
-  const auto f = [=](auto d, auto vx, auto vy) HWY_ATTR {
-    return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Mul(hn::Set(d, b), vy));
-  };
+  const auto f = [=](auto d, auto vx, auto vy)
+                     HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Mul(hn::Set(d, b), vy)); };
   map(count, output, f, x, y);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {
-  map(count, output, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+  map(
+      count, output, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
 }
 
 void affine(int64_t count, float a, const float* x, float b, float* output) {
-  map(count, output, [=](auto d, auto vx) HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Set(d, b)); }, x);
+  map(
+      count, output, [=](auto d, auto vx) HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Set(d, b)); }, x);
 }
 
 void relu_forward(int64_t count, const float* input, float* output) {
   // Not Max: which operand that returns for NaN differs between machines.
-  map(count, output, [](auto d, auto x) HWY_ATTR { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }, input);
+  map(
+      count, output, [](auto d, auto x) HWY_ATTR { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }, input);
 }
 
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
-  map(count, output, [=](auto d, auto x) HWY_ATTR { return hn::Mul(hn::Set(d, scale), hn::Tanh(d, x)); }, input);
+  map(
+      count, output, [=](auto d, auto x) HWY_ATTR { return hn::Mul(hn::Set(d, scale), hn::Tanh(d, x)); }, input);
 }
 
-void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output, const GradTarget& target) {
+void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output,
+                   const GradTarget& target) {
   const float inverse = 1.0f / scale;
   const auto f = [=](auto d, auto y, auto g) HWY_ATTR {
     return hn::Mul(g, hn::Sub(hn::Set(d, scale), hn::Mul(hn::Mul(y, y), hn::Set(d, inverse))));
@@ -42,7 +46,8 @@ void tanh_backward(int64_t count, const float* output, float scale, const float*
 }
 
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
-  accumulate(count, target, [=](auto d, auto vx) HWY_ATTR { return hn::Mul(hn::Set(d, a), vx); }, x);
+  accumulate(
+      count, target, [=](auto d, auto vx) HWY_ATTR { return hn::Mul(hn::Set(d, a), vx); }, x);
 }
 
 void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
@@ -51,7 +56,8 @@ void accumulate_difference(int64_t count, float a, const float* x, const float* 
 }
 
 void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
-  accumulate(count, target, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+  accumulate(
+      count, target, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
 }
 
 void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
@@ -106,7 +112,8 @@ void relu_forward(int64_t count, const float* input, float* output) {
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
   HWY_DYNAMIC_DISPATCH(tanh_forward)(count, input, scale, output);
 }
-void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output, const GradTarget& target) {
+void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output,
+                   const GradTarget& target) {
   HWY_DYNAMIC_DISPATCH(tanh_backward)(count, output, scale, grad_output, target);
 }
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
@@ -121,7 +128,9 @@ void accumulate_product(int64_t count, const float* x, const float* y, const Gra
 void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
   HWY_DYNAMIC_DISPATCH(add_per_channel)(rows, channels, a, x, b, output);
 }
-void clamp(int64_t count, float* x, float low, float high) { HWY_DYNAMIC_DISPATCH(clamp)(count, x, low, high); }
+void clamp(int64_t count, float* x, float low, float high) {
+  HWY_DYNAMIC_DISPATCH(clamp)(count, x, low, high);
+}
 
 }  // namespace minidl::cpu
 #endif  // HWY_ONCE

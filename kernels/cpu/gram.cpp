@@ -47,7 +47,8 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
   for (int64_t n = 0; n < shape.n; ++n) {
     const float* grad = grad_gram + n * c * c;
     for (int64_t i = 0; i < c; ++i) {
-      for (int64_t j = 0; j < c; ++j) symmetric[static_cast<size_t>(i * c + j)] = shape.scale * (grad[i * c + j] + grad[j * c + i]);
+      for (int64_t j = 0; j < c; ++j)
+        symmetric[static_cast<size_t>(i * c + j)] = shape.scale * (grad[i * c + j] + grad[j * c + i]);
     }
     parallel_for(0, shape.positions, 64, [&](int64_t begin, int64_t end) {
       std::vector<float> row(static_cast<size_t>(c));
@@ -55,7 +56,8 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
         const int64_t at = (n * shape.positions + p) * c;
         std::fill(row.begin(), row.end(), 0.0f);
         for (int64_t j = 0; j < c; ++j) {
-          for (int64_t i = 0; i < c; ++i) row[static_cast<size_t>(i)] += features[at + j] * symmetric[static_cast<size_t>(j * c + i)];
+          for (int64_t i = 0; i < c; ++i)
+            row[static_cast<size_t>(i)] += features[at + j] * symmetric[static_cast<size_t>(j * c + i)];
         }
         accumulate_scaled(c, 1.0f, row.data(), target.from(at));
       }

@@ -6,14 +6,15 @@
 
 #include <cstdint>
 
-/// CPU implementations behind kernels/<op>.h, on raw pointers: arguments were checked by the caller. Shapes, layouts and formulas are those
-/// of the public header of the same name.
+/// CPU implementations behind kernels/<op>.h, on raw pointers: arguments were checked by the caller. Shapes, layouts
+/// and formulas are those of the public header of the same name.
 namespace minidl::cpu {
 
 /// Elements per chunk of an elementwise pass: the arrays of one chunk stay in the L2 cache.
 inline constexpr int64_t kGrain = 16384;
 
-/// Where a gradient goes: grad = beta * grad + (relu_mask > 0 ? r : 0); relu_mask may be nullptr, with beta 0 grad is not read.
+/// Where a gradient goes: grad = beta * grad + (relu_mask > 0 ? r : 0); relu_mask may be nullptr, with beta 0 grad is
+/// not read.
 struct GradTarget {
   float* grad;
   float beta;
@@ -21,7 +22,9 @@ struct GradTarget {
   /// The same for the elements from `offset` on.
   GradTarget from(int64_t offset) const { return {grad + offset, beta, relu_mask ? relu_mask + offset : nullptr}; }
 };
-inline GradTarget grad_target(const Accumulate& how, Tensor& grad) { return {grad.data<float>(), how.beta, mask_data(how)}; }
+inline GradTarget grad_target(const Accumulate& how, Tensor& grad) {
+  return {grad.data<float>(), how.beta, mask_data(how)};
+}
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output);
 void multiply(int64_t count, const float* x, const float* y, float* output);

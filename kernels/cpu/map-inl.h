@@ -1,4 +1,5 @@
-// Elementwise loops in Highway, for files compiled once per instruction set (foreach_target): the guard lets each pass include it once.
+// Elementwise loops in Highway, for files compiled once per instruction set (foreach_target): the guard lets each pass
+// include it once.
 #if defined(MINIDL_KERNELS_CPU_MAP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MINIDL_KERNELS_CPU_MAP_INL_H_
 #undef MINIDL_KERNELS_CPU_MAP_INL_H_
@@ -14,7 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Calls f(d, i) for whole vectors of tag d from `begin` on, then for single elements: nothing outside [begin, end) is touched.
+/// Calls f(d, i) for whole vectors of tag d from `begin` on, then for single elements: nothing outside [begin, end) is
+/// touched.
 template <typename F>
 HWY_INLINE void for_lanes(int64_t begin, int64_t end, const F& f) {
   const hn::ScalableTag<float> d;
@@ -28,13 +30,15 @@ HWY_INLINE void for_lanes(int64_t begin, int64_t end, const F& f) {
 /// output[i] = f(d, inputs[i]...) for i in [begin, end); `output` may be one of the inputs.
 template <typename F, typename... Inputs>
 HWY_INLINE void map_range(int64_t begin, int64_t end, float* output, const F& f, const Inputs*... inputs) {
-  for_lanes(begin, end, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(f(d, hn::LoadU(d, inputs + i)...), d, output + i); });
+  for_lanes(begin, end,
+            [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(f(d, hn::LoadU(d, inputs + i)...), d, output + i); });
 }
 
 /// map_range over [0, count) on all threads.
 template <typename F, typename... Inputs>
 void map(int64_t count, float* output, const F& f, const Inputs*... inputs) {
-  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR { map_range(begin, end, output, f, inputs...); });
+  parallel_for(0, count, kGrain,
+               [&](int64_t begin, int64_t end) HWY_ATTR { map_range(begin, end, output, f, inputs...); });
 }
 
 /// Writes one vector of a gradient.
@@ -47,14 +51,17 @@ HWY_INLINE void store_grad(D d, const GradTarget& target, int64_t i, hn::Vec<D> 
 
 /// Writes the gradient f(d, inputs[i]...) for i in [begin, end).
 template <typename F, typename... Inputs>
-HWY_INLINE void accumulate_range(int64_t begin, int64_t end, const GradTarget& target, const F& f, const Inputs*... inputs) {
-  for_lanes(begin, end, [&](auto d, int64_t i) HWY_ATTR { store_grad(d, target, i, f(d, hn::LoadU(d, inputs + i)...)); });
+HWY_INLINE void accumulate_range(int64_t begin, int64_t end, const GradTarget& target, const F& f,
+                                 const Inputs*... inputs) {
+  for_lanes(begin, end,
+            [&](auto d, int64_t i) HWY_ATTR { store_grad(d, target, i, f(d, hn::LoadU(d, inputs + i)...)); });
 }
 
 /// accumulate_range over [0, count) on all threads.
 template <typename F, typename... Inputs>
 void accumulate(int64_t count, const GradTarget& target, const F& f, const Inputs*... inputs) {
-  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR { accumulate_range(begin, end, target, f, inputs...); });
+  parallel_for(0, count, kGrain,
+               [&](int64_t begin, int64_t end) HWY_ATTR { accumulate_range(begin, end, target, f, inputs...); });
 }
 
 }  // namespace minidl::cpu::HWY_NAMESPACE

@@ -28,9 +28,12 @@ HWY_INLINE Range windows_over(int64_t i, int64_t before, int64_t window, int64_t
 }
 
 /// Rows per chunk of a parallel loop.
-HWY_INLINE int64_t row_grain(int64_t width, int64_t channels) { return std::max<int64_t>(1, kGrain / (width * channels)); }
+HWY_INLINE int64_t row_grain(int64_t width, int64_t channels) {
+  return std::max<int64_t>(1, kGrain / (width * channels));
+}
 
-/// The pixels of one window that lie inside the input: `rows` x `columns` from `first` on, which is offset `first_offset` = r * k_w + s.
+/// The pixels of one window that lie inside the input: `rows` x `columns` from `first` on, which is offset
+/// `first_offset` = r * k_w + s.
 struct InsideWindow {
   const float* first;
   int64_t rows, columns, first_offset;
@@ -62,7 +65,8 @@ HWY_INLINE void average_pixel(const Pool2dDesc& desc, const InsideWindow& window
   for_lanes(0, desc.c, [&](auto d, int64_t c) HWY_ATTR {
     auto sum = hn::Zero(d);
     for (int64_t r = 0; r < window.rows; ++r) {
-      for (int64_t s = 0; s < window.columns; ++s) sum = hn::Add(sum, hn::LoadU(d, window.first + (r * desc.in_w + s) * desc.c + c));
+      for (int64_t s = 0; s < window.columns; ++s)
+        sum = hn::Add(sum, hn::LoadU(d, window.first + (r * desc.in_w + s) * desc.c + c));
     }
     hn::StoreU(hn::Div(sum, hn::Set(d, static_cast<float>(desc.k_h * desc.k_w))), d, output + c);
   });
@@ -101,7 +105,8 @@ struct PoolGradient {
 /// Gradient of input pixel (n, h, w), all channels: gathered from the windows that contain it.
 HWY_INLINE void gather_pixel(const PoolGradient& pool, int64_t n, int64_t h, int64_t w) {
   const Pool2dDesc& desc = pool.desc;
-  const int64_t out_h = desc.out_h(), out_w = desc.out_w(), stride_h = desc.window.stride_h, stride_w = desc.window.stride_w;
+  const int64_t out_h = desc.out_h(), out_w = desc.out_w(), stride_h = desc.window.stride_h,
+                stride_w = desc.window.stride_w;
   const int64_t top = desc.window.padding.top, left = desc.window.padding.left;
   const Range rows = windows_over(h, top, desc.k_h, stride_h, out_h);
   const Range columns = windows_over(w, left, desc.k_w, stride_w, out_w);
@@ -115,7 +120,8 @@ HWY_INLINE void gather_pixel(const PoolGradient& pool, int64_t n, int64_t h, int
         auto grad = hn::LoadU(d, pool.grad_output + at);
         if (pool.choice) {
           const int64_t offset = (h + top - i * stride_h) * desc.k_w + w + left - j * stride_w;
-          const auto chosen = hn::Eq(hn::PromoteTo(di, hn::LoadU(d8, pool.choice + at)), hn::Set(di, static_cast<int32_t>(offset)));
+          const auto chosen =
+              hn::Eq(hn::PromoteTo(di, hn::LoadU(d8, pool.choice + at)), hn::Set(di, static_cast<int32_t>(offset)));
           grad = hn::IfThenElseZero(hn::RebindMask(d, chosen), grad);
         }
         sum = hn::Add(sum, grad);
@@ -126,7 +132,8 @@ HWY_INLINE void gather_pixel(const PoolGradient& pool, int64_t n, int64_t h, int
   });
 }
 
-void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output, const GradTarget& target) {
+void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output,
+                     const GradTarget& target) {
   const PoolGradient pool{desc, choice, grad_output, target};
   parallel_for(0, desc.n * desc.in_h, row_grain(desc.in_w, desc.c), [&](int64_t begin, int64_t end) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
@@ -147,7 +154,8 @@ HWY_EXPORT(pool2d_backward);
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice) {
   HWY_DYNAMIC_DISPATCH(pool2d_forward)(desc, input, output, choice);
 }
-void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output, const GradTarget& target) {
+void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output,
+                     const GradTarget& target) {
   HWY_DYNAMIC_DISPATCH(pool2d_backward)(desc, choice, grad_output, target);
 }
 

@@ -14,7 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Element i of a block is added to sum i % kSums, whatever the width of a vector: the same bytes from every instruction set.
+/// Element i of a block is added to sum i % kSums, whatever the width of a vector: the same bytes from every
+/// instruction set.
 constexpr int64_t kSums = 16;
 using SumTag = hn::CappedTag<double, 8>;
 constexpr int64_t kLanes = hn::MaxLanes(SumTag());
@@ -58,19 +59,23 @@ double sum_blocks(int64_t count, const F& f, const Inputs*... inputs) {
 }
 
 double sum(int64_t count, const float* x) {
-  return sum_blocks(count, [](auto v) HWY_ATTR { return v; }, x);
+  return sum_blocks(
+      count, [](auto v) HWY_ATTR { return v; }, x);
 }
 
 double dot(int64_t count, const float* x, const float* y) {
-  return sum_blocks(count, [](auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
+  return sum_blocks(
+      count, [](auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
 }
 
 double squared_norm(int64_t count, const float* x) {
-  return sum_blocks(count, [](auto v) HWY_ATTR { return hn::Mul(v, v); }, x);
+  return sum_blocks(
+      count, [](auto v) HWY_ATTR { return hn::Mul(v, v); }, x);
 }
 
 double absolute_sum(int64_t count, const float* x) {
-  return sum_blocks(count, [](auto v) HWY_ATTR { return hn::Abs(v); }, x);
+  return sum_blocks(
+      count, [](auto v) HWY_ATTR { return hn::Abs(v); }, x);
 }
 
 double squared_distance(int64_t count, const float* x, const float* y) {
@@ -81,7 +86,8 @@ double squared_distance(int64_t count, const float* x, const float* y) {
   return sum_blocks(count, f, x, y);
 }
 
-/// Largest |x| by its bits: without the sign they order as integers, infinity above every number and NaN above infinity.
+/// Largest |x| by its bits: without the sign they order as integers, infinity above every number and NaN above
+/// infinity.
 float max_abs(int64_t count, const float* x) {
   std::vector<int32_t> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain));
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
@@ -113,11 +119,21 @@ HWY_EXPORT(absolute_sum);
 HWY_EXPORT(max_abs);
 HWY_EXPORT(squared_distance);
 
-double sum(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(sum)(count, x); }
-double dot(int64_t count, const float* x, const float* y) { return HWY_DYNAMIC_DISPATCH(dot)(count, x, y); }
-double squared_norm(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(squared_norm)(count, x); }
-double absolute_sum(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(absolute_sum)(count, x); }
-float max_abs(int64_t count, const float* x) { return HWY_DYNAMIC_DISPATCH(max_abs)(count, x); }
+double sum(int64_t count, const float* x) {
+  return HWY_DYNAMIC_DISPATCH(sum)(count, x);
+}
+double dot(int64_t count, const float* x, const float* y) {
+  return HWY_DYNAMIC_DISPATCH(dot)(count, x, y);
+}
+double squared_norm(int64_t count, const float* x) {
+  return HWY_DYNAMIC_DISPATCH(squared_norm)(count, x);
+}
+double absolute_sum(int64_t count, const float* x) {
+  return HWY_DYNAMIC_DISPATCH(absolute_sum)(count, x);
+}
+float max_abs(int64_t count, const float* x) {
+  return HWY_DYNAMIC_DISPATCH(max_abs)(count, x);
+}
 double squared_distance(int64_t count, const float* x, const float* y) {
   return HWY_DYNAMIC_DISPATCH(squared_distance)(count, x, y);
 }

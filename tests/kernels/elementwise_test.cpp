@@ -19,7 +19,8 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Around the widths of vectors and the size of a chunk.
-const std::vector<Shape> kShapes = {{0}, {1}, {3}, {4}, {7, 1}, {16}, {17}, {1, 5, 3, 33}, {3, 2, 2, 4}, {16384}, {2, 16387}};
+const std::vector<Shape> kShapes = {{0},  {1},           {3},          {4},     {7, 1},    {16},
+                                    {17}, {1, 5, 3, 33}, {3, 2, 2, 4}, {16384}, {2, 16387}};
 
 std::vector<double> expected(const Tensor& x, const std::function<double(double)>& f) {
   std::vector<double> values;
@@ -67,21 +68,27 @@ TEST(Elementwise, GradientWritersAreExactOnIntegers) {
 TEST(Elementwise, GradientWritersAccumulateAndMask) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 5), y = random_integers(shape, 6);
-    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_scaled(2.0f, x, how, target); }));
-    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_difference(0.5f, x, y, how, target); }));
-    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_product(x, y, how, target); }));
-    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) { tanh_backward(x, 8.0f, y, how, target); }));
+    EXPECT_TRUE(
+        accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_scaled(2.0f, x, how, target); }));
+    EXPECT_TRUE(accumulates(
+        shape, [&](const Accumulate& how, Tensor& target) { accumulate_difference(0.5f, x, y, how, target); }));
+    EXPECT_TRUE(
+        accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_product(x, y, how, target); }));
+    EXPECT_TRUE(
+        accumulates(shape, [&](const Accumulate& how, Tensor& target) { tanh_backward(x, 8.0f, y, how, target); }));
   }
 }
 
 TEST(Elementwise, AddsAVectorToEveryChannel) {
-  for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{2, 3, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0}, Shape{1, 4, 5000, 4}}) {
+  for (const Shape& shape :
+       {Shape{5}, Shape{4, 1}, Shape{2, 3, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0}, Shape{1, 4, 5000, 4}}) {
     const int64_t channels = shape[shape.rank() - 1];
     const Tensor x = random_integers(shape, 7), b = random_integers({channels}, 8);
     Tensor output = Tensor::full(shape, kNan);
     add_per_channel(-2.0f, x, b, output);
     for (int64_t i = 0; i < x.count(); ++i) {
-      ASSERT_EQ(output.span<float>()[i], -2.0f * x.span<float>()[i] + b.span<float>()[i % channels]) << shape.str() << " at " << i;
+      ASSERT_EQ(output.span<float>()[i], -2.0f * x.span<float>()[i] + b.span<float>()[i % channels])
+          << shape.str() << " at " << i;
     }
   }
 }
@@ -98,9 +105,13 @@ TEST(Elementwise, AnOutputMayBeAnInput) {
   EXPECT_TRUE(equals(in_place([&](Tensor& t) { add_scaled(2.0f, y, 3.0f, t, t); }),
                      expected(x, y, [](double a, double b) { return 3.0 * a + 2.0 * b; })));
   EXPECT_TRUE(equals(in_place([](Tensor& t) { multiply(t, t, t); }), expected(x, [](double a) { return a * a; })));
-  EXPECT_TRUE(equals(in_place([](Tensor& t) { affine(2.0f, t, 1.0f, t); }), expected(x, [](double a) { return 2.0 * a + 1.0; })));
-  EXPECT_TRUE(equals(in_place([](Tensor& t) { relu_forward(t, t); }), expected(x, [](double a) { return std::max(a, 0.0); })));
-  EXPECT_TRUE(equals(in_place([&](Tensor& t) { accumulate_product(t, y, {1.0f, nullptr}, t); }),
+  EXPECT_TRUE(equals(in_place([](Tensor& t) { affine(2.0f, t, 1.0f, t); }),
+                     expected(x, [](double a) { return 2.0 * a + 1.0; })));
+  EXPECT_TRUE(
+      equals(in_place([](Tensor& t) { relu_forward(t, t); }), expected(x, [](double a) { return std::max(a, 0.0); })));
+  EXPECT_TRUE(equals(in_place([&](Tensor& t) {
+                       accumulate_product(t, y, {1.0f, nullptr}, t);
+                     }),
                      expected(x, y, [](double a, double b) { return a + a * b; })));
 }
 
@@ -170,7 +181,8 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
 TEST(Elementwise, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({2, 3}), other = Tensor::zeros({3, 2}), bytes = Tensor::zeros({2, 3}, Dtype::u8);
   Tensor output = Tensor::zeros({2, 3}), wrong = Tensor::zeros({6}), undefined;
-  EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, other, output); }, "[add_scaled] y has shape [3,2], it must be [2,3]"));
+  EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, other, output); },
+                           "[add_scaled] y has shape [3,2], it must be [2,3]"));
   EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, x, wrong); }, "[add_scaled] output has shape [6]"));
   EXPECT_TRUE(throws_error([&] { multiply(bytes, x, output); }, "[multiply] x [2,3] holds u8, it must be f32"));
   EXPECT_TRUE(throws_error([&] { affine(1.0f, x, 0.0f, undefined); }, "[affine] output is undefined"));
@@ -178,10 +190,15 @@ TEST(Elementwise, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { tanh_forward(x, 1.0f, wrong); }, "[tanh] output"));
   EXPECT_TRUE(throws_error([&] { tanh_backward(x, 0.0f, x, {}, output); }, "[tanh] scale is 0"));
   EXPECT_TRUE(throws_error([&] { tanh_backward(x, 1.0f, other, {}, output); }, "[tanh] grad_output"));
-  EXPECT_TRUE(throws_error([&] { accumulate_scaled(1.0f, x, {0.0f, &other}, output); }, "[accumulate_scaled] relu_mask"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        accumulate_scaled(1.0f, x, {0.0f, &other}, output);
+      },
+      "[accumulate_scaled] relu_mask"));
   EXPECT_TRUE(throws_error([&] { accumulate_difference(1.0f, x, other, {}, output); }, "[accumulate_difference] y"));
   EXPECT_TRUE(throws_error([&] { accumulate_product(x, x, {}, wrong); }, "[accumulate_product] target"));
-  EXPECT_TRUE(throws_error([&] { add_per_channel(1.0f, x, Tensor::zeros({2}), output); }, "[add_per_channel] b has shape [2], it must be [3]"));
+  EXPECT_TRUE(throws_error([&] { add_per_channel(1.0f, x, Tensor::zeros({2}), output); },
+                           "[add_per_channel] b has shape [2], it must be [3]"));
   Tensor scalar = Tensor::zeros({});
   EXPECT_TRUE(throws_error([&] { add_per_channel(1.0f, scalar, scalar, scalar); }, "[add_per_channel] x is a scalar"));
   EXPECT_TRUE(throws_error([&] { clamp(output, 2.0f, 1.0f); }, "[clamp] low 2 is above high 1"));

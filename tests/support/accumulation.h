@@ -9,9 +9,10 @@
 
 namespace minidl::test {
 
-/// `backward` writes grad = beta * grad + (relu_mask > 0 ? r : 0), where r is what it writes with beta 0 and no mask; with beta 0 the old
-/// contents, here NaN, are not read.
-inline ::testing::AssertionResult accumulates(const Shape& shape, const std::function<void(const Accumulate&, Tensor&)>& backward) {
+/// `backward` writes grad = beta * grad + (relu_mask > 0 ? r : 0), where r is what it writes with beta 0 and no mask;
+/// with beta 0 the old contents, here NaN, are not read.
+inline ::testing::AssertionResult accumulates(const Shape& shape,
+                                              const std::function<void(const Accumulate&, Tensor&)>& backward) {
   Tensor r = Tensor::full(shape, NAN);
   backward({}, r);
   const Tensor old = random_integers(shape, 91);
@@ -26,8 +27,9 @@ inline ::testing::AssertionResult accumulates(const Shape& shape, const std::fun
         const float expected = (beta == 0.0f ? 0.0f : beta * old.span<float>()[i]) + written;
         const float actual = std::as_const(grad).span<float>()[i];
         if (!(std::abs(actual - expected) <= 1e-6f * (1.0f + std::abs(expected)))) {
-          return ::testing::AssertionFailure() << "with beta " << beta << (masked ? " and a mask" : "") << " element " << i << " of "
-                                               << shape.str() << " is " << actual << ", expected " << expected;
+          return ::testing::AssertionFailure()
+                 << "with beta " << beta << (masked ? " and a mask" : "") << " element " << i << " of " << shape.str()
+                 << " is " << actual << ", expected " << expected;
         }
       }
     }

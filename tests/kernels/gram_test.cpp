@@ -1,0 +1,147 @@
+#include <minidl/kernels/gram.h>
+#include <support/accumulation.h>
+#include <support/compare.h>
+#include <support/random_tensors.h>
+#include <support/threads.h>
+
+namespace minidl {
+namespace {
+
+using test::equals;
+using test::random_integers;
+using test::random_uniform;
+using test::throws_error;
+
+/// Positions around the block of 2048, channels around the widths of vectors and panels.
+const std::vector<Shape> kShapes = {{1, 1, 1, 1},    {1, 5, 7, 3},   {3, 4, 3, 4},   {1, 1, 64, 33}, {1, 64, 64, 5},
+                                    {2, 45, 46, 16}, {1, 3, 5, 130}, {1, 9, 7, 300}, {2, 0, 3, 4},   {1, 91, 97, 31}};
+
+std::vector<double> reference(const Tensor& features, double scale) {
+  const Shape& shape = features.shape();
+  const int64_t positions = shape[1] * shape[2], c = shape[3];
+  std::vector<double> gram(static_cast<size_t>(shape[0] * c * c));
+  for (int64_t n = 0; n < shape[0]; ++n) {
+    for (int64_t p = 0; p < positions; ++p) {
+      const auto row =
+          features.span<float>().subspan(static_cast<size_t>((n * positions + p) * c), static_cast<size_t>(c));
+      for (int64_t i = 0; i < c; ++i) {
+        for (int64_t j = 0; j < c; ++j) gram[static_cast<size_t>((n * c + i) * c + j)] += scale * row[i] * row[j];
+      }
+    }
+  }
+  return gram;
+}
+
+std::vector<double> backward_reference(const Tensor& features, const Tensor& grad_gram, double scale) {
+  const Shape& shape = features.shape();
+  const int64_t positions = shape[1] * shape[2], c = shape[3];
+  std::vector<double> grad(static_cast<size_t>(features.count()));
+  for (int64_t n = 0; n < shape[0]; ++n) {
+    const auto s = grad_gram.span<float>().subspan(static_cast<size_t>(n * c * c));
+    for (int64_t p = n * positions; p < (n + 1) * positions; ++p) {
+      for (int64_t i = 0; i < c; ++i) {
+        for (int64_t j = 0; j < c; ++j) {
+          grad[static_cast<size_t>(p * c + i)] +=
+              scale * (double{s[i * c + j]} + double{s[j * c + i]}) * features.span<float>()[p * c + j];
+        }
+      }
+    }
+  }
+  return grad;
+}
+
+Tensor gram_of(const Tensor& features, float scale) {
+  const Shape& shape = features.shape();
+  Tensor gram = Tensor::full({shape[0], shape[3], shape[3]}, NAN);
+  gram_forward(features, scale, gram);
+  return gram;
+}
+
+Tensor gram_like(const Shape& shape, uint64_t seed) {
+  return random_integers({shape[0], shape[3], shape[3]}, seed, -2, 2);
+}
+
+TEST(Gram, IsExactOnIntegers) {
+  for (const Shape& shape : kShapes) {
+    const Tensor features = random_integers(shape, 1);
+    EXPECT_TRUE(equals(gram_of(features, 0.5f), reference(features, 0.5))) << shape.str();
+  }
+}
+
+TEST(Gram, BackwardIsExactOnIntegers) {
+  for (const Shape& shape : kShapes) {
+    const Tensor features = random_integers(shape, 2), grad_gram = gram_like(shape, 3);  // not symmetric
+    Tensor grad = Tensor::full(shape, NAN);
+    gram_backward(features, grad_gram, 0.25f, {}, grad);
+    EXPECT_TRUE(equals(grad, backward_reference(features, grad_gram, 0.25))) << shape.str();
+  }
+}
+
+TEST(Gram, BackwardAccumulatesAndMasks) {
+  for (const Shape& shape : kShapes) {
+    const Tensor features = random_integers(shape, 4), grad_gram = gram_like(shape, 5);
+    EXPECT_TRUE(test::accumulates(
+        shape, [&](const Accumulate& how, Tensor& grad) { gram_backward(features, grad_gram, 0.5f, how, grad); }));
+  }
+}
+
+TEST(Gram, IsSymmetricToTheLastBitAndAccurate) {
+  for (const Shape& shape : {Shape{2, 83, 79, 20}, Shape{1, 40, 60, 140}}) {
+    const Tensor features = random_uniform(shape, 6, 0.0f, 30.0f);
+    const Tensor gram = gram_of(features, 1e-3f);
+    EXPECT_LT(test::normalised_error(gram, reference(features, 1e-3f)), 1e-6) << shape.str();
+    const int64_t c = shape[3];
+    for (int64_t i = 0; i < c; ++i) {
+      for (int64_t j = 0; j < i; ++j)
+        ASSERT_EQ(gram.span<float>()[i * c + j], gram.span<float>()[j * c + i]) << i << ", " << j;
+    }
+    const Tensor grad_gram = random_uniform(gram.shape(), 7);
+    Tensor grad = Tensor::full(shape, NAN);
+    gram_backward(features, grad_gram, 1e-3f, {}, grad);
+    EXPECT_LT(test::normalised_error(grad, backward_reference(features, grad_gram, 1e-3f)), 1e-6) << shape.str();
+  }
+}
+
+/// The derivative of <S, gram(F)> in direction D is <gram_backward(F, S), D>; the gram of F + D is quadratic in D, so
+/// the central difference is exact.
+TEST(Gram, BackwardIsTheDerivative) {
+  const Shape shape{2, 6, 5, 7};
+  const Tensor features = random_integers(shape, 8), direction = random_integers(shape, 9),
+               grad_gram = gram_like(shape, 10);
+  const auto moved = [&](float step) {
+    Tensor x = features.clone();
+    for (int64_t i = 0; i < x.count(); ++i) x.data<float>()[i] += step * direction.span<float>()[i];
+    return test::inner_product(grad_gram, gram_of(x, 2.0f));
+  };
+  Tensor grad = Tensor::full(shape, NAN);
+  gram_backward(features, grad_gram, 2.0f, {}, grad);
+  EXPECT_EQ(test::inner_product(grad, direction), (moved(1.0f) - moved(-1.0f)) / 2.0);
+}
+
+TEST(Gram, BytesDoNotDependOnThreads) {
+  for (const Shape& shape : {Shape{2, 71, 73, 24}, Shape{1, 50, 50, 132}}) {
+    const Tensor features = random_uniform(shape, 11);
+    const Tensor gram = gram_of(features, 0.1f);
+    EXPECT_TRUE(test::same_for_all_threads([&] { return gram_of(features, 0.1f); }));
+    EXPECT_TRUE(test::same_for_all_threads([&] {
+      Tensor grad = Tensor::full(shape, 1.0f);
+      gram_backward(features, gram, 0.1f, {0.5f, &features}, grad);
+      return grad;
+    }));
+  }
+}
+
+TEST(Gram, BadArgumentsAreNamed) {
+  const Tensor features = Tensor::zeros({2, 3, 3, 4}), flat = Tensor::zeros({9, 4});
+  Tensor gram = Tensor::zeros({2, 4, 4}), wrong = Tensor::zeros({2, 4, 3}), grad = Tensor::zeros({2, 3, 3, 4});
+  EXPECT_TRUE(throws_error([&] { gram_forward(flat, 1.0f, gram); },
+                           "[gram] features has shape [9,4], it must have 4 dimensions"));
+  EXPECT_TRUE(
+      throws_error([&] { gram_forward(features, 1.0f, wrong); }, "[gram] gram has shape [2,4,3], it must be [2,4,4]"));
+  EXPECT_TRUE(throws_error([&] { gram_backward(features, wrong, 1.0f, {}, grad); }, "[gram] grad_gram"));
+  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {}, gram); }, "[gram] grad_features"));
+  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {0.0f, &flat}, grad); }, "[gram] relu_mask"));
+}
+
+}  // namespace
+}  // namespace minidl

@@ -1,0 +1,126 @@
+#include <minidl/kernels/reduce.h>
+#include <support/compare.h>
+#include <support/random_tensors.h>
+#include <support/threads.h>
+
+#include <limits>
+
+namespace minidl {
+namespace {
+
+using test::equals;
+using test::random_integers;
+using test::random_uniform;
+using test::throws_error;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Around the 16 partial sums and the size of a block.
+const std::vector<Shape> kShapes = {{0}, {1}, {3}, {15}, {16}, {17}, {2, 3, 5, 33}, {16384}, {16385}, {3, 20001}};
+
+TEST(Reduce, IsExactOnIntegers) {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random_integers(shape, 1), y = random_integers(shape, 2);
+    double plain = 0.0, product = 0.0, squares = 0.0, absolute = 0.0, distance = 0.0, largest = 0.0;
+    for (int64_t i = 0; i < x.count(); ++i) {
+      const double a = x.span<float>()[i], b = y.span<float>()[i];
+      plain += a;
+      product += a * b;
+      squares += a * a;
+      absolute += std::abs(a);
+      distance += (a - b) * (a - b);
+      largest = std::max(largest, std::abs(a));
+    }
+    EXPECT_EQ(sum(x), plain) << shape.str();
+    EXPECT_EQ(dot(x, y), product) << shape.str();
+    EXPECT_EQ(squared_norm(x), squares) << shape.str();
+    EXPECT_EQ(absolute_sum(x), absolute) << shape.str();
+    EXPECT_EQ(squared_distance(x, y), distance) << shape.str();
+    EXPECT_EQ(max_abs(x), largest) << shape.str();
+  }
+}
+
+TEST(Reduce, FindsTheLargestAnywhere) {
+  for (const int64_t count : {1, 5, 16, 37, 16384 + 21}) {
+    for (const int64_t at : {int64_t{0}, count / 2, count - 1}) {
+      Tensor x = random_integers({count}, 3);
+      x.data<float>()[at] = -9.0f;
+      EXPECT_EQ(max_abs(x), 9.0f) << count << " at " << at;
+      EXPECT_TRUE(all_finite(x));
+      x.data<float>()[at] = -kInfinity;
+      EXPECT_EQ(max_abs(x), kInfinity) << count << " at " << at;
+      EXPECT_FALSE(all_finite(x));
+      x.data<float>()[at] = -kNan;
+      EXPECT_TRUE(std::isnan(max_abs(x))) << count << " at " << at;
+      EXPECT_FALSE(all_finite(x));
+    }
+  }
+  EXPECT_TRUE(all_finite(Tensor::full({20}, std::numeric_limits<float>::max())));
+  EXPECT_TRUE(all_finite(Tensor::empty({0})));
+}
+
+TEST(Reduce, SumsInDoublePrecision) {
+  const int64_t count = 300001;
+  const Tensor x = random_uniform({count}, 4, 0.0f, 1000.0f), y = random_uniform({count}, 5, -1.0f, 1.0f);
+  long double product = 0.0L, magnitude = 0.0L;
+  for (int64_t i = 0; i < count; ++i) {
+    const long double term = static_cast<long double>(x.span<float>()[i]) * y.span<float>()[i];
+    product += term;
+    magnitude += std::abs(term);
+  }
+  EXPECT_NEAR(dot(x, y), static_cast<double>(product), 1e-14 * static_cast<double>(magnitude));
+  // 2^25 + 1 - 2^25: lost in f32.
+  EXPECT_EQ(sum(Tensor::from(std::vector<float>{33554432.0f, 1.0f, -33554432.0f}, {3})), 1.0);
+  EXPECT_EQ(squared_norm(Tensor::full({4}, 1e30f)), 4.0 * static_cast<double>(1e30f) * static_cast<double>(1e30f));
+}
+
+TEST(Reduce, SumsPerChannel) {
+  for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{3, 7, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0},
+                             Shape{2, 300, 300, 4}}) {
+    const int64_t channels = shape[shape.rank() - 1];
+    const Tensor x = random_integers(shape, 6);
+    std::vector<double> sums(static_cast<size_t>(channels)), twice_more;
+    for (int64_t i = 0; i < x.count(); ++i) sums[static_cast<size_t>(i % channels)] += x.span<float>()[i];
+    for (const double value : sums) twice_more.push_back(2.0 * value + value);
+    Tensor output = Tensor::full({channels}, kNan);
+    sum_per_channel(x, 0.0f, output);
+    EXPECT_TRUE(equals(output, sums));
+    sum_per_channel(x, 2.0f, output);
+    EXPECT_TRUE(equals(output, twice_more));
+  }
+}
+
+TEST(Reduce, BytesDoNotDependOnThreads) {
+  const Tensor x = random_uniform({4, 101, 103, 3}, 7), y = random_uniform({4, 101, 103, 3}, 8);
+  EXPECT_TRUE(test::same_for_all_threads([&] {
+    const std::vector<double> results = {sum(x),    dot(x, y), squared_norm(x), absolute_sum(x), squared_distance(x, y),
+                                         max_abs(x)};
+    Tensor bytes = Tensor::empty({static_cast<int64_t>(results.size())}, Dtype::f64);
+    std::copy(results.begin(), results.end(), bytes.data<double>());
+    return bytes;
+  }));
+  EXPECT_TRUE(test::same_for_all_threads([&] {
+    Tensor output = Tensor::zeros({3});
+    sum_per_channel(x, 1.0f, output);
+    return output;
+  }));
+}
+
+TEST(Reduce, BadArgumentsAreNamed) {
+  const Tensor x = Tensor::zeros({2, 3}), other = Tensor::zeros({6}), undefined, bytes = Tensor::zeros({3}, Dtype::u8);
+  EXPECT_TRUE(throws_error([&] { sum(undefined); }, "[sum] x is undefined"));
+  EXPECT_TRUE(throws_error([&] { dot(x, other); }, "[dot] y has shape [6], it must be [2,3]"));
+  EXPECT_TRUE(throws_error([&] { squared_norm(bytes); }, "[squared_norm] x [3] holds u8, it must be f32"));
+  EXPECT_TRUE(throws_error([&] { absolute_sum(bytes); }, "[absolute_sum] x"));
+  EXPECT_TRUE(throws_error([&] { max_abs(bytes); }, "[max_abs] x"));
+  EXPECT_TRUE(throws_error([&] { squared_distance(other, x); }, "[squared_distance] y"));
+  EXPECT_TRUE(throws_error([&] { all_finite(undefined); }, "[all_finite] x"));
+  Tensor scalar = Tensor::zeros({}), two = Tensor::zeros({2});
+  EXPECT_TRUE(throws_error([&] { sum_per_channel(scalar, 0.0f, two); }, "[sum_per_channel] x is a scalar"));
+  EXPECT_TRUE(
+      throws_error([&] { sum_per_channel(x, 0.0f, two); }, "[sum_per_channel] output has shape [2], it must be [3]"));
+}
+
+}  // namespace
+}  // namespace minidl
