@@ -1,41 +1,62 @@
 #include <minidl/core/parallel.h>
+#include <minidl/kernels/cpu/gemm.h>
 #include <minidl/kernels/cpu/kernels.h>
 
 #include <algorithm>
-#include <vector>
 
 namespace minidl::cpu {
 namespace {
 
-constexpr int64_t kBlock = 2048;  // positions whose products are summed in f32
+constexpr int64_t kBlock = 2048;             // positions whose products are summed in f32
+constexpr int64_t kPanel = 128;              // rows of the Gram matrix per product: only those up to the diagonal
+constexpr int64_t kPartialFloats = 4 << 20;  // of all partial matrices that are held at a time
+constexpr int64_t kMostBlocks = 32;          // partial matrices held at a time
 
-/// partial[i,j] = sum over `positions` of features[p,i] * features[p,j] for j <= i.
-void lower_products(const float* features, int64_t positions, int64_t c, float* __restrict partial) {
-  std::fill(partial, partial + c * c, 0.0f);
-  for (int64_t p = 0; p < positions; ++p) {
-    const float* row = features + p * c;
-    for (int64_t i = 0; i < c; ++i) {
-      for (int64_t j = 0; j <= i; ++j) partial[i * c + j] += row[i] * row[j];
-    }
+/// The lower panels of sum over `positions` of features[p,i] * features[p,j].
+void lower_products(const float* features, int64_t positions, int64_t c, float* partial) {
+  for (int64_t row = 0; row < c; row += kPanel) {
+    const int64_t rows = std::min(kPanel, c - row);
+    const GemmDesc desc{.m = rows, .n = row + rows, .k = positions, .transpose_a = true, .lda = c, .ldb = c, .ldc = c};
+    gemm(desc, features + row, features, {.c = partial + row * c});
   }
+}
+
+/// sums += the partial matrices in order, on and below the diagonal.
+void add_partials(const float* partials, int64_t blocks, int64_t c, double* sums) {
+  parallel_for(0, c, std::max<int64_t>(1, kGrain / (c * blocks)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t block = 0; block < blocks; ++block) {
+        const float* row = partials + (block * c + i) * c;
+        for (int64_t j = 0; j <= i; ++j) sums[i * c + j] += row[j];
+      }
+    }
+  });
 }
 
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
   const int64_t c = shape.c, blocks = (shape.positions + kBlock - 1) / kBlock;
-  std::vector<float> partials(static_cast<size_t>(blocks * c * c));
+  if (c == 0) return;
+  const int64_t held =
+      std::clamp<int64_t>(kPartialFloats / (c * c), 1, std::min(kMostBlocks, std::max<int64_t>(1, blocks)));
+  Tensor partials = Tensor::empty({held, c, c}), sums = Tensor::empty({c, c}, Dtype::f64);
+  float* partial = partials.data<float>();
+  double* sum = sums.data<double>();
   for (int64_t n = 0; n < shape.n; ++n) {
     const float* picture = features + n * shape.positions * c;
-    parallel_for(0, blocks, 1, [&](int64_t block, int64_t) {
-      const int64_t positions = std::min(kBlock, shape.positions - block * kBlock);
-      lower_products(picture + block * kBlock * c, positions, c, partials.data() + block * c * c);
-    });
+    std::fill_n(sum, c * c, 0.0);
+    for (int64_t first = 0; first < blocks; first += held) {
+      const int64_t last = std::min(blocks, first + held);
+      parallel_for(first, last, 1, [&](int64_t block, int64_t) {
+        const int64_t positions = std::min(kBlock, shape.positions - block * kBlock);
+        lower_products(picture + block * kBlock * c, positions, c, partial + (block - first) * c * c);
+      });
+      add_partials(partial, last - first, c, sum);
+    }
     for (int64_t i = 0; i < c; ++i) {
       for (int64_t j = 0; j <= i; ++j) {
-        double sum = 0.0;
-        for (int64_t block = 0; block < blocks; ++block) sum += partials[static_cast<size_t>((block * c + i) * c + j)];
-        gram[(n * c + i) * c + j] = gram[(n * c + j) * c + i] = static_cast<float>(shape.scale * sum);
+        gram[(n * c + i) * c + j] = gram[(n * c + j) * c + i] = static_cast<float>(shape.scale * sum[i * c + j]);
       }
     }
   }
@@ -43,25 +64,17 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
 
 void gram_backward(const GramShape& shape, const float* features, const float* grad_gram, const GradTarget& target) {
   const int64_t c = shape.c;
-  std::vector<float> symmetric(static_cast<size_t>(c * c));
+  Tensor symmetric = Tensor::empty({c, c});
+  float* s = symmetric.data<float>();
   for (int64_t n = 0; n < shape.n; ++n) {
     const float* grad = grad_gram + n * c * c;
     for (int64_t i = 0; i < c; ++i) {
-      for (int64_t j = 0; j < c; ++j)
-        symmetric[static_cast<size_t>(i * c + j)] = shape.scale * (grad[i * c + j] + grad[j * c + i]);
+      for (int64_t j = 0; j <= i; ++j) s[i * c + j] = s[j * c + i] = grad[i * c + j] + grad[j * c + i];
     }
-    parallel_for(0, shape.positions, 64, [&](int64_t begin, int64_t end) {
-      std::vector<float> row(static_cast<size_t>(c));
-      for (int64_t p = begin; p < end; ++p) {
-        const int64_t at = (n * shape.positions + p) * c;
-        std::fill(row.begin(), row.end(), 0.0f);
-        for (int64_t j = 0; j < c; ++j) {
-          for (int64_t i = 0; i < c; ++i)
-            row[static_cast<size_t>(i)] += features[at + j] * symmetric[static_cast<size_t>(j * c + i)];
-        }
-        accumulate_scaled(c, 1.0f, row.data(), target.from(at));
-      }
-    });
+    const int64_t picture = n * shape.positions * c;
+    const GradTarget to = target.from(picture);
+    const GemmDesc desc{.m = shape.positions, .n = c, .k = c, .lda = c, .ldb = c, .ldc = c};
+    gemm(desc, features + picture, s, {.c = to.grad, .relu_mask = to.relu_mask, .alpha = shape.scale, .beta = to.beta});
   }
 }
 
