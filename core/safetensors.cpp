@@ -1,7 +1,7 @@
+#include <minidl/core/codec/safetensors_header.h>
 #include <minidl/core/file.h>
 #include <minidl/core/parallel.h>
 #include <minidl/core/safetensors.h>
-#include <minidl/core/safetensors_header.h>
 
 #include <algorithm>
 #include <bit>

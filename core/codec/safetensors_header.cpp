@@ -1,4 +1,4 @@
-#include <minidl/core/safetensors_header.h>
+#include <minidl/core/codec/safetensors_header.h>
 
 #include <algorithm>
 #include <limits>
