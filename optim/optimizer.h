@@ -10,6 +10,9 @@ namespace minidl::optim {
 /// State of an optimiser for checkpoints: tensors and exact numbers (f64 as tensors of type f64 where they must survive bit for bit).
 using State = std::map<std::string, Tensor>;
 
+/// The entry `name` of `state`. Throws Error, naming the optimiser `op`, when it is missing or has another shape or type.
+const Tensor& state_entry(const State& state, const std::string& name, const Shape& shape, Dtype dtype, const char* op);
+
 /// Updates parameters in place from their gradients. First-order optimisers step with the gradient that backward left; L-BFGS evaluates the loss
 /// itself and has its own interface (lbfgs.h).
 class Optimizer {
