@@ -4,20 +4,26 @@
 
 namespace minidl::optim {
 
-/// Adam (Kingma & Ba 2015, algorithm 1); weight decay is added to the gradient. Parameters without a gradient are skipped.
+/// Adam (Kingma & Ba 2015, algorithm 1); weight decay is added to the gradient. Parameters without a gradient are
+/// skipped and do not count the step. Memory: twice the parameters, from their first gradient on. Throws Error for
+/// settings outside their ranges.
 class Adam final : public Optimizer {
  public:
   explicit Adam(std::vector<Variable> parameters, AdamSettings settings = {});
   void step() override;
   float lr() const override { return settings_.lr; }
-  void set_lr(float lr) override { settings_.lr = lr; }
+  void set_lr(float lr) override;
   State state() const override;
   void load_state(const State& state) override;
 
  private:
+  struct Moments {
+    int64_t steps = 0;  // of this parameter: one that got its first gradient late is corrected for its own bias
+    Tensor first, second;
+  };
+
   AdamSettings settings_;
-  int64_t step_ = 0;
-  std::vector<Tensor> first_moment_, second_moment_;
+  std::vector<Moments> moments_;
 };
 
 }  // namespace minidl::optim

@@ -12,15 +12,18 @@ namespace {
 
 constexpr double kMinDescent = 1e-10;  // of -slope, relative to ||gradient|| ||direction||
 
-void add_note(std::string& note, const std::string& text) { note += (note.empty() ? "" : "; ") + text; }
+void add_note(std::string& note, const std::string& text) {
+  note += (note.empty() ? "" : "; ") + text;
+}
 
-double norm(const Tensor& x) { return std::sqrt(squared_norm(x)); }
+double norm(const Tensor& x) {
+  return std::sqrt(squared_norm(x));
+}
 
 }  // namespace
 
 struct Lbfgs::Impl {
-  Impl(Tensor x, const LbfgsSettings& chosen)
-      : parameter(std::move(x)), settings(chosen), history(chosen.history) {}
+  Impl(Tensor x, const LbfgsSettings& chosen) : parameter(std::move(x)), settings(chosen), history(chosen.history) {}
 
   LbfgsReport step(const Evaluate& evaluate);
   double evaluate_here(const Evaluate& evaluate, Tensor& grad) const;
@@ -42,8 +45,8 @@ double Lbfgs::Impl::evaluate_here(const Evaluate& evaluate, Tensor& grad) const 
   if (!grad) grad = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
   const double value = evaluate(parameter, grad);
   MINIDL_CHECK(grad.shape() == parameter.shape() && grad.dtype() == Dtype::f32,
-               "[lbfgs] evaluate gave a gradient {} of {}, the parameter is {} of f32", grad.shape(), to_string(grad.dtype()),
-               parameter.shape());
+               "[lbfgs] evaluate gave a gradient {} of {}, the parameter is {} of f32", grad.shape(),
+               to_string(grad.dtype()), parameter.shape());
   return value;
 }
 
@@ -52,7 +55,8 @@ void Lbfgs::Impl::evaluate_start(const Evaluate& evaluate) {
   const double value = evaluate_here(evaluate, grad);
   const double length = norm(grad);
   MINIDL_CHECK(std::isfinite(value) && std::isfinite(length),
-               "[lbfgs] the loss ({}) or its gradient (length {}) is not finite at the starting point; start elsewhere", value, length);
+               "[lbfgs] the loss ({}) or its gradient (length {}) is not finite at the starting point; start elsewhere",
+               value, length);
   loss = value;
   grad_norm = length;
   gradient = std::move(grad);
@@ -79,7 +83,8 @@ LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
   }
   if (!moved) {
     report.converged = true;
-    add_note(report.note, grad_norm > 0 ? "no step along the negative gradient lowers the loss" : "the gradient is zero");
+    add_note(report.note,
+             grad_norm > 0 ? "no step along the negative gradient lowers the loss" : "the gradient is zero");
   }
   report.loss = loss;
   report.grad_norm = grad_norm;
@@ -98,7 +103,8 @@ double Lbfgs::Impl::choose_direction(Tensor& direction, std::string& note) {
   return dot(gradient, direction);
 }
 
-/// Searches along the direction and moves to the best point. False, with the parameter as before, when no step lowers the loss.
+/// Searches along the direction and moves to the best point. False, with the parameter as before, when no step lowers
+/// the loss.
 bool Lbfgs::Impl::move_along(const Tensor& direction, double slope, const Evaluate& evaluate, LbfgsReport& report) {
   if (!std::isfinite(slope) || slope >= 0) return false;
   LineSearch search({settings.max_evaluations, settings.sufficient_decrease, settings.curvature}, loss, slope);
@@ -140,22 +146,28 @@ void Lbfgs::Impl::accept(const LinePoint& point, Tensor start, Tensor new_gradie
 
 Lbfgs::Lbfgs(Tensor parameter, LbfgsSettings settings) {
   MINIDL_CHECK(parameter && parameter.dtype() == Dtype::f32 && parameter.count() > 0,
-               "[lbfgs] the parameter has shape {} and type {}; it must be f32 with at least one element", parameter.shape(),
-               to_string(parameter.dtype()));
-  MINIDL_CHECK(settings.first_step > 0 && std::isfinite(settings.first_step), "[lbfgs] first_step is {}, it must be positive",
-               settings.first_step);
+               "[lbfgs] the parameter has shape {} and type {}; it must be f32 with at least one element",
+               parameter.shape(), to_string(parameter.dtype()));
+  MINIDL_CHECK(settings.first_step > 0 && std::isfinite(settings.first_step),
+               "[lbfgs] first_step is {}, it must be positive", settings.first_step);
   impl_ = std::make_unique<Impl>(std::move(parameter), settings);
 }
 
 Lbfgs::~Lbfgs() = default;
 Lbfgs::Lbfgs(Lbfgs&&) noexcept = default;
 
-LbfgsReport Lbfgs::step(const Evaluate& evaluate) { return impl_->step(evaluate); }
-const Tensor& Lbfgs::parameter() const { return impl_->parameter; }
-const Tensor& Lbfgs::gradient() const { return impl_->gradient; }
+LbfgsReport Lbfgs::step(const Evaluate& evaluate) {
+  return impl_->step(evaluate);
+}
+const Tensor& Lbfgs::parameter() const {
+  return impl_->parameter;
+}
+const Tensor& Lbfgs::gradient() const {
+  return impl_->gradient;
+}
 
 void Lbfgs::reset() {
-  impl_->history.clear();
+  impl_->history.drop_pairs();
   impl_->gradient = Tensor();
 }
 
@@ -182,8 +194,9 @@ void Lbfgs::load_state(const State& state) {
   if (state.empty()) return;
   const Shape& shape = impl_->parameter.shape();
   const double* values = state_entry(state, "scalars", {3}, Dtype::f64, "lbfgs").data<double>();
-  MINIDL_CHECK(std::isfinite(values[0]) && std::isfinite(values[1]) && values[1] >= 0 && values[2] >= 0 && values[2] <= 1e6,
-               "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
+  MINIDL_CHECK(
+      std::isfinite(values[0]) && std::isfinite(values[1]) && values[1] > 0 && values[2] >= 0 && values[2] <= 1e6,
+      "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
   const auto pairs = static_cast<int64_t>(values[2]);
   LbfgsHistory history(impl_->settings.history);
   for (int64_t i = 0; i < pairs; ++i) {

@@ -9,6 +9,7 @@ namespace minidl::optim {
 namespace {
 
 constexpr double kMinCurvature = 1e-10;  // of s'y, relative to ||s|| ||y||
+constexpr double kScaleFactor = 2;
 
 }  // namespace
 
@@ -21,13 +22,8 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
   if (!(sy > kMinCurvature * std::sqrt(squared_norm(s) * yy))) return false;
   if (pairs_.size() == capacity_) pairs_.pop_front();
   pairs_.push_back({std::move(s), std::move(y), sy});
-  scale_ = sy / yy;
+  scale_ = kScaleFactor * sy / yy;
   return true;
-}
-
-void LbfgsHistory::clear() {
-  drop_pairs();
-  scale_ = 0;
 }
 
 void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) const {

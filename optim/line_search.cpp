@@ -16,9 +16,12 @@ constexpr double kMargin = 0.1;            // share of the bracket that an inter
 constexpr double kNotFiniteShare = 0.2;    // of the bracket, when its upper end is not finite
 constexpr double kMinExtension = 2, kMaxExtension = 10;
 
-bool is_finite(const LinePoint& point) { return std::isfinite(point.loss) && std::isfinite(point.slope); }
+bool is_finite(const LinePoint& point) {
+  return std::isfinite(point.loss) && std::isfinite(point.slope);
+}
 
-/// Where the cubic with the losses and slopes of `a` and `b` has its minimum (Nocedal & Wright 2006, equation 3.59); NaN when it has none.
+/// Where the cubic with the losses and slopes of `a` and `b` has its minimum (Nocedal & Wright 2006, equation 3.59);
+/// NaN when it has none.
 double cubic_minimum(const LinePoint& a, const LinePoint& b) {
   const double width = b.step - a.step;
   const double d1 = a.slope + b.slope - 3 * (b.loss - a.loss) / width;
@@ -31,12 +34,16 @@ double cubic_minimum(const LinePoint& a, const LinePoint& b) {
 LineSearch::LineSearch(const LineSearchSettings& settings, double loss, double slope)
     : settings_(settings), start_{0, loss, slope}, lower_(start_), upper_{kInfinity, kInfinity, kInfinity} {
   const double c1 = settings.sufficient_decrease, c2 = settings.curvature;
-  MINIDL_CHECK(settings.max_evaluations >= 1, "[line_search] max_evaluations is {}, it must be at least 1", settings.max_evaluations);
+  MINIDL_CHECK(settings.max_evaluations >= 1, "[line_search] max_evaluations is {}, it must be at least 1",
+               settings.max_evaluations);
   MINIDL_CHECK(0 < c1 && c1 < 0.5 && c1 < c2 && c2 < 1,
-               "[line_search] sufficient_decrease is {} and curvature is {}; they must satisfy 0 < sufficient_decrease < curvature < 1 "
-               "and sufficient_decrease < 0.5", c1, c2);
-  MINIDL_CHECK(is_finite(start_) && slope < 0, "[line_search] the start has loss {} and slope {}; both must be finite, the slope negative",
-               loss, slope);
+               "[line_search] sufficient_decrease is {} and curvature is {}; they must satisfy 0 < sufficient_decrease "
+               "< curvature < 1 "
+               "and sufficient_decrease < 0.5",
+               c1, c2);
+  MINIDL_CHECK(is_finite(start_) && slope < 0,
+               "[line_search] the start has loss {} and slope {}; both must be finite, the slope negative", loss,
+               slope);
 }
 
 bool LineSearch::add(double loss, double slope) {

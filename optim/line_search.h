@@ -15,21 +15,25 @@ struct LineSearchSettings {
   double curvature = 0.9;             // c2 in (c1, 1)
 };
 
-/// Search for a step along a descent direction that satisfies the weak Wolfe conditions (Nocedal & Wright 2006, equation 3.6):
+/// Search for a step along a descent direction that satisfies the weak Wolfe conditions (Nocedal & Wright 2006,
+/// equation 3.6):
 ///   loss(step) <= loss(0) + c1 * step * slope(0)   and   slope(step) >= c2 * slope(0).
-/// The second is all that L-BFGS needs of a step (it makes y's positive). Step 1 is tried first. Later steps lie inside a bracket that shrinks with
-/// every evaluation (Lewis & Overton 2013, algorithm 2.6), at the minimum of the cubic through both ends where that is safely inside.
-/// Where differences of the loss drown in its rounding, slope(step) <= (2 c1 - 1) * slope(0) stands in for the first condition (Hager &
-/// Zhang 2005, equation 4.1). All thresholds are relative to the starting point.
+/// The second is all that L-BFGS needs of a step (it makes y's positive). Step 1 is tried first. Later steps lie inside
+/// a bracket that shrinks with every evaluation (Lewis & Overton 2013, algorithm 2.6), at the minimum of the cubic
+/// through both ends where that is safely inside. Where differences of the loss drown in its rounding, slope(step) <=
+/// (2 c1 - 1) * slope(0) stands in for the first condition (Hager & Zhang 2005, equation 4.1). All thresholds are
+/// relative to the starting point.
 ///
-///   for (LineSearch search(settings, loss, slope); !search.finished();) search.add(loss and slope at search.next_step());
+///   for (LineSearch search(settings, loss, slope); !search.finished();) search.add(loss and slope at
+///   search.next_step());
 class LineSearch {
  public:
   /// Throws Error for settings outside their ranges, a start that is not finite, or a slope that is not negative.
   LineSearch(const LineSearchSettings& settings, double loss, double slope);
 
   double next_step() const { return next_step_; }
-  /// Takes the evaluation at next_step(); values that are not finite shorten the next step. True when that point is the best() so far.
+  /// Takes the evaluation at next_step(); values that are not finite shorten the next step. True when that point is the
+  /// best() so far.
   bool add(double loss, double slope);
   /// True when a step is accepted, the evaluations are used up, or the bracket is too narrow to change the loss.
   bool finished() const { return finished_; }
