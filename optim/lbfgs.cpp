@@ -28,6 +28,7 @@ struct Lbfgs::Impl {
   LbfgsReport step(const Evaluate& evaluate);
   double evaluate_here(const Evaluate& evaluate, Tensor& grad) const;
   void evaluate_start(const Evaluate& evaluate);
+  void restart();
   double choose_direction(Tensor& direction, std::string& note);
   bool move_along(const Tensor& direction, double slope, const Evaluate& evaluate, LbfgsReport& report);
   void accept(const LinePoint& point, Tensor start, Tensor new_gradient);
@@ -60,7 +61,13 @@ void Lbfgs::Impl::evaluate_start(const Evaluate& evaluate) {
   loss = value;
   grad_norm = length;
   gradient = std::move(grad);
-  if (length > 0) history.set_scale(settings.first_step * std::sqrt(static_cast<double>(parameter.count())) / length);
+  restart();
+}
+
+/// The first step goes along the negative gradient, with the root mean square length that the settings ask for.
+void Lbfgs::Impl::restart() {
+  const double length = settings.first_step * std::sqrt(static_cast<double>(parameter.count()));
+  history.restart(grad_norm > 0 ? length / grad_norm : 1);
 }
 
 LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
@@ -76,7 +83,7 @@ LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
     moved = move_along(direction, slope, evaluate, report);
     if (!moved && !history.empty()) {
       add_note(report.note, "the line search failed: history dropped, restarted along the negative gradient");
-      history.drop_pairs();
+      restart();
       slope = choose_direction(direction, report.note);
       moved = move_along(direction, slope, evaluate, report);
     }
@@ -98,7 +105,7 @@ double Lbfgs::Impl::choose_direction(Tensor& direction, std::string& note) {
   const bool descends = slope < -kMinDescent * grad_norm * norm(direction);  // false for NaN
   if (descends || history.empty()) return slope;
   add_note(note, "the direction did not descend: history dropped");
-  history.drop_pairs();
+  restart();
   history.apply(gradient, direction);
   return dot(gradient, direction);
 }
@@ -167,7 +174,7 @@ const Tensor& Lbfgs::gradient() const {
 }
 
 void Lbfgs::reset() {
-  impl_->history.drop_pairs();
+  impl_->history.restart(1);
   impl_->gradient = Tensor();
 }
 
@@ -199,15 +206,18 @@ void Lbfgs::load_state(const State& state) {
       "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
   const auto pairs = static_cast<int64_t>(values[2]);
   LbfgsHistory history(impl_->settings.history);
+  history.restart(values[1]);
   for (int64_t i = 0; i < pairs; ++i) {
     const std::string index = std::to_string(i);
     const bool kept = history.add(state_entry(state, "s." + index, shape, Dtype::f32, "lbfgs"),
                                   state_entry(state, "y." + index, shape, Dtype::f32, "lbfgs"));
     MINIDL_CHECK(kept, "[lbfgs] pair {} of the state has no positive curvature", i);
   }
-  history.set_scale(values[1]);
-  impl_->gradient = state_entry(state, "gradient", shape, Dtype::f32, "lbfgs").clone();
-  impl_->grad_norm = norm(impl_->gradient);
+  const Tensor& gradient = state_entry(state, "gradient", shape, Dtype::f32, "lbfgs");
+  const double grad_norm = norm(gradient);
+  MINIDL_CHECK(std::isfinite(grad_norm), "[lbfgs] the gradient of the state is not finite");
+  impl_->gradient = gradient.clone();
+  impl_->grad_norm = grad_norm;
   impl_->loss = values[0];
   impl_->history = std::move(history);
 }

@@ -26,6 +26,11 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
   return true;
 }
 
+void LbfgsHistory::restart(double scale) {
+  pairs_.clear();
+  scale_ = scale;
+}
+
 void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) const {
   affine(-1.0f, gradient, 0.0f, direction);
   std::vector<double> alpha(pairs_.size());
