@@ -23,7 +23,13 @@ double norm(const Tensor& x) {
 }  // namespace
 
 struct Lbfgs::Impl {
-  Impl(Tensor x, const LbfgsSettings& chosen) : parameter(std::move(x)), settings(chosen), history(chosen.history) {}
+  Impl(Tensor x, const LbfgsSettings& chosen)
+      : parameter(std::move(x)),
+        settings(chosen),
+        search_settings{chosen.max_evaluations, chosen.sufficient_decrease, chosen.curvature},
+        history(chosen.history) {
+    search_settings.check();
+  }
 
   LbfgsReport step(const Evaluate& evaluate);
   double evaluate_here(const Evaluate& evaluate, Tensor& grad) const;
@@ -35,6 +41,7 @@ struct Lbfgs::Impl {
 
   Tensor parameter;
   LbfgsSettings settings;
+  LineSearchSettings search_settings;
   LbfgsHistory history;
   // At the parameter. The gradient is undefined until the start was evaluated.
   double loss = 0;
@@ -114,7 +121,7 @@ double Lbfgs::Impl::choose_direction(Tensor& direction, std::string& note) {
 /// the loss.
 bool Lbfgs::Impl::move_along(const Tensor& direction, double slope, const Evaluate& evaluate, LbfgsReport& report) {
   if (!std::isfinite(slope) || slope >= 0) return false;
-  LineSearch search({settings.max_evaluations, settings.sufficient_decrease, settings.curvature}, loss, slope);
+  LineSearch search(search_settings, loss, slope);
   const Tensor start = parameter.clone();
   Tensor trial, best;
   bool is_best = false;

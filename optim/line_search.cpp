@@ -31,16 +31,18 @@ double cubic_minimum(const LinePoint& a, const LinePoint& b) {
 
 }  // namespace
 
+void LineSearchSettings::check() const {
+  MINIDL_CHECK(max_evaluations >= 1, "[line_search] max_evaluations is {}, it must be at least 1", max_evaluations);
+  MINIDL_CHECK(
+      0 < sufficient_decrease && sufficient_decrease < 0.5 && sufficient_decrease < curvature && curvature < 1,
+      "[line_search] sufficient_decrease is {} and curvature is {}; they must satisfy 0 < sufficient_decrease < "
+      "curvature < 1 and sufficient_decrease < 0.5",
+      sufficient_decrease, curvature);
+}
+
 LineSearch::LineSearch(const LineSearchSettings& settings, double loss, double slope)
     : settings_(settings), start_{0, loss, slope}, lower_(start_), upper_{kInfinity, kInfinity, kInfinity} {
-  const double c1 = settings.sufficient_decrease, c2 = settings.curvature;
-  MINIDL_CHECK(settings.max_evaluations >= 1, "[line_search] max_evaluations is {}, it must be at least 1",
-               settings.max_evaluations);
-  MINIDL_CHECK(0 < c1 && c1 < 0.5 && c1 < c2 && c2 < 1,
-               "[line_search] sufficient_decrease is {} and curvature is {}; they must satisfy 0 < sufficient_decrease "
-               "< curvature < 1 "
-               "and sufficient_decrease < 0.5",
-               c1, c2);
+  settings.check();
   MINIDL_CHECK(is_finite(start_) && slope < 0,
                "[line_search] the start has loss {} and slope {}; both must be finite, the slope negative", loss,
                slope);

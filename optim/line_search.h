@@ -13,6 +13,9 @@ struct LineSearchSettings {
   int max_evaluations = 20;
   double sufficient_decrease = 1e-4;  // c1 in (0, 1/2)
   double curvature = 0.9;             // c2 in (c1, 1)
+
+  /// Throws Error for a value outside its range.
+  void check() const;
 };
 
 /// Search for a step along a descent direction that satisfies the weak Wolfe conditions (Nocedal & Wright 2006,
