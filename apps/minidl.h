@@ -54,6 +54,9 @@
 #include <minidl/layers/vgg_weights.h>
 #include <minidl/optim/adam.h>
 #include <minidl/optim/lbfgs.h>
+#include <minidl/optim/lbfgs_history.h>
+#include <minidl/optim/line_search.h>
 #include <minidl/optim/optimizer.h>
+#include <minidl/optim/schedule.h>
 #include <minidl/optim/sgd.h>
 #include <minidl/version.h>
