@@ -1,0 +1,49 @@
+#include <minidl/layers/ops.h>
+
+namespace minidl::ops {
+namespace {
+
+class Conv2dNode final : public Node {
+ public:
+  Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight) : desc_(desc) {
+    if (wants(0)) weight_ = Saved(weight);
+    if (wants(1)) input_ = Saved(input);
+  }
+  const char* name() const override { return "conv2d"; }
+
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    if (grads.wants(0)) {
+      const auto [grad_input, beta, relu_mask] = grads.slot(0);
+      conv2d_backward_data(desc_, weight_.get("conv2d"), grad_output, {beta, relu_mask}, grad_input);
+    }
+    if (grads.wants(1)) {
+      const GradSink::Slot slot = grads.slot(1);
+      conv2d_backward_weight(desc_, input_.get("conv2d"), grad_output, slot.beta, slot.grad);
+    }
+    if (grads.wants(2)) {
+      const GradSink::Slot slot = grads.slot(2);
+      conv2d_backward_bias(grad_output, slot.beta, slot.grad);
+    }
+  }
+
+ private:
+  Conv2dDesc desc_;
+  Saved input_, weight_;
+};
+
+}  // namespace
+
+Variable conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                Activation activation) {
+  const Tensor& x = input.value();
+  const Tensor& w = weight.value();
+  const Conv2dDesc desc = Conv2dDesc::make(x.shape(), w.shape(), window);
+  Tensor output = Tensor::empty(desc.output_shape(), Dtype::f32, x.device());
+  conv2d_forward(desc, x, w, bias ? bias.value() : Tensor(), activation, output);
+  return record(
+      std::move(output), {input, weight, bias},
+      [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); },
+      activation == Activation::relu);
+}
+
+}  // namespace minidl::ops

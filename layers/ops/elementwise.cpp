@@ -1,0 +1,116 @@
+#include <minidl/kernels/elementwise.h>
+#include <minidl/layers/ops.h>
+
+#include <vector>
+
+namespace minidl::ops {
+namespace {
+
+/// Gradient of a function that is linear with one factor for each input: grad_input[i] gets factor[i] * grad_output.
+class ScaledNode final : public Node {
+ public:
+  ScaledNode(const char* name, std::vector<float> factors, const Shape& input_shape)
+      : name_(name), factors_(std::move(factors)), input_shape_(input_shape) {}
+  const char* name() const override { return name_; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const Tensor grad = grad_output.reshape(input_shape_);
+    for (int i = 0; i < static_cast<int>(factors_.size()); ++i) {
+      if (!grads.wants(i)) continue;
+      const auto [grad_input, beta, relu_mask] = grads.slot(i);
+      accumulate_scaled(factors_[static_cast<size_t>(i)], grad, {beta, relu_mask}, grad_input);
+    }
+  }
+
+ private:
+  const char* name_;
+  std::vector<float> factors_;
+  Shape input_shape_;
+};
+
+class TanhNode final : public Node {
+ public:
+  TanhNode(const Tensor& output, float scale) : output_(output), scale_(scale) {}
+  const char* name() const override { return "tanh"; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const auto [grad_input, beta, relu_mask] = grads.slot(0);
+    tanh_backward(output_.get("tanh"), scale_, grad_output, {beta, relu_mask}, grad_input);
+  }
+
+ private:
+  Saved output_;
+  float scale_;
+};
+
+Tensor empty_like(const Variable& x) {
+  return Tensor::empty(x.shape(), Dtype::f32, x.value().device());
+}
+
+/// a * x + b * y.
+Variable combine(const char* name, float a, const Variable& x, float b, const Variable& y) {
+  MINIDL_CHECK(x.shape() == y.shape(), "[{}] {} and {} must have the same shape", name, x.shape(), y.shape());
+  Tensor output = empty_like(x);
+  add_scaled(a, x.value(), b, y.value(), output);
+  return record(std::move(output), {x, y}, [&](const Wants&) {
+    return std::make_unique<ScaledNode>(name, std::vector{a, b}, x.shape());
+  });
+}
+
+}  // namespace
+
+Variable relu(const Variable& x) {
+  Tensor output = empty_like(x);
+  relu_forward(x.value(), output);
+  // What arrives here is masked already: the output is recorded as a ReLU's.
+  return record(
+      std::move(output), {x},
+      [&](const Wants&) { return std::make_unique<ScaledNode>("relu", std::vector{1.0f}, x.shape()); }, true);
+}
+
+Variable tanh(const Variable& x, float scale) {
+  Tensor output = empty_like(x);
+  tanh_forward(x.value(), scale, output);
+  return record(output, {x}, [&](const Wants&) { return std::make_unique<TanhNode>(output, scale); });
+}
+
+Variable add(const Variable& x, const Variable& y) {
+  return combine("add", 1.0f, x, 1.0f, y);
+}
+Variable subtract(const Variable& x, const Variable& y) {
+  return combine("subtract", 1.0f, x, -1.0f, y);
+}
+
+Variable scale(const Variable& x, float factor) {
+  Tensor output = empty_like(x);
+  affine(factor, x.value(), 0.0f, output);
+  return record(std::move(output), {x},
+                [&](const Wants&) { return std::make_unique<ScaledNode>("scale", std::vector{factor}, x.shape()); });
+}
+
+Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset) {
+  Tensor output = empty_like(x);
+  add_per_channel(factor, x.value(), offset, output);
+  return record(std::move(output), {x}, [&](const Wants&) {
+    return std::make_unique<ScaledNode>("affine_per_channel", std::vector{factor}, x.shape());
+  });
+}
+
+Variable reshape(const Variable& x, Shape shape) {
+  return record(x.value().reshape(shape), {x},
+                [&](const Wants&) { return std::make_unique<ScaledNode>("reshape", std::vector{1.0f}, x.shape()); });
+}
+
+}  // namespace minidl::ops
+
+namespace minidl {
+
+Variable operator+(const Variable& x, const Variable& y) {
+  return ops::add(x, y);
+}
+Variable operator-(const Variable& x, const Variable& y) {
+  return ops::subtract(x, y);
+}
+Variable operator*(float factor, const Variable& x) {
+  return ops::scale(x, factor);
+}
+
+}  // namespace minidl

@@ -1,0 +1,94 @@
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/reduce.h>
+#include <minidl/kernels/total_variation.h>
+#include <minidl/layers/ops.h>
+
+namespace minidl::ops {
+namespace {
+
+class SumNode final : public Node {
+ public:
+  SumNode(float factor, const Shape& shape) : factor_(factor), shape_(shape) {}
+  const char* name() const override { return "sum"; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const auto [grad_input, beta, relu_mask] = grads.slot(0);
+    const Tensor ones = Tensor::full(shape_, 1.0f, grad_output.device());
+    accumulate_scaled(factor_ * grad_output.item(), ones, {beta, relu_mask}, grad_input);
+  }
+
+ private:
+  float factor_;
+  Shape shape_;
+};
+
+class ContentLossNode final : public Node {
+ public:
+  ContentLossNode(const Tensor& features, const Tensor& target, float factor)
+      : features_(features), target_(target), factor_(factor) {}
+  const char* name() const override { return "content_loss"; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const auto [grad_input, beta, relu_mask] = grads.slot(0);
+    accumulate_difference(factor_ * grad_output.item(), features_.get("content_loss"), target_.get("content_loss"),
+                          {beta, relu_mask}, grad_input);
+  }
+
+ private:
+  Saved features_, target_;
+  float factor_;
+};
+
+class TotalVariationNode final : public Node {
+ public:
+  TotalVariationNode(const Tensor& x, float factor, TotalVariationKind kind) : x_(x), factor_(factor), kind_(kind) {}
+  const char* name() const override { return "total_variation"; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const auto [grad_input, beta, relu_mask] = grads.slot(0);
+    const auto kernel =
+        kind_ == TotalVariationKind::full ? total_variation_backward : total_variation_interior_backward;
+    kernel(x_.get("total_variation"), factor_ * grad_output.item(), {beta, relu_mask}, grad_input);
+  }
+
+ private:
+  Saved x_;
+  float factor_;
+  TotalVariationKind kind_;
+};
+
+Tensor scalar(double value, const Variable& like) {
+  return Tensor::full({}, static_cast<float>(value), like.value().device());
+}
+
+/// factor * sum of x.
+Variable scaled_sum(const Variable& x, double factor) {
+  return record(scalar(factor * minidl::sum(x.value()), x), {x},
+                [&](const Wants&) { return std::make_unique<SumNode>(static_cast<float>(factor), x.shape()); });
+}
+
+}  // namespace
+
+Variable sum(const Variable& x) {
+  return scaled_sum(x, 1.0);
+}
+
+Variable mean(const Variable& x) {
+  MINIDL_CHECK(x.shape().count() > 0, "[mean] {} has no elements", x.shape());
+  return scaled_sum(x, 1.0 / static_cast<double>(x.shape().count()));
+}
+
+Variable content_loss(const Variable& features, const Tensor& target, float factor) {
+  MINIDL_CHECK(features.shape() == target.shape(), "[content_loss] features {} and target {} must have the same shape",
+               features.shape(), target.shape());
+  const double loss = 0.5 * factor * squared_distance(features.value(), target);
+  return record(scalar(loss, features), {features},
+                [&](const Wants&) { return std::make_unique<ContentLossNode>(features.value(), target, factor); });
+}
+
+Variable total_variation(const Variable& x, float factor, TotalVariationKind kind) {
+  const Tensor& value = x.value();
+  const double variation =
+      kind == TotalVariationKind::full ? minidl::total_variation(value) : total_variation_interior(value);
+  return record(scalar(factor * variation, x), {x},
+                [&](const Wants&) { return std::make_unique<TotalVariationNode>(value, factor, kind); });
+}
+
+}  // namespace minidl::ops
