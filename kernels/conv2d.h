@@ -14,7 +14,7 @@ namespace minidl {
 /// Strides and padding of a convolution or pooling window.
 struct Window {
   int64_t stride_h = 1, stride_w = 1;  // >= 1
-  Padding padding;
+  Padding padding = {};
 };
 
 /// A 2-d cross-correlation ("convolution" in this field), NHWC:

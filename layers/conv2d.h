@@ -7,7 +7,7 @@ namespace minidl::layers {
 struct Conv2dOptions {
   int64_t kernel = 3;  // height and width, >= 1
   int64_t stride = 1;  // >= 1
-  Padding padding;
+  Padding padding = {};
   bool bias = true;
   Activation activation = Activation::none;
 };
