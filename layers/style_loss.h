@@ -1,6 +1,8 @@
 #pragma once
 #include <minidl/layers/vgg.h>
 
+#include <span>
+
 namespace minidl::layers {
 
 /// A layer's name and the weight of its loss term.
@@ -15,7 +17,8 @@ class StyleTargets {
  public:
   /// Equal weights 1 / (number of layers).
   StyleTargets(Vgg& network, const Tensor& style, std::vector<std::string> layers);
-  StyleTargets(Vgg& network, const Tensor& style, std::vector<WeightedLayer> layers);
+  /// A span, so that a list of names in braces can only mean the constructor above.
+  StyleTargets(Vgg& network, const Tensor& style, std::span<const WeightedLayer> layers);
 
   /// The style layers and `more`, without repetition: what to ask the network for.
   std::vector<std::string> taps(std::vector<std::string> more = {}) const;

@@ -24,6 +24,7 @@ class Vgg final : public Module {
   static Vgg load(const std::filesystem::path& path, const VggOptions& options = {});
   explicit Vgg(NetworkDescription network, const VggOptions& options = {});
 
+  using Module::operator();
   /// Values of the named layers, each computed once, stopping at the deepest. Throws Error for an unknown name and for a picture too small for it,
   /// with the smallest size that works.
   std::map<std::string, Variable> operator()(const Variable& image, std::span<const std::string> taps);
