@@ -19,9 +19,9 @@ void add_output_flags(Flags& flags, OutputFlags& values);
 /// Flags of the programs that compute: --device, --precision, --threads, --max-memory, --seed, --dry-run.
 struct ComputeFlags {
   std::string device = "auto";
-  std::optional<std::string> precision;  // empty: the device's default
-  int threads = 0;                       // 0: one per processor
-  int64_t max_memory = 0;                // bytes; 0: no limit
+  std::optional<std::string> precision = {};  // empty: the device's default
+  int threads = 0;                            // 0: one per processor
+  int64_t max_memory = 0;                     // bytes; 0: no limit
   uint64_t seed = 0;
   bool dry_run = false;
 };
