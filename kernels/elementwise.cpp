@@ -88,8 +88,8 @@ void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output) 
   const int64_t channels = x.shape()[rank - 1];
   check_shape(b, {channels}, "add_per_channel", "b");
   const ProfileRange range("add_per_channel");
-  const int64_t rows = channels ? x.count() / channels : 0;
-  cpu::add_per_channel(rows, channels, a, x.data<float>(), b.data<float>(), output.data<float>());
+  if (channels == 0) return;
+  cpu::add_per_channel(x.count() / channels, channels, a, x.data<float>(), b.data<float>(), output.data<float>());
 }
 
 void clamp(Tensor& x, float low, float high) {

@@ -15,7 +15,7 @@ void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tens
 /// beta * old + new with their own betas; an undefined one is not computed.
 struct NormGrads {
   Tensor* grad_input = nullptr;
-  Accumulate how;
+  Accumulate how = {};
   Tensor* grad_weight = nullptr;
   float weight_beta = 0.0f;
   Tensor* grad_bias = nullptr;

@@ -58,8 +58,8 @@ void sum_per_channel(const Tensor& x, float beta, Tensor& output) {
   const int64_t channels = x.shape()[rank - 1];
   check_shape(output, {channels}, "sum_per_channel", "output");
   const ProfileRange range("sum_per_channel");
-  const int64_t rows = channels ? x.count() / channels : 0;
-  cpu::sum_per_channel(rows, channels, x.data<float>(), beta, output.data<float>());
+  if (channels == 0) return;
+  cpu::sum_per_channel(x.count() / channels, channels, x.data<float>(), beta, output.data<float>());
 }
 
 }  // namespace minidl

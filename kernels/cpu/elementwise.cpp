@@ -60,16 +60,6 @@ void accumulate_product(int64_t count, const float* x, const float* y, const Gra
       count, target, [](auto, auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
 }
 
-void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
-  const auto f = [=](auto d, auto vx, auto vb) HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), vb); };
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, channels));
-  parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for (int64_t row = begin; row < end; ++row) {
-      map_range(0, channels, output + row * channels, f, x + row * channels, b);
-    }
-  });
-}
-
 void clamp(int64_t count, float* x, float low, float high) {
   const auto f = [=](auto d, auto v) HWY_ATTR {
     const auto lowest = hn::Set(d, low), highest = hn::Set(d, high);
@@ -94,7 +84,6 @@ HWY_EXPORT(tanh_backward);
 HWY_EXPORT(accumulate_scaled);
 HWY_EXPORT(accumulate_difference);
 HWY_EXPORT(accumulate_product);
-HWY_EXPORT(add_per_channel);
 HWY_EXPORT(clamp);
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
@@ -124,9 +113,6 @@ void accumulate_difference(int64_t count, float a, const float* x, const float* 
 }
 void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
   HWY_DYNAMIC_DISPATCH(accumulate_product)(count, x, y, target);
-}
-void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output) {
-  HWY_DYNAMIC_DISPATCH(add_per_channel)(rows, channels, a, x, b, output);
 }
 void clamp(int64_t count, float* x, float low, float high) {
   HWY_DYNAMIC_DISPATCH(clamp)(count, x, low, high);

@@ -2,6 +2,7 @@
 #include <minidl/kernels/accumulate.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/checks.h>
+#include <minidl/kernels/padding.h>
 #include <minidl/kernels/pool2d.h>
 
 #include <cstdint>
@@ -35,7 +36,8 @@ void tanh_backward(int64_t count, const float* output, float scale, const float*
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target);
 void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target);
 void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target);
-void add_per_channel(int64_t rows, int64_t channels, float a, const float* x, const float* b, float* output);
+/// `channels` at least 1.
+void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output);
 void clamp(int64_t count, float* x, float low, float high);
 
 double sum(int64_t count, const float* x);
@@ -44,7 +46,8 @@ double squared_norm(int64_t count, const float* x);
 double absolute_sum(int64_t count, const float* x);
 float max_abs(int64_t count, const float* x);
 double squared_distance(int64_t count, const float* x, const float* y);
-void sum_per_channel(int64_t rows, int64_t channels, const float* x, float beta, float* output);
+/// `channels` at least 1.
+void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output);
 
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice);
 void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output, const GradTarget& target);
@@ -73,5 +76,17 @@ struct SgdFactors {
   float lr, momentum, weight_decay;
 };
 void sgd_update(const SgdFactors& factors, int64_t count, const float* grad, float* velocity, float* parameter);
+
+/// `shape` is that of the picture without padding.
+void pad_forward(const Shape& shape, const Padding& padding, const float* input, float* output);
+void pad_backward(const Shape& shape, const Padding& padding, const float* grad_output, const GradTarget& target);
+
+/// `shape` is that of the small picture.
+void upsample_nearest_forward(const Shape& shape, int64_t factor, const float* input, float* output);
+void upsample_nearest_backward(const Shape& shape, int64_t factor, const float* grad_output, const GradTarget& target);
+
+void log_softmax_forward(int64_t rows, int64_t length, const float* input, float* output);
+void log_softmax_backward(int64_t rows, int64_t length, const float* output, const float* grad_output,
+                          const GradTarget& target);
 
 }  // namespace minidl::cpu

@@ -138,22 +138,5 @@ double squared_distance(int64_t count, const float* x, const float* y) {
   return HWY_DYNAMIC_DISPATCH(squared_distance)(count, x, y);
 }
 
-void sum_per_channel(int64_t rows, int64_t channels, const float* x, float beta, float* output) {
-  const int64_t rows_per_block = std::max<int64_t>(1, 4 * kGrain / std::max<int64_t>(1, channels));
-  const int64_t count = (rows + rows_per_block - 1) / rows_per_block;
-  std::vector<double> blocks(static_cast<size_t>(count * channels));
-  parallel_for(0, rows, rows_per_block, [&](int64_t begin, int64_t end) {
-    double* sums = blocks.data() + begin / rows_per_block * channels;
-    for (int64_t row = begin; row < end; ++row) {
-      for (int64_t c = 0; c < channels; ++c) sums[c] += x[row * channels + c];
-    }
-  });
-  for (int64_t c = 0; c < channels; ++c) {
-    double total = 0.0;
-    for (int64_t block = 0; block < count; ++block) total += blocks[static_cast<size_t>(block * channels + c)];
-    output[c] = static_cast<float>(beta == 0.0f ? total : static_cast<double>(beta) * output[c] + total);
-  }
-}
-
 }  // namespace minidl::cpu
 #endif  // HWY_ONCE
