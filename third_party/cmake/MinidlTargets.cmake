@@ -20,6 +20,7 @@ target_compile_options(minidl_settings INTERFACE
 target_link_options(minidl_settings INTERFACE LINKER:--as-needed $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
 if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_compile_options(minidl_settings INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false alarms in what they insert
   target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
 endif()
 
