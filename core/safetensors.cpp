@@ -30,7 +30,7 @@ std::string make_header(const std::string& file, const SafetensorsContent& conte
     MINIDL_CHECK(!header.contains(name), "[safetensors] '{}': the name {} occurs twice", file, printable(name));
     MINIDL_CHECK(tensor, "[safetensors] '{}': tensor {} is undefined", file, printable(name));
     const auto* type = std::find_if(std::begin(detail::kSafetensorsDtypes), std::end(detail::kSafetensorsDtypes),
-                                    [&](const auto& pair) { return tensor.dtype() == pair.second; });
+                                    [dtype = tensor.dtype()](const auto& pair) { return dtype == pair.second; });
     header[name] = {{"dtype", type->first},
                     {"shape", std::vector<int64_t>(tensor.shape().begin(), tensor.shape().end())},
                     {"data_offsets", {position, position + tensor.bytes()}}};
