@@ -14,7 +14,7 @@ struct GemmEpilogue {
   bool relu = false;
 };
 
-/// Columns of B are packed in panels as wide as one micro-kernel call: up to three vectors of this machine, all of
+/// Columns of B are packed in panels as wide as one micro-kernel call: up to four vectors of this machine, all of
 /// nearly the same width.
 struct GemmColumns {
   int64_t lanes;    // floats in a vector
@@ -23,7 +23,7 @@ struct GemmColumns {
 
   explicit GemmColumns(int64_t columns);
   int64_t begin(int64_t panel) const { return panel * vectors / panels * lanes; }  // first column of a panel
-  int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }   // 1 to 3 vectors
+  int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }   // 1 to 4 vectors
   int64_t padded() const { return vectors * lanes; }
 };
 

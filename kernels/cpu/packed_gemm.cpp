@@ -13,7 +13,7 @@ namespace minidl::cpu {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
-constexpr int64_t kTasks = 32;                      // aimed at: enough for many threads to end at about the same time
+constexpr int64_t kTasks = 16;                      // aimed at: enough for many threads to end at about the same time
 constexpr int64_t kMinTaskWork = int64_t{1} << 20;  // multiply-adds below which a task is not worth its start
 constexpr int64_t kPackedFloats = (16 << 20) / kFloat;   // of B at a time
 constexpr int64_t kPartialFloats = (32 << 20) / kFloat;  // of all slices of a product that is cut along k
@@ -49,7 +49,7 @@ struct Blocking {
 
 Blocking::Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_depth) {
   const CacheFloats cache = cache_floats();
-  const int64_t panel_width = ceil_div(columns.padded(), columns.panels);
+  const int64_t panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
   const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
   depth = std::max<int64_t>(1, ceil_div(k, std::max<int64_t>(1, ceil_div(k, deepest))));
   packed_depth = whole_depth ? std::min(k, 8192 / depth * depth) : depth;
@@ -63,11 +63,13 @@ Blocking::Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_
     const bool small = rows * panels * panel_width * std::min(k, packed_depth) < 2 * kMinTaskWork;
     return small || ceil_div(m, rows) * ceil_div(packed_panels, panels) >= kTasks;
   };
+  while (!enough_tasks() && panels > 8) panels = ceil_div(panels, 2);
   while (!enough_tasks() && rows > 96) rows = ceil_div(rows, 2);
   while (!enough_tasks() && panels > 2) panels = ceil_div(panels, 2);
   while (!enough_tasks() && rows > 24) rows = ceil_div(rows, 2);
   rows = ceil_div(rows, 24) * 24;  // whole tiles of every height
-  packed_floats = packed_depth * (packed_panels * columns.padded() / columns.panels + 3 * columns.lanes);
+
+  packed_floats = packed_depth * std::min(columns.padded(), packed_panels * panel_width);
 }
 
 /// The part [k_begin, k_end) of a product.

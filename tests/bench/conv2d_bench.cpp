@@ -1,0 +1,64 @@
+#include <bench/fma_peak.h>
+#include <minidl/kernels/conv2d.h>
+#include <support/random_tensors.h>
+
+namespace minidl {
+namespace {
+
+/// One convolution of VGG-19 for a picture of 512 pixels: 3x3 with a border of zeros.
+struct Layer {
+  Conv2dDesc desc;
+  Tensor input, weight, bias, output;
+
+  explicit Layer(const benchmark::State& state)
+      : desc(Conv2dDesc::make({1, state.range(0), state.range(0), state.range(1)},
+                              {state.range(2), 3, 3, state.range(1)}, {1, 1, Padding::zero(1)})),
+        input(test::random_uniform(desc.input_shape(), 1)),
+        weight(test::random_uniform(desc.weight_shape(), 2)),
+        bias(test::random_uniform({desc.out_c}, 3)),
+        output(test::random_uniform(desc.output_shape(), 4)) {}
+};
+
+void vgg_layers(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"side", "in", "out", "threads"})->UseManualTime()->Unit(benchmark::kMillisecond);
+  for (const int threads : {1, 2}) {
+    bench->Args({512, 3, 64, threads})
+        ->Args({512, 64, 64, threads})
+        ->Args({256, 64, 128, threads})
+        ->Args({256, 128, 128, threads});
+    bench->Args({128, 128, 256, threads})
+        ->Args({128, 256, 256, threads})
+        ->Args({64, 256, 512, threads})
+        ->Args({64, 512, 512, threads});
+    bench->Args({32, 512, 512, threads});
+  }
+}
+
+void forward(benchmark::State& state) {
+  Layer layer(state);
+  bench::measure_against_peak(state, static_cast<int>(state.range(3)), layer.desc.flops(), [&] {
+    conv2d_forward(layer.desc, layer.input, layer.weight, layer.bias, Activation::relu, layer.output);
+  });
+}
+BENCHMARK(forward)->Apply(vgg_layers);
+
+void backward_data(benchmark::State& state) {
+  Layer layer(state);
+  Tensor grad_input = Tensor::zeros(layer.desc.input_shape());
+  bench::measure_against_peak(state, static_cast<int>(state.range(3)), layer.desc.flops(), [&] {
+    conv2d_backward_data(layer.desc, layer.weight, layer.output, {0.0f, &layer.input}, grad_input);
+  });
+}
+BENCHMARK(backward_data)->Apply(vgg_layers);
+
+void backward_weight(benchmark::State& state) {
+  Layer layer(state);
+  Tensor grad_weight = Tensor::zeros(layer.desc.weight_shape());
+  bench::measure_against_peak(state, static_cast<int>(state.range(3)), layer.desc.flops(), [&] {
+    conv2d_backward_weight(layer.desc, layer.input, layer.output, 0.0f, grad_weight);
+  });
+}
+BENCHMARK(backward_weight)->Apply(vgg_layers);
+
+}  // namespace
+}  // namespace minidl

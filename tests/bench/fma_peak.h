@@ -1,0 +1,12 @@
+#pragma once
+#include <benchmark/benchmark.h>
+
+#include <functional>
+
+namespace minidl::bench {
+
+/// Measures `work`, which does `flops` operations, with `threads` threads, and beside each iteration the FMA limit of
+/// the machine. Reports the best of both: GFLOP/s, peak_GFLOP/s and percent of it.
+void measure_against_peak(benchmark::State& state, int threads, double flops, const std::function<void()>& work);
+
+}  // namespace minidl::bench
