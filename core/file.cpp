@@ -184,6 +184,11 @@ void write_file_atomically(const fs::path& path, const void* data, size_t bytes)
   write_file_atomically(path, {&piece, 1});
 }
 
+void check_can_write(const fs::path& path) {
+  const fs::path folder = folder_of(write_target(path)) / ".";  // the dot makes anything but a folder an error
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) fail_with_errno("write", path, errno);
+}
+
 std::string sha256_of_file(const fs::path& path) {
   const InputFile file(path);
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);

@@ -45,6 +45,9 @@ void write_file_atomically(const std::filesystem::path& path, const void* data, 
 /// The same for pieces of memory, one after the other in the file.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> pieces);
 
+/// Throws the Error that write_atomically would give for `path` now, without writing: checked before hours of work.
+void check_can_write(const std::filesystem::path& path);
+
 /// Lower-case hexadecimal SHA-256 of a file, read in pieces.
 std::string sha256_of_file(const std::filesystem::path& path);
 

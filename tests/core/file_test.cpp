@@ -182,14 +182,22 @@ TEST(WriteAtomically, RefusesWhatIsNoFile) {
   const TemporaryFolder folder;
   fs::create_directory(folder / "sub");
   const fs::path file = write_bytes(folder / "file", "x");
-  const auto writing = [](const fs::path& path) { return [path] { write_text(path, "y"); }; };
-  EXPECT_TRUE(throws_error(writing(folder / "none/a"), "No such file or directory"));
-  EXPECT_TRUE(throws_error(writing(file / "a"), "Not a directory"));
-  EXPECT_TRUE(throws_error(writing(folder / "sub"), "it is a directory"));
-  EXPECT_TRUE(throws_error(writing(folder / "sub/"), "does not name a file"));
-  EXPECT_TRUE(throws_error(writing(""), "does not name a file"));
-  EXPECT_TRUE(throws_error(writing(".."), "does not name a file"));
-  EXPECT_TRUE(throws_error(writing("/dev/full"), "not a regular file"));
+  const std::pair<fs::path, const char*> cases[] = {
+      {folder / "none/a", "No such file or directory"},
+      {file / "a", "Not a directory"},
+      {folder / "sub", "it is a directory"},
+      {folder / "sub/", "does not name a file"},
+      {"", "does not name a file"},
+      {"..", "does not name a file"},
+      {"/dev/full", "not a regular file"},
+  };
+  for (const auto& [path, words] : cases) {
+    EXPECT_TRUE(throws_error([&] { write_text(path, "y"); }, words)) << path;
+    EXPECT_TRUE(throws_error([&] { check_can_write(path); }, words)) << path;
+  }
+  EXPECT_EQ(folder.entries(), 2);
+  check_can_write(file);
+  check_can_write(folder / "new");
   EXPECT_EQ(folder.entries(), 2);
 }
 
