@@ -15,11 +15,11 @@ struct LayerDescription {
 
   Kind kind = Kind::conv;
   std::string name;                     // "conv1_1", "relu1_1", "pool1", "fc6", "prob": unique in the chain
-  Window window;                        // conv and pool
+  Window window = {};                   // conv and pool
   int64_t k_h = 0, k_w = 0;             // conv and pool
   int64_t in_c = 0, out_c = 0;          // conv
   PoolKind pool = PoolKind::max;        // pool
-  Tensor weight, bias;                  // conv: [out_c, k_h, k_w, in_c] and [out_c], f32; undefined when they were not loaded
+  Tensor weight = {}, bias = {};        // conv: [out_c, k_h, k_w, in_c] and [out_c], f32; undefined when they were not loaded
 };
 
 /// A network file's content: the chain and what it expects of its input.

@@ -2,10 +2,8 @@
 # by find_package(minidl COMPONENTS static). Sets
 #   minidl_missing          Debian packages of what was not found
 #   minidl_private_libs     linker flags of what was found, for the pkg-config files
-#   MINIDL_HAS_MATIO        ON when .mat files can be read; asked for by MINIDL_MATIO (AUTO, ON, OFF)
 set(minidl_missing "")
 set(minidl_private_libs "")
-set(MINIDL_HAS_MATIO OFF)
 
 find_package(PkgConfig QUIET)
 if(NOT PkgConfig_FOUND)
@@ -26,15 +24,7 @@ macro(minidl_require_module name module debian_package)
   endif()
 endmacro()
 
-if(NOT MINIDL_MATIO STREQUAL "OFF")
-  minidl_find_module(MATIO matio)
-  if(MINIDL_MATIO_FOUND)
-    set(MINIDL_HAS_MATIO ON)
-    minidl_require_module(ZLIB zlib zlib1g-dev)
-  elseif(MINIDL_MATIO STREQUAL "ON")
-    list(APPEND minidl_missing libmatio-dev)
-  endif()
-endif()
+minidl_require_module(ZLIB zlib zlib1g-dev)
 minidl_require_module(HWY libhwy libhwy-dev)
 minidl_require_module(STB stb libstb-dev)
 minidl_require_module(EXIF libexif libexif-dev)

@@ -9,7 +9,6 @@ function(minidl_three_state name default help)
 endfunction()
 
 minidl_three_state(MINIDL_CUDA AUTO "Build the CUDA backend" AUTO ON OFF)
-minidl_three_state(MINIDL_MATIO AUTO "Read MatConvNet .mat weights with matio" AUTO ON OFF)
 option(MINIDL_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(MINIDL_BENCH "Build the benchmarks" OFF)
 option(MINIDL_WERROR "Treat warnings as errors" OFF)

@@ -1,0 +1,79 @@
+#include <minidl/core/nearest.h>
+#include <minidl/layers/init.h>
+#include <minidl/layers/network_description.h>
+
+namespace minidl::layers {
+namespace {
+
+using Kind = LayerDescription::Kind;
+
+LayerDescription conv(std::string name, int64_t kernel, int64_t pad, int64_t in_c, int64_t out_c) {
+  return {.kind = Kind::conv,
+          .name = std::move(name),
+          .window = {1, 1, Padding::zero(pad)},
+          .k_h = kernel,
+          .k_w = kernel,
+          .in_c = in_c,
+          .out_c = out_c};
+}
+
+LayerDescription pool(std::string name) {
+  return {.kind = Kind::pool, .name = std::move(name), .window = {2, 2, {}}, .k_h = 2, .k_w = 2};
+}
+
+}  // namespace
+
+size_t NetworkDescription::index_of(const std::string& name) const {
+  std::vector<std::string> names;
+  for (const LayerDescription& layer : layers) {
+    if (layer.name == name) return names.size();
+    names.push_back(layer.name);
+  }
+  std::string list;
+  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
+  const std::string nearest = nearest_name(name, names);
+  fail("[network] '{}' has no layer '{}'{}; its layers are: {}", source, name,
+       nearest.empty() ? "" : " (did you mean '" + nearest + "'?)", list);
+}
+
+NetworkDescription vgg_description(int depth, bool classifier) {
+  MINIDL_CHECK(depth == 16 || depth == 19, "[vgg] depth is {}; there are VGG-16 and VGG-19", depth);
+  NetworkDescription network;
+  network.source = "VGG-" + std::to_string(depth);
+  std::vector<LayerDescription>& layers = network.layers;
+  constexpr int64_t kWidths[] = {64, 128, 256, 512, 512};
+  int64_t in_c = 3;
+  for (int block = 1; block <= 5; ++block) {
+    const int convolutions = block <= 2 ? 2 : depth == 16 ? 3 : 4;
+    for (int i = 1; i <= convolutions; ++i) {
+      const std::string suffix = std::to_string(block) + "_" + std::to_string(i);
+      layers.push_back(conv("conv" + suffix, 3, 1, in_c, kWidths[block - 1]));
+      layers.push_back({.kind = Kind::relu, .name = "relu" + suffix});
+      in_c = kWidths[block - 1];
+    }
+    layers.push_back(pool("pool" + std::to_string(block)));
+  }
+  if (!classifier) return network;
+  layers.push_back(conv("fc6", 7, 0, 512, 4096));
+  layers.push_back({.kind = Kind::relu, .name = "relu6"});
+  layers.push_back(conv("fc7", 1, 0, 4096, 4096));
+  layers.push_back({.kind = Kind::relu, .name = "relu7"});
+  layers.push_back(conv("fc8", 1, 0, 4096, 1000));
+  layers.push_back({.kind = Kind::softmax, .name = "prob"});
+  return network;
+}
+
+void fill_random_weights(NetworkDescription& network, uint64_t seed) {
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    LayerDescription& layer = network.layers[i];
+    if (layer.kind != Kind::conv) continue;
+    if (!layer.weight) {
+      Rng rng(seed, i);  // a stream per layer: the values do not depend on which layers are filled
+      layer.weight = Tensor::empty({layer.out_c, layer.k_h, layer.k_w, layer.in_c});
+      init::he_normal(layer.weight, rng);
+    }
+    if (!layer.bias) layer.bias = Tensor::zeros({layer.out_c});
+  }
+}
+
+}  // namespace minidl::layers
