@@ -64,9 +64,9 @@ class Module {
   Variable register_buffer(std::string name, Tensor value);
   /// Takes ownership; the reference lives as long as this module, wherever it moves.
   template <std::derived_from<Module> Child>
-  Child& register_child(std::string name, std::unique_ptr<Child> child) {
+  Child& register_child(const std::string& name, std::unique_ptr<Child> child) {
     Child& reference = *child;
-    add_child(std::move(name), std::move(child));
+    add_child(name, std::move(child));
     return reference;
   }
 

@@ -14,8 +14,8 @@ class Sequential final : public Module {
   }
   /// Appends under a name of its own; throws Error when it is taken.
   template <std::derived_from<Module> Layer, typename... Arguments>
-  Sequential& add_named(std::string name, Arguments&&... arguments) {
-    layers_.push_back(&register_child(std::move(name), std::make_unique<Layer>(std::forward<Arguments>(arguments)...)));
+  Sequential& add_named(const std::string& name, Arguments&&... arguments) {
+    layers_.push_back(&register_child(name, std::make_unique<Layer>(std::forward<Arguments>(arguments)...)));
     return *this;
   }
 
