@@ -25,9 +25,9 @@ struct LayerDescription {
 /// A network file's content: the chain and what it expects of its input.
 struct NetworkDescription {
   std::vector<LayerDescription> layers;
-  std::array<float, 3> mean{123.68f, 116.779f, 103.939f};  // RGB in [0, 255], taken off the picture
-  /// The input is (rgb - mean) * input_scale per channel: 1 for the original VGG; 1 / (255 * std) for torchvision's. Folded into the first layer's
-  /// weights by the reader, so that it is 1 in what readers return.
+  /// RGB in [0, 255], taken off the picture. A file whose network expects (rgb / 255 - m) / s, as torchvision's do, is read as the same function
+  /// of rgb - 255 m: 1 / (255 s) is folded into the first layer's weights, exactly so at the borders, too.
+  std::array<float, 3> mean{123.68f, 116.779f, 103.939f};
   std::vector<std::string> class_names;  // of the classifier, or empty
   std::string source;                    // file name, for messages
 
