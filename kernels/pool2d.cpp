@@ -74,8 +74,8 @@ void pool2d_backward(const Pool2dDesc& desc, const Tensor& choice, const Tensor&
                  desc.output_shape());
   }
   const ProfileRange range("pool2d", "backward");
-  cpu::pool2d_backward(desc, choice ? choice.data<uint8_t>() : nullptr, grad_output.data<float>(),
-                       cpu::grad_target(how, grad_input));
+  cpu::pool2d_backward(
+      {desc, choice ? choice.data<uint8_t>() : nullptr, grad_output.data<float>(), cpu::grad_target(how, grad_input)});
 }
 
 }  // namespace minidl

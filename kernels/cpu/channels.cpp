@@ -6,17 +6,18 @@
 #include <minidl/kernels/cpu/map-inl.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 
-/// A position of few channels does not fill a vector, so that several positions are taken as one: `width` elements, in
-/// which element j belongs to channel j % c.
+/// Few channels do not fill whole vectors, so that several positions are taken as one: `width` elements, in which
+/// element j belongs to channel j % c.
 class Wide {
  public:
   explicit Wide(const ChannelRows& rows)
-      : count_(rows.positions * rows.c), c_(rows.c), width_(c_ * std::max<int64_t>(1, 64 / c_)) {}
+      : count_(rows.positions * rows.c), c_(rows.c), width_(c_ < 128 ? std::lcm(c_, int64_t{32}) : c_) {}
 
   int64_t count() const { return count_; }
   int64_t c() const { return c_; }
@@ -57,24 +58,37 @@ HWY_INLINE hn::Vec<D> load_promoted(D d, const float* x) {
 }
 
 /// f(d, i, j, add) for f64 vectors of elements [begin, end); its add(k, v) adds v to sum k of place j. sums
-/// [number of sums, width].
-template <typename F>
+/// [kSums, width]. Sums of several neighbouring places are kept in registers while the positions pass by.
+template <int kSums, typename F>
 HWY_INLINE void add_elements(const Wide& wide, int64_t begin, int64_t end, double* sums, const F& f) {
   const hn::CappedTag<double, 8> d;
   const hn::CappedTag<double, 1> d1;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), width = wide.width();
-  const auto step = [&](auto tag, int64_t i, int64_t j) HWY_ATTR {
-    f(tag, i, j, [&](int64_t k, auto v) HWY_ATTR {
-      double* sum = sums + k * width + j;
-      hn::StoreU(hn::Add(hn::LoadU(tag, sum), v), tag, sum);
-    });
-  };
-  for (int64_t i = begin; i < end; i += width) {
-    const int64_t places = std::min(width, end - i);
-    int64_t j = 0;
-    for (; j + lanes <= places; j += lanes) step(d, i + j, j);
-    for (; j < places; ++j) step(d1, i + j, j);
+  constexpr int64_t kVectors = 4;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), strip = kVectors * lanes, width = wide.width();
+  const int64_t whole = begin + (end - begin) / width * width;
+  int64_t j = 0;
+  for (; j + strip <= width; j += strip) {
+    hn::Vec<decltype(d)> totals[kSums][kVectors];
+    for (auto& row : totals) {
+      for (auto& total : row) total = hn::Zero(d);
+    }
+    for (int64_t i = begin + j; i < whole; i += width) {
+      for (int64_t v = 0; v < kVectors; ++v) {
+        f(d, i + v * lanes, j + v * lanes,
+          [&](int64_t k, auto term) HWY_ATTR { totals[k][v] = hn::Add(totals[k][v], term); });
+      }
+    }
+    for (int64_t k = 0; k < kSums; ++k) {
+      for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(totals[k][v], d, sums + k * width + j + v * lanes);
+    }
   }
+  const auto add_single = [&](int64_t i, int64_t place) HWY_ATTR {
+    f(d1, i + place, place, [&](int64_t k, auto term) HWY_ATTR { sums[k * width + place] += hn::GetLane(term); });
+  };
+  for (int64_t i = begin; i < whole; i += width) {
+    for (int64_t place = j; place < width; ++place) add_single(i, place);
+  }
+  for (int64_t place = 0; place < end - whole; ++place) add_single(whole, place);
 }
 
 constexpr int64_t kBlock = 4 * kGrain;  // elements whose sums are taken together
@@ -97,7 +111,7 @@ void sum_channels(const Wide& wide, double* totals, const F& f) {
   std::vector<double> folded(static_cast<size_t>(blocks * kSums * c));
   for_blocks(wide, [&](int64_t block, int64_t begin, int64_t end) HWY_ATTR {
     std::vector<double> sums(static_cast<size_t>(kSums * wide.width()));
-    add_elements(wide, begin, end, sums.data(), f);
+    add_elements<kSums>(wide, begin, end, sums.data(), f);
     for (int64_t k = 0; k < kSums; ++k) {
       wide.fold(sums.data() + k * wide.width(), folded.data() + (block * kSums + k) * c);
     }
@@ -129,15 +143,15 @@ void channel_moments(const ChannelRows& rows, const float* x, double* mean, doub
   for_blocks(wide, [&](int64_t block, int64_t begin, int64_t end) HWY_ATTR {
     double* block_mean = means.data() + block * c;
     std::vector<double> sums(static_cast<size_t>(wide.width()));
-    add_elements(wide, begin, end, sums.data(),
-                 [&](auto d, int64_t i, int64_t, const auto& add) HWY_ATTR { add(0, load_promoted(d, x + i)); });
+    add_elements<1>(wide, begin, end, sums.data(),
+                    [&](auto d, int64_t i, int64_t, const auto& add) HWY_ATTR { add(0, load_promoted(d, x + i)); });
     wide.fold(sums.data(), block_mean);
     positions[static_cast<size_t>(block)] = static_cast<double>((end - begin) / c);
     for (int64_t j = 0; j < c; ++j) block_mean[j] /= positions[static_cast<size_t>(block)];
 
     const std::vector<double> centre = wide.widen(block_mean);
     std::fill(sums.begin(), sums.end(), 0.0);
-    add_elements(wide, begin, end, sums.data(), [&](auto d, int64_t i, int64_t j, const auto& add) HWY_ATTR {
+    add_elements<1>(wide, begin, end, sums.data(), [&](auto d, int64_t i, int64_t j, const auto& add) HWY_ATTR {
       const auto difference = hn::Sub(load_promoted(d, x + i), hn::LoadU(d, centre.data() + j));
       add(0, hn::Mul(difference, difference));
     });

@@ -50,7 +50,13 @@ double squared_distance(int64_t count, const float* x, const float* y);
 void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output);
 
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice);
-void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output, const GradTarget& target);
+struct PoolGradient {
+  const Pool2dDesc& desc;
+  const uint8_t* choice;  // nullptr for average pooling
+  const float* grad_output;
+  GradTarget target;
+};
+void pool2d_backward(const PoolGradient& pool);
 
 struct GramShape {
   int64_t n, positions, c;  // positions = h * w

@@ -1,18 +1,18 @@
-#include <minidl/core/parallel.h>
-#include <minidl/kernels/cpu/kernels.h>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/pad.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <minidl/kernels/cpu/map-inl.h>
 
 #include <algorithm>
 #include <vector>
 
-namespace minidl::cpu {
-namespace {
-
-int64_t row_grain(int64_t row) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row));
-}
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
 
 /// For every pixel of an axis, the positions of the padded axis that read it, in order.
-std::vector<std::vector<int64_t>> readers_of(int64_t extent, int64_t before, int64_t after, Padding::Mode mode) {
+HWY_INLINE std::vector<std::vector<int64_t>> readers_of(int64_t extent, int64_t before, int64_t after,
+                                                        Padding::Mode mode) {
   std::vector<std::vector<int64_t>> readers(static_cast<size_t>(extent));
   for (int64_t i = -before; i < extent + after; ++i) {
     const int64_t pixel = padded_index(i, extent, mode);
@@ -21,7 +21,35 @@ std::vector<std::vector<int64_t>> readers_of(int64_t extent, int64_t before, int
   return readers;
 }
 
-}  // namespace
+void pad_backward(const Shape& shape, const Padding& padding, const float* grad_output, const GradTarget& target) {
+  const int64_t in_h = shape[1], in_w = shape[2], c = shape[3];
+  const int64_t out_h = in_h + padding.top + padding.bottom, out_row = (in_w + padding.left + padding.right) * c;
+  const auto rows = readers_of(in_h, padding.top, padding.bottom, padding.mode);
+  const auto columns = readers_of(in_w, padding.left, padding.right, padding.mode);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, in_w * c));
+  parallel_for(0, shape[0] * in_h, grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* picture = grad_output + row / in_h * out_h * out_row;
+      for (int64_t w = 0; w < in_w; ++w) {
+        for_lanes(0, c, [&](auto d, int64_t channel) HWY_ATTR {
+          auto sum = hn::Zero(d);
+          for (const int64_t i : rows[static_cast<size_t>(row % in_h)]) {
+            for (const int64_t j : columns[static_cast<size_t>(w)]) {
+              sum = hn::Add(sum, hn::LoadU(d, picture + i * out_row + j * c + channel));
+            }
+          }
+          store_grad(d, target, (row * in_w + w) * c + channel, sum);
+        });
+      }
+    }
+  });
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
 
 void pad_forward(const Shape& shape, const Padding& padding, const float* input, float* output) {
   const int64_t in_h = shape[1], in_w = shape[2], c = shape[3];
@@ -36,7 +64,8 @@ void pad_forward(const Shape& shape, const Padding& padding, const float* input,
       }
     }
   };
-  parallel_for(0, shape[0] * out_h, row_grain(out_w * c), [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, out_w * c));
+  parallel_for(0, shape[0] * out_h, grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* out = output + row * out_w * c;
       const int64_t from = padded_index(row % out_h - padding.top, in_h, padding.mode);
@@ -52,27 +81,10 @@ void pad_forward(const Shape& shape, const Padding& padding, const float* input,
   });
 }
 
+HWY_EXPORT(pad_backward);
 void pad_backward(const Shape& shape, const Padding& padding, const float* grad_output, const GradTarget& target) {
-  const int64_t in_h = shape[1], in_w = shape[2], c = shape[3];
-  const int64_t out_h = in_h + padding.top + padding.bottom, out_w = in_w + padding.left + padding.right;
-  const auto rows = readers_of(in_h, padding.top, padding.bottom, padding.mode);
-  const auto columns = readers_of(in_w, padding.left, padding.right, padding.mode);
-  parallel_for(0, shape[0] * in_h, row_grain(in_w * c), [&](int64_t begin, int64_t end) {
-    std::vector<float> sums(static_cast<size_t>(in_w * c));
-    for (int64_t row = begin; row < end; ++row) {
-      std::fill(sums.begin(), sums.end(), 0.0f);
-      for (const int64_t h : rows[static_cast<size_t>(row % in_h)]) {
-        const float* grad = grad_output + (row / in_h * out_h + h) * out_w * c;
-        float* sum = sums.data();
-        for (int64_t w = 0; w < in_w; ++w, sum += c) {
-          for (const int64_t from : columns[static_cast<size_t>(w)]) {
-            for (int64_t j = 0; j < c; ++j) sum[j] += grad[from * c + j];
-          }
-        }
-      }
-      accumulate_scaled(in_w * c, 1.0f, sums.data(), target.from(row * in_w * c));
-    }
-  });
+  HWY_DYNAMIC_DISPATCH(pad_backward)(shape, padding, grad_output, target);
 }
 
 }  // namespace minidl::cpu
+#endif  // HWY_ONCE

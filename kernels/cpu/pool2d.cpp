@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
@@ -95,49 +96,56 @@ void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, u
   });
 }
 
-struct PoolGradient {
-  const Pool2dDesc& desc;
-  const uint8_t* choice;  // nullptr for average pooling
-  const float* grad_output;
-  GradTarget target;
+/// A window that contains a pixel: its first channel in the output, and the pixel's offset r * k_w + s in it.
+struct Containing {
+  int64_t first;
+  int32_t offset;
 };
 
-/// Gradient of input pixel (n, h, w), all channels: gathered from the windows that contain it.
-HWY_INLINE void gather_pixel(const PoolGradient& pool, int64_t n, int64_t h, int64_t w) {
-  const Pool2dDesc& desc = pool.desc;
-  const int64_t out_h = desc.out_h(), out_w = desc.out_w(), stride_h = desc.window.stride_h,
-                stride_w = desc.window.stride_w;
-  const int64_t top = desc.window.padding.top, left = desc.window.padding.left;
-  const Range rows = windows_over(h, top, desc.k_h, stride_h, out_h);
-  const Range columns = windows_over(w, left, desc.k_w, stride_w, out_w);
-  for_lanes(0, desc.c, [&](auto d, int64_t c) HWY_ATTR {
+/// Gradient of the input pixel whose first channel is `at`: gathered from the windows that contain it.
+HWY_INLINE void gather_pixel(const PoolGradient& pool, const std::vector<Containing>& windows, int64_t at) {
+  for_lanes(0, pool.desc.c, [&](auto d, int64_t c) HWY_ATTR {
     const hn::RebindToSigned<decltype(d)> di;
     const hn::Rebind<uint8_t, decltype(d)> d8;
     auto sum = hn::Zero(d);
-    for (int64_t i = rows.begin; i < rows.end; ++i) {
-      for (int64_t j = columns.begin; j < columns.end; ++j) {
-        const int64_t at = ((n * out_h + i) * out_w + j) * desc.c + c;
-        auto grad = hn::LoadU(d, pool.grad_output + at);
-        if (pool.choice) {
-          const int64_t offset = (h + top - i * stride_h) * desc.k_w + w + left - j * stride_w;
-          const auto chosen =
-              hn::Eq(hn::PromoteTo(di, hn::LoadU(d8, pool.choice + at)), hn::Set(di, static_cast<int32_t>(offset)));
-          grad = hn::IfThenElseZero(hn::RebindMask(d, chosen), grad);
-        }
-        sum = hn::Add(sum, grad);
+    for (const Containing& window : windows) {
+      auto grad = hn::LoadU(d, pool.grad_output + window.first + c);
+      if (pool.choice) {
+        const auto choice = hn::PromoteTo(di, hn::LoadU(d8, pool.choice + window.first + c));
+        grad = hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(choice, hn::Set(di, window.offset))), grad);
       }
+      sum = hn::Add(sum, grad);
     }
-    if (desc.kind == PoolKind::average) sum = hn::Div(sum, hn::Set(d, static_cast<float>(desc.k_h * desc.k_w)));
-    store_grad(d, pool.target, ((n * desc.in_h + h) * desc.in_w + w) * desc.c + c, sum);
+    if (!pool.choice) sum = hn::Div(sum, hn::Set(d, static_cast<float>(pool.desc.k_h * pool.desc.k_w)));
+    store_grad(d, pool.target, at + c, sum);
   });
 }
 
-void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output,
-                     const GradTarget& target) {
-  const PoolGradient pool{desc, choice, grad_output, target};
+void pool2d_backward(const PoolGradient& pool) {
+  const Pool2dDesc& desc = pool.desc;
+  const Window& window = desc.window;
+  const int64_t out_h = desc.out_h(), out_w = desc.out_w();
+  std::vector<Range> columns(static_cast<size_t>(desc.in_w));
+  for (int64_t w = 0; w < desc.in_w; ++w) {
+    columns[static_cast<size_t>(w)] = windows_over(w, window.padding.left, desc.k_w, window.stride_w, out_w);
+  }
   parallel_for(0, desc.n * desc.in_h, row_grain(desc.in_w, desc.c), [&](int64_t begin, int64_t end) HWY_ATTR {
+    std::vector<Containing> windows;
     for (int64_t row = begin; row < end; ++row) {
-      for (int64_t w = 0; w < desc.in_w; ++w) gather_pixel(pool, row / desc.in_h, row % desc.in_h, w);
+      const int64_t n = row / desc.in_h, h = row % desc.in_h;
+      const Range rows = windows_over(h, window.padding.top, desc.k_h, window.stride_h, out_h);
+      for (int64_t w = 0; w < desc.in_w; ++w) {
+        const Range across = columns[static_cast<size_t>(w)];
+        windows.clear();
+        for (int64_t i = rows.begin; i < rows.end; ++i) {
+          for (int64_t j = across.begin; j < across.end; ++j) {
+            const int64_t r = h + window.padding.top - i * window.stride_h;
+            const int64_t s = w + window.padding.left - j * window.stride_w;
+            windows.push_back({((n * out_h + i) * out_w + j) * desc.c, static_cast<int32_t>(r * desc.k_w + s)});
+          }
+        }
+        gather_pixel(pool, windows, (row * desc.in_w + w) * desc.c);
+      }
     }
   });
 }
@@ -154,9 +162,8 @@ HWY_EXPORT(pool2d_backward);
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice) {
   HWY_DYNAMIC_DISPATCH(pool2d_forward)(desc, input, output, choice);
 }
-void pool2d_backward(const Pool2dDesc& desc, const uint8_t* choice, const float* grad_output,
-                     const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(pool2d_backward)(desc, choice, grad_output, target);
+void pool2d_backward(const PoolGradient& pool) {
+  HWY_DYNAMIC_DISPATCH(pool2d_backward)(pool);
 }
 
 }  // namespace minidl::cpu

@@ -1,47 +1,60 @@
-#include <minidl/core/parallel.h>
-#include <minidl/kernels/cpu/kernels.h>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/upsample.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <minidl/kernels/cpu/map-inl.h>
 
 #include <algorithm>
-#include <vector>
 
-namespace minidl::cpu {
-namespace {
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
 
-/// Rows of the small picture per chunk.
-int64_t row_grain(const Shape& shape, int64_t factor) {
-  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, shape[2] * shape[3] * factor * factor));
+void upsample_nearest_backward(const Shape& shape, int64_t factor, const float* grad_output, const GradTarget& target) {
+  const int64_t width = shape[2], c = shape[3], out_row = width * factor * c;
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, out_row * factor));
+  parallel_for(0, shape[0] * shape[1], grain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t w = 0; w < width; ++w) {
+        const float* block = grad_output + row * factor * out_row + w * factor * c;
+        for_lanes(0, c, [&](auto d, int64_t channel) HWY_ATTR {
+          auto sum = hn::Zero(d);
+          for (int64_t i = 0; i < factor; ++i) {
+            for (int64_t j = 0; j < factor; ++j) {
+              sum = hn::Add(sum, hn::LoadU(d, block + i * out_row + j * c + channel));
+            }
+          }
+          store_grad(d, target, (row * width + w) * c + channel, sum);
+        });
+      }
+    }
+  });
 }
 
-}  // namespace
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
 
 void upsample_nearest_forward(const Shape& shape, int64_t factor, const float* input, float* output) {
   const int64_t width = shape[2], c = shape[3], out_row = width * factor * c;
-  parallel_for(0, shape[0] * shape[1], row_grain(shape, factor), [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, out_row * factor));
+  parallel_for(0, shape[0] * shape[1], grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
+      const float* pixel = input + row * width * c;
       float* first = output + row * factor * out_row;
-      for (int64_t w = 0; w < width * factor; ++w)
-        std::copy_n(input + (row * width + w / factor) * c, c, first + w * c);
+      for (int64_t w = 0; w < width; ++w, pixel += c) {
+        for (int64_t j = 0; j < factor; ++j) std::copy_n(pixel, c, first + (w * factor + j) * c);
+      }
       for (int64_t i = 1; i < factor; ++i) std::copy_n(first, out_row, first + i * out_row);
     }
   });
 }
 
+HWY_EXPORT(upsample_nearest_backward);
 void upsample_nearest_backward(const Shape& shape, int64_t factor, const float* grad_output, const GradTarget& target) {
-  const int64_t width = shape[2], c = shape[3], out_row = width * factor * c;
-  parallel_for(0, shape[0] * shape[1], row_grain(shape, factor), [&](int64_t begin, int64_t end) {
-    std::vector<float> sums(static_cast<size_t>(width * c));
-    for (int64_t row = begin; row < end; ++row) {
-      std::fill(sums.begin(), sums.end(), 0.0f);
-      for (int64_t i = 0; i < factor; ++i) {
-        const float* grad = grad_output + (row * factor + i) * out_row;
-        for (int64_t w = 0; w < width * factor; ++w) {
-          float* sum = sums.data() + w / factor * c;
-          for (int64_t j = 0; j < c; ++j) sum[j] += grad[w * c + j];
-        }
-      }
-      accumulate_scaled(width * c, 1.0f, sums.data(), target.from(row * width * c));
-    }
-  });
+  HWY_DYNAMIC_DISPATCH(upsample_nearest_backward)(shape, factor, grad_output, target);
 }
 
 }  // namespace minidl::cpu
+#endif  // HWY_ONCE
