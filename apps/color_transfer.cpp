@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
+#include <utility>
 #include <vector>
 
 namespace minidl {
@@ -121,52 +121,62 @@ std::vector<float> project(const Tensor& picture, const Vector3& axis) {
   return coordinates;
 }
 
+/// Three orthonormal axes and the target's sorted coordinates along them.
+struct TargetRanks {
+  Matrix3 axes;
+  std::array<std::vector<float>, 3> coordinates;
+
+  TargetRanks(const Tensor& target, const Matrix3& along) : axes(along) {
+    parallel_for(0, 3, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t axis = begin; axis < end; ++axis) {
+        coordinates[axis] = project(target, axes[axis]);
+        std::sort(coordinates[axis].begin(), coordinates[axis].end());
+      }
+    });
+  }
+};
+
 /// Replaces every value by the value of the same rank in `target` (sorted).
 void match_ranks(std::vector<float>& values, const std::vector<float>& target) {
-  std::vector<uint32_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return values[a] < values[b]; });
+  std::vector<std::pair<float, uint32_t>> order(values.size());  // by value, with the place that it came from
+  for (size_t i = 0; i < values.size(); ++i) order[i] = {values[i], static_cast<uint32_t>(i)};
+  std::sort(order.begin(), order.end());
   const double ranks_per_rank = static_cast<double>(target.size()) / static_cast<double>(values.size());
   const double last = static_cast<double>(target.size() - 1);
   for (size_t begin = 0, end = 0; begin < order.size(); begin = end) {
-    const float value = values[order[begin]];
-    while (end < order.size() && values[order[end]] == value) ++end;
+    while (end < order.size() && order[end].first == order[begin].first) ++end;
     const double middle = 0.5 * static_cast<double>(begin + end);  // of the ranks [begin, end) that this value holds
     const double position = std::clamp(middle * ranks_per_rank - 0.5, 0.0, last);
     const size_t below = static_cast<size_t>(position), above = std::min(below + 1, target.size() - 1);
     const double share = position - static_cast<double>(below);
     const float matched = static_cast<float>((1.0 - share) * target[below] + share * target[above]);
-    for (size_t i = begin; i < end; ++i) values[order[i]] = matched;
+    for (size_t i = begin; i < end; ++i) values[order[i].second] = matched;
   }
 }
 
-/// Matches the distributions along three orthonormal axes.
-Tensor match_along(const Tensor& source, const Tensor& target, const Matrix3& axes) {
+/// Matches the distributions along the target's axes.
+void match_along(Tensor& picture, const TargetRanks& target) {
   std::array<std::vector<float>, 3> coordinates;
   parallel_for(0, 3, 1, [&](int64_t begin, int64_t end) {
     for (int64_t axis = begin; axis < end; ++axis) {
-      std::vector<float> wanted = project(target, axes[axis]);
-      std::sort(wanted.begin(), wanted.end());
-      coordinates[axis] = project(source, axes[axis]);
-      match_ranks(coordinates[axis], wanted);
+      coordinates[axis] = project(picture, target.axes[axis]);
+      match_ranks(coordinates[axis], target.coordinates[axis]);
     }
   });
-  Tensor result = Tensor::empty(source.shape());
-  float* output = result.data<float>();
-  const Matrix3 back = transposed(axes);
+  float* output = picture.data<float>();
+  const Matrix3 back = transposed(target.axes);
   for (size_t i = 0; i < coordinates[0].size(); ++i) {
     const Vector3 color = apply(back, {coordinates[0][i], coordinates[1][i], coordinates[2][i]});
     for (int c = 0; c < 3; ++c) output[3 * i + c] = static_cast<float>(color[c]);
   }
-  return result;
 }
 
-Tensor match_histogram(Tensor picture, const Tensor& target) {
+void match_histogram(Tensor& picture, const Tensor& target) {
+  const TargetRanks opponent(target, opponent_axes()), rgb(target, kRgbAxes);
   for (int round = 0; round < kHistogramRounds; ++round) {
-    picture = match_along(picture, target, opponent_axes());
-    picture = match_along(picture, target, kRgbAxes);
+    match_along(picture, opponent);
+    match_along(picture, rgb);
   }
-  return picture;
 }
 
 void check_picture(const Tensor& picture, const char* op, const char* name) {
@@ -191,7 +201,7 @@ Tensor match_colors(const Tensor& source, const Tensor& target, ColorMatch match
   check_finite(from, "source");
   check_finite(to, "target");
   Tensor result = match == ColorMatch::mean ? match_mean(source, from, to) : match_covariance(source, from, to);
-  if (match == ColorMatch::histogram) result = match_histogram(std::move(result), target);
+  if (match == ColorMatch::histogram) match_histogram(result, target);
   for (float& value : result.span<float>()) value = std::clamp(value, 0.0f, 255.0f);
   return result;
 }
