@@ -35,9 +35,8 @@ Windows input_windows(const Conv2dDesc& d, const float* input) {
 void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   const Windows windows = input_windows(d, args.input);
   PackedGemm product{.m = d.n * d.out_h() * d.out_w(), .n = d.out_c, .k = d.k_h * d.k_w * d.in_c};
-  product.pack_rows = [&](int64_t row, int64_t rows, int64_t k, int64_t depth, float* output) {
-    windows.copy(row, rows, k, depth, output, depth);
-  };
+  product.run = windows.run();
+  product.read_rows = [&](const GemmRows& rows) { windows.read_rows(rows); };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
     transpose(args.weight + column * product.k + k, product.k, depth, columns, output, stride);
   };
@@ -50,8 +49,8 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
 void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
   const Windows windows = input_windows(d, args.input);
   PackedGemm product{.m = d.out_c, .n = d.k_h * d.k_w * d.in_c, .k = d.n * d.out_h() * d.out_w()};
-  product.pack_rows = [&](int64_t row, int64_t rows, int64_t k, int64_t depth, float* output) {
-    transpose(args.grad_output + k * d.out_c + row, d.out_c, rows, depth, output, depth);
+  product.read_rows = [&](const GemmRows& rows) {
+    transpose_rows(args.grad_output + rows.k * d.out_c + rows.row, d.out_c, rows);
   };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
     windows.copy(k, depth, column, columns, output, stride);
@@ -107,8 +106,9 @@ void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, con
                         .top = rows.pad(),
                         .left = columns.pad()};
   PackedGemm product{.m = d.n * rows.count * columns.count, .n = d.in_c, .k = rows.taps * columns.taps * d.out_c};
-  product.pack_rows = [&](int64_t row, int64_t count, int64_t k, int64_t depth, float* output) {
-    if (depth > 0) windows.copy(row, count, k, depth, output, depth);
+  product.run = windows.run();
+  product.read_rows = [&](const GemmRows& to) {
+    if (to.depth > 0) windows.read_rows(to);
   };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t count, float* output, int64_t stride) {
     for (int64_t i = 0; i < depth; ++i) {

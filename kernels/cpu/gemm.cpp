@@ -6,11 +6,11 @@ namespace minidl::cpu {
 
 void gemm(const GemmDesc& desc, const float* a, const float* b, const GemmEpilogue& epilogue) {
   PackedGemm product{.m = desc.m, .n = desc.n, .k = desc.k};
-  product.pack_rows = [&](int64_t row, int64_t rows, int64_t k, int64_t depth, float* output) {
+  product.read_rows = [&](const GemmRows& to) {
     if (desc.transpose_a) {
-      transpose(a + k * desc.lda + row, desc.lda, rows, depth, output, depth);
+      transpose_rows(a + to.k * desc.lda + to.row, desc.lda, to);
     } else {
-      for (int64_t i = 0; i < rows; ++i) std::copy_n(a + (row + i) * desc.lda + k, depth, output + i * depth);
+      for (int64_t i = 0; i < to.rows; ++i) to.values[i] = a + (to.row + i) * desc.lda + to.k;
     }
   };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {

@@ -41,17 +41,19 @@ struct TileOutput {
   bool add;
 };
 
-/// r[i, j] = sum over k of a[i, k] * b[k, j]; a [kRows, depth], b [depth, kVectors * kLanes].
+/// r[i, j] = sum over k of a[i][k] * b[k, j]; a kRows pointers to depth values, b [depth, kVectors * kLanes].
 template <int kRows, int kVectors>
-HWY_NOINLINE HWY_ATTR void ComputeTile(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
+HWY_NOINLINE HWY_ATTR void ComputeTile(const float* const* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
                                        const TileOutput& output) {
   constexpr int kWidth = kVectors * kLanes;
   const D d;
   hn::Vec<D> sum[kRows][kVectors];
+  const float* row_of_a[kRows];
   float* target[kRows];
   const bool add = output.add;
   HWY_UNROLL(12)
   for (int i = 0; i < kRows; ++i) {
+    row_of_a[i] = a[i];
     target[i] = output.c ? output.c + output.row_offset[i] : output.scratch + i * kWidth;
     HWY_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) {
@@ -65,7 +67,7 @@ HWY_NOINLINE HWY_ATTR void ComputeTile(const float* HWY_RESTRICT a, const float*
     for (int v = 0; v < kVectors; ++v) row[v] = hn::Load(d, b + k * kWidth + v * kLanes);
     HWY_UNROLL(12)
     for (int i = 0; i < kRows; ++i) {
-      const hn::Vec<D> element = hn::Set(d, a[i * depth + k]);
+      const hn::Vec<D> element = hn::Set(d, row_of_a[i][k]);
       HWY_UNROLL(4)
       for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(element, row[v], sum[i][v]);
     }
@@ -80,7 +82,7 @@ HWY_NOINLINE HWY_ATTR void ComputeTile(const float* HWY_RESTRICT a, const float*
   }
 }
 
-using TileFunction = void (*)(const float*, const float*, int64_t, const TileOutput&);
+using TileFunction = void (*)(const float* const*, const float*, int64_t, const TileOutput&);
 
 template <int kVectors>
 TileFunction tile_of_width(int64_t rows) {
@@ -153,7 +155,7 @@ HWY_ATTR void Panel(const GemmBlock& block, const GemmEpilogue& epilogue, const 
     const int64_t* row_offset = block.row_offset + row;
     const bool direct = merge.plain() && count == width && rows % height.step == 0;
     const TileOutput output{scratch, direct ? epilogue.c + column : nullptr, row_offset, direct && merge.beta != 0.0f};
-    tile_function(rows, vectors)(block.a + row * block.depth, b, block.depth, output);
+    tile_function(rows, vectors)(block.a + row, b, block.depth, output);
     if (direct) continue;
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t offset = row_offset[i] + column;
@@ -172,32 +174,42 @@ void Block(const GemmBlock& block, const GemmEpilogue& epilogue) {
   }
 }
 
-/// Squares of four by four in vectors, the rest one by one.
+#if HWY_TARGET != HWY_SCALAR
+/// output[i, j] = input[j, i] for four rows and columns.
+HWY_INLINE HWY_ATTR void TransposeSquare(const float* input, int64_t input_stride, float* output,
+                                         int64_t output_stride) {
+  const hn::CappedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, input), r1 = hn::LoadU(d, input + input_stride);
+  const auto r2 = hn::LoadU(d, input + 2 * input_stride), r3 = hn::LoadU(d, input + 3 * input_stride);
+  const auto low02 = hn::InterleaveLower(d, r0, r2), low13 = hn::InterleaveLower(d, r1, r3);
+  const auto high02 = hn::InterleaveUpper(d, r0, r2), high13 = hn::InterleaveUpper(d, r1, r3);
+  hn::StoreU(hn::InterleaveLower(d, low02, low13), d, output);
+  hn::StoreU(hn::InterleaveUpper(d, low02, low13), d, output + output_stride);
+  hn::StoreU(hn::InterleaveLower(d, high02, high13), d, output + 2 * output_stride);
+  hn::StoreU(hn::InterleaveUpper(d, high02, high13), d, output + 3 * output_stride);
+}
+#endif
+
+/// Squares in strips of 16 rows of output, whose cache lines are still there at the next column; the rest one by one.
 HWY_ATTR void Transpose(const float* input, int64_t input_stride, int64_t rows, int64_t columns, float* output,
                         int64_t output_stride) {
   int64_t whole_rows = 0, whole_columns = 0;
 #if HWY_TARGET != HWY_SCALAR
   whole_rows = rows / 4 * 4;
   whole_columns = columns / 4 * 4;
-  const hn::CappedTag<float, 4> d;
-  for (int64_t j = 0; j < whole_columns; j += 4) {
-    for (int64_t i = 0; i < whole_rows; i += 4) {
-      const float* from = input + j * input_stride + i;
-      const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + input_stride);
-      const auto r2 = hn::LoadU(d, from + 2 * input_stride), r3 = hn::LoadU(d, from + 3 * input_stride);
-      const auto low02 = hn::InterleaveLower(d, r0, r2), low13 = hn::InterleaveLower(d, r1, r3);
-      const auto high02 = hn::InterleaveUpper(d, r0, r2), high13 = hn::InterleaveUpper(d, r1, r3);
-      float* to = output + i * output_stride + j;
-      hn::StoreU(hn::InterleaveLower(d, low02, low13), d, to);
-      hn::StoreU(hn::InterleaveUpper(d, low02, low13), d, to + output_stride);
-      hn::StoreU(hn::InterleaveLower(d, high02, high13), d, to + 2 * output_stride);
-      hn::StoreU(hn::InterleaveUpper(d, high02, high13), d, to + 3 * output_stride);
+  for (int64_t strip = 0; strip < whole_rows; strip += 16) {
+    const int64_t strip_end = std::min(whole_rows, strip + 16);
+    for (int64_t j = 0; j < whole_columns; j += 4) {
+      for (int64_t i = strip; i < strip_end; i += 4) {
+        TransposeSquare(input + j * input_stride + i, input_stride, output + i * output_stride + j, output_stride);
+      }
     }
   }
 #endif
   for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; ++j)
+    for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; ++j) {
       output[i * output_stride + j] = input[j * input_stride + i];
+    }
   }
 }
 

@@ -27,10 +27,11 @@ struct GemmColumns {
   int64_t padded() const { return vectors * lanes; }
 };
 
-/// Packed A times panels of packed B, merged into C.
+/// Rows of A times panels of packed B, merged into C.
 struct GemmBlock {
   int64_t rows = 0, depth = 0;
-  const float* a = nullptr;  // [rows + kGemmRowSlack, depth]; the extra rows are read, their values do not matter
+  const float* const* a =
+      nullptr;  // [rows + kGemmRowSlack] rows of `depth` values; the extra ones are read, their values do not matter
   const int64_t* row_offset = nullptr;  // [rows]: where each row starts in C and relu_mask
 
   const float* b = nullptr;          // panels [b_depth, width], one after the other, from panel_begin on

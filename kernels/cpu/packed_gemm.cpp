@@ -44,14 +44,25 @@ struct Blocking {
 
   /// `whole_depth`: pack all of k at a time (up to a bound), for many threads to share; otherwise a block, which one
   /// thread keeps in its cache.
-  Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_depth);
+  Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool whole_depth);
 };
 
-Blocking::Blocking(int64_t m, int64_t k, const GemmColumns& columns, bool whole_depth) {
+/// Depth of a block: at most `deepest`, all blocks about the same; a divisor of `run` unless that would be too short.
+int64_t block_depth(int64_t k, int64_t run, int64_t deepest) {
+  if (run > 0) {
+    int64_t parts = ceil_div(run, deepest);
+    while (run % parts != 0) ++parts;
+    if (run / parts >= deepest / 2) return run / parts;
+  }
+  return std::max<int64_t>(1, ceil_div(k, std::max<int64_t>(1, ceil_div(k, deepest))));
+}
+
+Blocking::Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool whole_depth) {
+  const int64_t m = gemm.m;
   const CacheFloats cache = cache_floats();
   const int64_t panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
   const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
-  depth = std::max<int64_t>(1, ceil_div(k, std::max<int64_t>(1, ceil_div(k, deepest))));
+  depth = block_depth(k, gemm.run, deepest);
   packed_depth = whole_depth ? std::min(k, 8192 / depth * depth) : depth;
   packed_panels =
       std::clamp<int64_t>(kPackedFloats / std::max<int64_t>(1, packed_depth * panel_width), 1, columns.panels);
@@ -81,7 +92,7 @@ class Product {
         k_begin_(k_begin),
         k_end_(k_end),
         columns_(gemm.n),
-        blocking_(gemm.m, k_end - k_begin, columns_, whole_depth) {}
+        blocking_(gemm, k_end - k_begin, columns_, whole_depth) {}
 
   void run() {
     packed_ = Tensor::empty({blocking_.packed_floats});
@@ -136,20 +147,23 @@ class Product {
     });
   }
 
-  /// All of k for one block of C: packs its rows of A depth by depth.
+  /// All of the packed depth for one block of C.
   void run_task(int64_t row, int64_t k, GemmBlock& block) {
     std::vector<int64_t> row_offset(static_cast<size_t>(block.rows));
     for (int64_t i = 0; i < block.rows; ++i) row_offset[static_cast<size_t>(i)] = gemm_.row_offset(row + i);
-    Tensor buffer = Tensor::empty({block.rows + kGemmRowSlack, blocking_.depth});
-    float* panel = buffer.data<float>();
-    block.a = panel;
+    Tensor buffer = Tensor::empty({block.rows, blocking_.depth});
+    std::vector<const float*> values(static_cast<size_t>(block.rows + kGemmRowSlack));
+    GemmRows rows{.row = row, .rows = block.rows, .buffer = buffer.data<float>(), .values = values.data()};
+    block.a = values.data();
     block.row_offset = row_offset.data();
     do {
       block.depth = std::min(blocking_.depth, block.b_depth - block.b_begin);
       block.first = k + block.b_begin == k_begin_;
       block.last = k + block.b_begin + block.depth == k_end_;
-      gemm_.pack_rows(row, block.rows, k + block.b_begin, block.depth, panel);
-      std::memset(panel + block.rows * block.depth, 0, static_cast<size_t>(kGemmRowSlack * block.depth * kFloat));
+      rows.k = k + block.b_begin;
+      rows.depth = block.depth;
+      gemm_.read_rows(rows);
+      std::fill_n(values.begin() + block.rows, kGemmRowSlack, values[static_cast<size_t>(block.rows - 1)]);
       gemm_block(block, epilogue_);
       block.b_begin += block.depth;
     } while (block.b_begin < block.b_depth);
@@ -177,7 +191,8 @@ void run_sliced(const PackedGemm& gemm, int64_t slices) {
   const PackedGemm slice{.m = gemm.m,
                          .n = gemm.n,
                          .k = gemm.k,
-                         .pack_rows = gemm.pack_rows,
+                         .run = gemm.run,
+                         .read_rows = gemm.read_rows,
                          .pack_columns = gemm.pack_columns,
                          .row_offset = [&](int64_t row) { return row * gemm.n; },
                          .epilogue = {}};
@@ -214,11 +229,15 @@ void packed_gemm(const PackedGemm& gemm) {
   }
 }
 
+void transpose_rows(const float* input, int64_t stride, const GemmRows& rows) {
+  transpose(input, stride, rows.rows, rows.depth, rows.buffer, rows.depth);
+  for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.depth;
+}
+
 int64_t packed_gemm_workspace(int64_t m, int64_t n, int64_t k) {
   const auto bytes = [&](int64_t depth, bool whole_depth, int64_t packed_copies) {
-    const Blocking blocking(m, depth, GemmColumns(n), whole_depth);
-    return kFloat *
-           (packed_copies * blocking.packed_floats + num_threads() * (blocking.rows + kGemmRowSlack) * blocking.depth);
+    const Blocking blocking({.m = m, .n = n, .k = depth}, depth, GemmColumns(n), whole_depth);
+    return kFloat * (packed_copies * blocking.packed_floats + num_threads() * blocking.rows * blocking.depth);
   };
   const int64_t whole = bytes(k, true, 1), slices = slices_of(m, n, k);
   if (slices == 1) return whole;

@@ -5,13 +5,23 @@
 
 namespace minidl::cpu {
 
-/// A matrix product whose operands are packed by the caller's functions as blocks of them are needed: a convolution
-/// packs windows of its picture and never holds the whole unrolled matrix. Every number of threads gives the same
-/// bytes: blocks depend on m, n and k alone.
+/// A piece of A: rows [row, row + rows), columns [k, k + depth).
+struct GemmRows {
+  int64_t row = 0, rows = 0, k = 0, depth = 0;
+  float* buffer = nullptr;         // [rows, depth], scratch memory
+  const float** values = nullptr;  // [rows]: where the `depth` values of each row begin, in the operand itself or in the buffer
+};
+
+/// A matrix product whose operands are fetched by the caller's functions as blocks of them are needed: a convolution
+/// reads windows of its picture and never holds the unrolled matrix. Every number of threads gives the same bytes:
+/// blocks depend on m, n and k alone.
 struct PackedGemm {
   int64_t m = 0, n = 0, k = 0;
-  /// Writes A[row + i, k + j] to output[i * depth + j] for i in [0, rows), j in [0, depth).
-  std::function<void(int64_t row, int64_t rows, int64_t k, int64_t depth, float* output)> pack_rows = nullptr;
+  /// Each row of A is a sequence of pieces of this length that lie together in memory; 0: of no use. Blocks are cut
+  /// there if possible.
+  int64_t run = 0;
+  /// Fills `values`; a row that does not lie together in memory is copied to the buffer.
+  std::function<void(const GemmRows& rows)> read_rows = nullptr;
   /// Writes B[k + i, column + j] to output[i * stride + j] for i in [0, depth), j in [0, columns).
   std::function<void(int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride)>
       pack_columns = nullptr;
@@ -20,6 +30,10 @@ struct PackedGemm {
   GemmEpilogue epilogue = {};
 };
 void packed_gemm(const PackedGemm& gemm);
+
+/// read_rows for an operand that is stored transposed: fills the buffer from `input`, where A[row + i, k + j] is
+/// input[j * stride + i].
+void transpose_rows(const float* input, int64_t stride, const GemmRows& rows);
 
 /// Most bytes that packed_gemm allocates for a product of this size with the present number of threads.
 int64_t packed_gemm_workspace(int64_t m, int64_t n, int64_t k);

@@ -4,33 +4,53 @@
 
 namespace minidl::cpu {
 
-void Windows::copy(int64_t row, int64_t rows, int64_t column, int64_t columns, float* output, int64_t stride) const {
-  int64_t w = row % out_w, h = row / out_w % out_h, n = row / out_w / out_h;
-  for (int64_t i = 0; i < rows; ++i) {
-    copy_window(n, h, w, column, columns, output + i * stride);
-    if (++w < out_w) continue;
-    w = 0;
-    if (++h < out_h) continue;
-    h = 0;
-    ++n;
+void Windows::advance(Position& at) const {
+  if (++at.w < out_w) return;
+  at.w = 0;
+  if (++at.h < out_h) return;
+  at.h = 0;
+  ++at.n;
+}
+
+/// Columns [column, column + columns) of a window in the picture, or nullptr when they do not lie together there.
+const float* Windows::in_place(const Position& at, int64_t column, int64_t columns) const {
+  const int64_t r = column / run(), begin = column - r * run(), first = at.w * stride_w - left;
+  if (begin + columns > run() || first < 0 || first + k_w > in_w) return nullptr;
+  const int64_t i = padded_index(at.h * stride_h + r - top, in_h, mode);
+  return i < 0 ? nullptr : picture + ((at.n * in_h + i) * in_w + first) * c + begin;
+}
+
+void Windows::read_rows(const GemmRows& rows) const {
+  Position at = position(rows.row);
+  for (int64_t i = 0; i < rows.rows; ++i, advance(at)) {
+    rows.values[i] = in_place(at, rows.k, rows.depth);
+    if (rows.values[i]) continue;
+    float* copy = rows.buffer + i * rows.depth;
+    copy_window(at, rows.k, rows.depth, copy);
+    rows.values[i] = copy;
   }
 }
 
+void Windows::copy(int64_t row, int64_t rows, int64_t column, int64_t columns, float* output, int64_t stride) const {
+  Position at = position(row);
+  for (int64_t i = 0; i < rows; ++i, advance(at)) copy_window(at, column, columns, output + i * stride);
+}
+
 /// A window's row of k_w * c values lies in one piece in the picture, unless it reaches over the left or right edge.
-void Windows::copy_window(int64_t n, int64_t h, int64_t w, int64_t column, int64_t columns, float* output) const {
-  const int64_t length = k_w * c, first = w * stride_w - left;
+void Windows::copy_window(const Position& at, int64_t column, int64_t columns, float* output) const {
+  const int64_t first = at.w * stride_w - left;
   const bool inside = first >= 0 && first + k_w <= in_w;
-  int64_t r = column / length, begin = column % length;
+  int64_t r = column / run(), begin = column % run();
   while (columns > 0) {
-    const int64_t count = std::min(length - begin, columns);
-    const int64_t i = padded_index(h * stride_h + r - top, in_h, mode);
-    const float* line = picture + (n * in_h + i) * in_w * c;  // used only when i >= 0
+    const int64_t count = std::min(run() - begin, columns);
+    const int64_t i = padded_index(at.h * stride_h + r - top, in_h, mode);
+    const float* line = picture + (at.n * in_h + i) * in_w * c;  // used only when i >= 0
     if (i < 0) {
       std::fill_n(output, count, 0.0f);
     } else if (inside) {
       std::copy_n(line + first * c + begin, count, output);
     } else {
-      copy_border(line, w, begin, begin + count, output);
+      copy_border(line, at.w, begin, begin + count, output);
     }
     output += count;
     columns -= count;

@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/kernels/cpu/packed_gemm.h>
 #include <minidl/kernels/padding.h>
 
 #include <cstdint>
@@ -16,12 +17,21 @@ struct Windows {
   int64_t top = 0, left = 0;  // window (h, w) begins at (h * stride_h - top, w * stride_w - left)
   Padding::Mode mode = Padding::Mode::zero;
 
+  /// Values of a window that lie together in the picture.
+  int64_t run() const { return k_w * c; }
+  void read_rows(const GemmRows& rows) const;
   /// Copies columns [column, column + columns) of rows [row, row + rows) to output, whose rows are `stride` floats
   /// apart.
   void copy(int64_t row, int64_t rows, int64_t column, int64_t columns, float* output, int64_t stride) const;
 
  private:
-  void copy_window(int64_t n, int64_t h, int64_t w, int64_t column, int64_t columns, float* output) const;
+  struct Position {
+    int64_t n, h, w;
+  };
+  Position position(int64_t row) const { return {row / out_w / out_h, row / out_w % out_h, row % out_w}; }
+  void advance(Position& at) const;
+  const float* in_place(const Position& at, int64_t column, int64_t columns) const;
+  void copy_window(const Position& at, int64_t column, int64_t columns, float* output) const;
   void copy_border(const float* line, int64_t w, int64_t begin, int64_t end, float* output) const;
 };
 

@@ -62,6 +62,12 @@ double seconds_of(int threads, const std::function<void()>& work) {
   return now() - start;
 }
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
 /// Operations per second of register-only FMAs on all threads.
 double fma_peak(int threads) {
   constexpr int64_t kSteps = 200000;  // about a millisecond
@@ -85,17 +91,19 @@ void measure_against_peak(benchmark::State& state, int threads, double flops, co
   const int before = num_threads();
   set_num_threads(threads);
   work();
-  double best = 1e30, peak = 0.0;
+  std::vector<double> speeds, peaks, ratios;
   for (auto _ : state) {
-    peak = std::max(peak, fma_peak(threads));
+    const double peak = fma_peak(threads);
     const double seconds = seconds_of(threads, work);
-    best = std::min(best, seconds);
     state.SetIterationTime(seconds);
+    peaks.push_back(peak);
+    speeds.push_back(flops / seconds);
+    ratios.push_back(flops / seconds / peak);
   }
   set_num_threads(before);
-  state.counters["GFLOP/s"] = flops / best / 1e9;
-  state.counters["peak_GFLOP/s"] = peak / 1e9;
-  state.counters["percent"] = 100.0 * flops / best / peak;
+  state.counters["GFLOP/s"] = median(speeds) / 1e9;
+  state.counters["peak_GFLOP/s"] = median(peaks) / 1e9;
+  state.counters["percent"] = 100.0 * median(ratios);
 }
 
 }  // namespace minidl::bench
