@@ -63,7 +63,8 @@ Blocking::Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns
   const int64_t panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
   const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
   depth = block_depth(k, gemm.run, deepest);
-  packed_depth = whole_depth ? std::min(k, 8192 / depth * depth) : depth;
+  const int64_t most_depth = std::max<int64_t>(8, kPackedFloats / (columns.padded() * depth)) * depth;
+  packed_depth = whole_depth ? std::min(k, most_depth) : depth;
   packed_panels =
       std::clamp<int64_t>(kPackedFloats / std::max<int64_t>(1, packed_depth * panel_width), 1, columns.panels);
 
