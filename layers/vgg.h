@@ -25,7 +25,7 @@ class Vgg final : public Module {
   explicit Vgg(NetworkDescription network, const VggOptions& options = {});
 
   using Module::operator();
-  /// Values of the named layers, each computed once, stopping at the deepest. Throws Error for an unknown name and for a picture too small for it,
+  /// Values of the named layers (of a softmax: the logarithms of its probabilities), each computed once, stopping at the deepest. Throws Error for an unknown name and for a picture too small for it,
   /// with the smallest size that works.
   std::map<std::string, Variable> operator()(const Variable& image, std::span<const std::string> taps);
   std::map<std::string, Variable> operator()(const Variable& image, std::initializer_list<std::string> taps);
@@ -54,7 +54,7 @@ class Vgg final : public Module {
 
   NetworkDescription network_;
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
-  Tensor negative_mean_;                    // [3]
+  Variable negative_mean_;                  // [3]
 };
 
 }  // namespace minidl::layers

@@ -1,0 +1,52 @@
+#include <minidl/layers/ops.h>
+#include <minidl/layers/style_loss.h>
+
+#include <algorithm>
+
+namespace minidl::layers {
+namespace {
+
+std::vector<WeightedLayer> equally_weighted(const std::vector<std::string>& names) {
+  std::vector<WeightedLayer> layers;
+  for (const std::string& name : names) layers.push_back({name, 1.0 / static_cast<double>(names.size())});
+  return layers;
+}
+
+}  // namespace
+
+StyleTargets::StyleTargets(Vgg& network, const Tensor& style, std::vector<std::string> layers)
+    : StyleTargets(network, style, equally_weighted(layers)) {}
+
+StyleTargets::StyleTargets(Vgg& network, const Tensor& style, std::span<const WeightedLayer> layers)
+    : layers_(layers.begin(), layers.end()) {
+  MINIDL_CHECK(!layers_.empty(), "[style] no style layers given");
+  for (const auto& [name, features] : network(Variable(style), taps()))
+    grams_[name] = ops::gram_per_position(features.value());
+}
+
+std::vector<std::string> StyleTargets::taps(std::vector<std::string> more) const {
+  for (const WeightedLayer& layer : layers_) {
+    if (std::find(more.begin(), more.end(), layer.name) == more.end()) more.push_back(layer.name);
+  }
+  return more;
+}
+
+Variable StyleTargets::loss(const std::map<std::string, Variable>& features) const {
+  Variable total;
+  for (const WeightedLayer& layer : layers_) {
+    const auto found = features.find(layer.name);
+    MINIDL_CHECK(found != features.end(), "[style] the features of layer '{}' are missing; ask the network for taps()",
+                 layer.name);
+    const Variable term = ops::style_loss(found->second, gram(layer.name), static_cast<float>(layer.weight));
+    total = total ? total + term : term;
+  }
+  return total;
+}
+
+const Tensor& StyleTargets::gram(const std::string& layer) const {
+  const auto found = grams_.find(layer);
+  MINIDL_CHECK(found != grams_.end(), "[style] '{}' is not one of the style layers", layer);
+  return found->second;
+}
+
+}  // namespace minidl::layers

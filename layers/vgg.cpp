@@ -1,0 +1,178 @@
+#include <minidl/core/image.h>
+#include <minidl/layers/ops.h>
+#include <minidl/layers/vgg.h>
+#include <minidl/layers/vgg_weights.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+namespace minidl::layers {
+namespace {
+
+using Kind = LayerDescription::Kind;
+
+constexpr int64_t kClassifierSide = 224;
+constexpr int64_t kLargestSmallestSide = 1 << 14;  // where the search for the smallest picture gives up
+
+int64_t output_extent(int64_t input, int64_t before, int64_t after, int64_t kernel, int64_t stride) {
+  const int64_t room = input + before + after - kernel;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+/// [n, h, w, c] after one layer; an extent of 0 says that the input was too small.
+Shape shape_after(const LayerDescription& layer, const Shape& input) {
+  if (layer.kind == Kind::relu || layer.kind == Kind::softmax) return input;
+  const Padding& pad = layer.window.padding;
+  return {input[0], output_extent(input[1], pad.top, pad.bottom, layer.k_h, layer.window.stride_h),
+          output_extent(input[2], pad.left, pad.right, layer.k_w, layer.window.stride_w),
+          layer.kind == Kind::conv ? layer.out_c : input[3]};
+}
+
+}  // namespace
+
+Vgg Vgg::load(const std::filesystem::path& path, const VggOptions& options) {
+  return Vgg(read_network(path, options.taps), options);
+}
+
+Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::move(network)) {
+  MINIDL_CHECK(!network_.layers.empty(), "[vgg] '{}' has no layers", network_.source);
+  if (!options.taps.empty()) {
+    size_t deepest = 0;
+    for (const std::string& tap : options.taps) deepest = std::max(deepest, network_.index_of(tap));
+    network_.layers.resize(deepest + 1);
+  }
+  for (LayerDescription& layer : network_.layers) {
+    if (layer.kind == Kind::pool && options.pooling) layer.pool = *options.pooling;
+    weights_.emplace_back();
+    biases_.emplace_back();
+    if (layer.kind != Kind::conv) continue;
+    MINIDL_CHECK(layer.weight, "[vgg] layer '{}' of '{}' has no weights", layer.name, network_.source);
+    weights_.back() = register_parameter(layer.name + ".weight", std::exchange(layer.weight, {}));
+    if (layer.bias) biases_.back() = register_parameter(layer.name + ".bias", std::exchange(layer.bias, {}));
+  }
+  Tensor offset = Tensor::empty({3});
+  std::transform(network_.mean.begin(), network_.mean.end(), offset.data<float>(), std::negate<>());
+  negative_mean_ = register_buffer("negative_mean", std::move(offset));
+}
+
+std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::initializer_list<std::string> taps) {
+  return (*this)(image, std::span<const std::string>(taps.begin(), taps.size()));
+}
+
+std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span<const std::string> taps) {
+  const std::set<std::string> wanted(taps.begin(), taps.end());
+  size_t deepest = 0;
+  for (const std::string& tap : wanted) deepest = std::max(deepest, network_.index_of(tap));
+  std::map<std::string, Variable> values;
+  if (wanted.empty()) return values;
+  check_size(network_.layers[deepest].name, image.shape());
+
+  Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value());
+  for (size_t i = 0; i <= deepest; ++i) {
+    const LayerDescription& layer = network_.layers[i];
+    switch (layer.kind) {
+      case Kind::conv: {
+        // The ReLU that follows is applied as the convolution writes its output, unless somebody asks for the value in
+        // between.
+        const bool fuse = i < deepest && network_.layers[i + 1].kind == Kind::relu && !wanted.contains(layer.name);
+        x = ops::conv2d(x, weights_[i], biases_[i], layer.window, fuse ? Activation::relu : Activation::none);
+        if (fuse) ++i;
+        break;
+      }
+      case Kind::relu:
+        x = ops::relu(x);
+        break;
+      case Kind::pool:
+        x = ops::pool2d(x, layer.pool, layer.k_h, layer.k_w, layer.window);
+        break;
+      case Kind::softmax:
+        x = ops::log_softmax(x);
+        break;
+    }
+    if (wanted.contains(network_.layers[i].name)) values[network_.layers[i].name] = x;
+  }
+  return values;
+}
+
+Variable Vgg::forward(const Variable& image) {
+  const std::string last = network_.layers.back().name;
+  return (*this)(image, {last}).at(last);
+}
+
+std::vector<std::string> Vgg::layer_names() const {
+  std::vector<std::string> names;
+  for (const LayerDescription& layer : network_.layers) names.push_back(layer.name);
+  return names;
+}
+
+bool Vgg::has_layer(const std::string& name) const {
+  return std::any_of(network_.layers.begin(), network_.layers.end(),
+                     [&](const auto& layer) { return layer.name == name; });
+}
+
+Shape Vgg::feature_shape(const std::string& name, const Shape& image) const {
+  check_size(name, image);
+  Shape shape = image;
+  for (size_t i = 0; i <= network_.index_of(name); ++i) shape = shape_after(network_.layers[i], shape);
+  return shape;
+}
+
+int64_t Vgg::smallest_side(const std::string& name) const {
+  const size_t last = network_.index_of(name);
+  for (int64_t side = 1; side <= kLargestSmallestSide; ++side) {
+    Shape shape{1, side, side, 3};
+    for (size_t i = 0; i <= last; ++i) shape = shape_after(network_.layers[i], shape);
+    if (shape.count() > 0) return side;
+  }
+  fail("[vgg] no picture up to {} pixels reaches layer '{}' of '{}'", kLargestSmallestSide, name, network_.source);
+}
+
+void Vgg::check_size(const std::string& name, const Shape& image) const {
+  MINIDL_CHECK(image.rank() == 4 && image[3] == 3, "[vgg] the picture has shape {}, it must be [n, height, width, 3]",
+               image);
+  const size_t last = network_.index_of(name);
+  Shape shape = image;
+  for (size_t i = 0; i <= last; ++i) {
+    const LayerDescription& layer = network_.layers[i];
+    MINIDL_CHECK(layer.kind != Kind::conv || shape[3] == layer.in_c,
+                 "[vgg] layer '{}' of '{}' expects {} channels, it gets {}", layer.name, network_.source, layer.in_c,
+                 shape[3]);
+    shape = shape_after(layer, shape);
+    if (shape.count() > 0) continue;
+    fail(
+        "[vgg] a picture of {} x {} pixels is too small for layer '{}': nothing is left of it at '{}'; both sides need "
+        "at least {} pixels",
+        image[2], image[1], name, layer.name, smallest_side(name));
+  }
+}
+
+std::vector<Vgg::Prediction> Vgg::classify(const Tensor& image, int count) {
+  const LayerDescription& last = network_.layers.back();
+  MINIDL_CHECK(has_layer("fc8"), "[vgg] '{}' has no fully connected layers (fc6, fc7, fc8): it cannot classify",
+               network_.source);
+  MINIDL_CHECK(count >= 1, "[vgg] {} classes asked for; at least one", count);
+  const Tensor resized = resize_image(image, kClassifierSide, kClassifierSide);
+  const Tensor scores = forward(Variable(resized)).value();
+  Tensor log_probability = scores.reshape({1, scores.count()});
+  if (last.kind != Kind::softmax) log_probability = ops::log_softmax(Variable(log_probability)).value();
+
+  const std::span<const float> values = std::as_const(log_probability).span<float>();
+  std::vector<int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto best = static_cast<std::ptrdiff_t>(std::min<size_t>(static_cast<size_t>(count), order.size()));
+  std::partial_sort(order.begin(), order.begin() + best, order.end(), [&](int64_t a, int64_t b) {
+    return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
+  });
+  std::vector<Prediction> predictions;
+  for (std::ptrdiff_t i = 0; i < best; ++i) {
+    const auto index = static_cast<size_t>(order[static_cast<size_t>(i)]);
+    const bool named = index < network_.class_names.size();
+    predictions.push_back(
+        {order[static_cast<size_t>(i)], std::exp(values[index]), named ? network_.class_names[index] : ""});
+  }
+  return predictions;
+}
+
+}  // namespace minidl::layers
