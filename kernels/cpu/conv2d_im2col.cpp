@@ -1,12 +1,12 @@
-#include <minidl/core/parallel.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/packed_gemm.h>
 #include <minidl/kernels/cpu/windows.h>
+#include <minidl/kernels/pad.h>
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace minidl::cpu {
 namespace {
@@ -135,79 +135,35 @@ void backward_target(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, co
   }
 }
 
-/// For each pixel of an axis, the positions of the padded axis that show it.
-std::vector<std::vector<int64_t>> shown_at(int64_t extent, int64_t before, int64_t after, Padding::Mode mode) {
-  std::vector<std::vector<int64_t>> positions(static_cast<size_t>(extent));
-  for (int64_t i = 0; i < extent + before + after; ++i)
-    positions[static_cast<size_t>(padded_index(i - before, extent, mode))].push_back(i);
-  return positions;
-}
-
-/// grad_input of one picture from the gradient of its padded version [padded_h, padded_w, in_c].
-void fold_padding(const Conv2dDesc& d, const float* padded, const GemmEpilogue& epilogue) {
-  const Padding& padding = d.window.padding;
-  const int64_t padded_w = d.in_w + padding.left + padding.right;
-  const auto rows = shown_at(d.in_h, padding.top, padding.bottom, padding.mode);
-  const auto columns = shown_at(d.in_w, padding.left, padding.right, padding.mode);
-  parallel_for(0, d.in_h, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> sum(static_cast<size_t>(d.in_c));
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < d.in_w; ++j) {
-        std::fill(sum.begin(), sum.end(), 0.0f);
-        for (const int64_t row : rows[static_cast<size_t>(i)]) {
-          for (const int64_t column : columns[static_cast<size_t>(j)]) {
-            const float* source = padded + (row * padded_w + column) * d.in_c;
-            for (int64_t c = 0; c < d.in_c; ++c) sum[static_cast<size_t>(c)] += source[c];
-          }
-        }
-        const int64_t offset = (i * d.in_w + j) * d.in_c;
-        for (int64_t c = 0; c < d.in_c; ++c) {
-          float& target = epilogue.c[offset + c];
-          const bool open = !epilogue.relu_mask || epilogue.relu_mask[offset + c] > 0.0f;
-          const float contribution = open ? sum[static_cast<size_t>(c)] : 0.0f;
-          target = epilogue.beta != 0.0f ? epilogue.beta * target + contribution : contribution;
-        }
-      }
-    }
-  });
-}
-
+/// Pixels of zero padding do not exist; those of a reflecting or replicating one are computed and added to the pixels
+/// that they show.
 void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
   const Padding& padding = d.window.padding;
   if (padding.mode == Padding::Mode::zero || !padding.any()) {
-    backward_target(d, args,
-                    {d.in_h,
-                     d.in_w,
-                     padding.top,
-                     padding.left,
-                     {.c = args.grad_input, .relu_mask = args.relu_mask, .beta = args.beta}});
+    const GemmEpilogue epilogue{.c = args.grad_input, .relu_mask = args.relu_mask, .beta = args.beta};
+    backward_target(d, args, {d.in_h, d.in_w, padding.top, padding.left, epilogue});
     return;
   }
   Conv2dDesc picture = d;
   picture.n = 1;
-  const int64_t padded_h = d.in_h + padding.top + padding.bottom, padded_w = d.in_w + padding.left + padding.right;
-  Tensor padded = Tensor::empty({padded_h, padded_w, d.in_c});
-  const int64_t input_size = picture.input_shape().count(), output_size = picture.output_shape().count();
+  const Shape shape = picture.input_shape();
+  Tensor padded = Tensor::empty(padded_shape(shape, padding));
+  const GradTarget target{args.grad_input, args.beta, args.relu_mask};
   for (int64_t n = 0; n < d.n; ++n) {
     Conv2dBackwardDataArgs part = args;
-    part.grad_output = args.grad_output + n * output_size;
-    backward_target(picture, part, {padded_h, padded_w, 0, 0, {.c = padded.data<float>()}});
-    fold_padding(picture, std::as_const(padded).data<float>(),
-                 {.c = args.grad_input + n * input_size,
-                  .relu_mask = args.relu_mask ? args.relu_mask + n * input_size : nullptr,
-                  .beta = args.beta});
+    part.grad_output = args.grad_output + n * picture.output_shape().count();
+    backward_target(picture, part, {padded.shape()[1], padded.shape()[2], 0, 0, {.c = padded.data<float>()}});
+    pad_backward(shape, padding, std::as_const(padded).data<float>(), target.from(n * shape.count()));
   }
 }
 
 int64_t workspace_bytes(const Conv2dDesc& d) {
   const int64_t positions = d.n * d.out_h() * d.out_w(), taps = d.k_h * d.k_w;
   const Padding& padding = d.window.padding;
-  int64_t backward = packed_gemm_workspace(d.n * d.in_h * d.in_w, d.in_c, taps * d.out_c);
-  if (padding.mode != Padding::Mode::zero && padding.any()) {
-    const int64_t pixels = (d.in_h + padding.top + padding.bottom) * (d.in_w + padding.left + padding.right);
-    backward =
-        packed_gemm_workspace(pixels, d.in_c, taps * d.out_c) + pixels * d.in_c * static_cast<int64_t>(sizeof(float));
-  }
+  const Shape target =
+      padding.mode == Padding::Mode::zero ? d.input_shape() : padded_shape({1, d.in_h, d.in_w, d.in_c}, padding);
+  const int64_t folded = padding.mode == Padding::Mode::zero ? 0 : target.count() * static_cast<int64_t>(sizeof(float));
+  const int64_t backward = folded + packed_gemm_workspace(target.count() / d.in_c, d.in_c, taps * d.out_c);
   return std::max({packed_gemm_workspace(positions, d.out_c, taps * d.in_c), backward,
                    packed_gemm_workspace(d.out_c, taps * d.in_c, positions)});
 }

@@ -20,7 +20,7 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 
 // The sums of a tile, a row of B and one element of A live in registers: 32 of them with AVX-512 and NEON, 16
 // elsewhere. A tile that is nearly square needs the fewest loads for a product.
-constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM;
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64;
 constexpr int kMaxVectors = kManyRegisters ? 4 : 2;
 constexpr int kMaxRows = kManyRegisters ? 12 : 6;
 
@@ -121,46 +121,55 @@ struct Merge {
   }
 };
 
+/// One row of a tile and where it goes; mask and bias may be nullptr.
+struct Row {
+  const float *sum, *mask, *bias;
+  float* c;
+};
+
 template <class Tag>
-HWY_INLINE HWY_ATTR void MergeVector(Tag d, const Merge& merge, const float* sum, const float* mask, const float* bias,
-                                     float* c) {
+HWY_INLINE HWY_ATTR void MergeVector(Tag d, const Merge& merge, const Row& row, int64_t j) {
   const auto zero = hn::Zero(d);
-  auto r = hn::Mul(hn::Set(d, merge.alpha), hn::LoadU(d, sum));
-  if (merge.mask_contribution) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, mask), zero), r);
-  if (merge.beta != 0.0f) r = hn::MulAdd(hn::Set(d, merge.beta), hn::LoadU(d, c), r);
-  if (merge.mask_sum) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, mask), zero), r);
-  if (merge.bias) r = hn::Add(r, hn::LoadU(d, bias));
+  auto r = hn::Mul(hn::Set(d, merge.alpha), hn::LoadU(d, row.sum + j));
+  if (merge.mask_contribution) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, row.mask + j), zero), r);
+  if (merge.beta != 0.0f) r = hn::MulAdd(hn::Set(d, merge.beta), hn::LoadU(d, row.c + j), r);
+  if (merge.mask_sum) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, row.mask + j), zero), r);
+  if (merge.bias) r = hn::Add(r, hn::LoadU(d, row.bias + j));
   if (merge.relu) r = hn::IfThenElse(hn::Lt(r, zero), zero, r);  // NaN stays NaN
-  hn::StoreU(r, d, c);
+  hn::StoreU(r, d, row.c + j);
 }
 
-HWY_ATTR void MergeRow(const Merge& merge, int64_t count, const float* sum, const float* mask, const float* bias,
-                       float* c) {
+HWY_ATTR void MergeRow(const Merge& merge, const Row& row, int64_t count) {
   const D d;
   const hn::CappedTag<float, 1> single;
   int64_t j = 0;
-  for (; j + kLanes <= count; j += kLanes) MergeVector(d, merge, sum + j, mask + j, bias + j, c + j);
-  for (; j < count; ++j) MergeVector(single, merge, sum + j, mask + j, bias + j, c + j);
+  for (; j + kLanes <= count; j += kLanes) MergeVector(d, merge, row, j);
+  for (; j < count; ++j) MergeVector(single, merge, row, j);
 }
 
-/// All rows of a block against one panel of B, whose columns [column, column + count) exist in C.
-HWY_ATTR void Panel(const GemmBlock& block, const GemmEpilogue& epilogue, const float* b, int64_t width, int64_t column,
-                    int64_t count) {
+/// All rows of a block against one panel of B [depth, width], whose columns [column, column + count) exist in C.
+struct Panel {
+  const float* b;
+  int64_t column, width, count;
+};
+void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const Panel& panel) {
   HWY_ALIGN float scratch[kMaxRows * kMaxVectors * kLanes];
   const Merge merge(block, epilogue);
-  const int vectors = static_cast<int>(width / kLanes);
+  const int vectors = static_cast<int>(panel.width / kLanes);
   const Height height = tile_height(vectors);
-  for (int64_t row = 0; row < block.rows; row += height.most) {
-    const int64_t rows = std::min<int64_t>(height.most, block.rows - row);
-    const int64_t* row_offset = block.row_offset + row;
-    const bool direct = merge.plain() && count == width && rows % height.step == 0;
-    const TileOutput output{scratch, direct ? epilogue.c + column : nullptr, row_offset, direct && merge.beta != 0.0f};
-    tile_function(rows, vectors)(block.a + row, b, block.depth, output);
+  for (int64_t first = 0; first < block.rows; first += height.most) {
+    const int64_t rows = std::min<int64_t>(height.most, block.rows - first);
+    const int64_t* row_offset = block.row_offset + first;
+    const bool direct = merge.plain() && panel.count == panel.width && rows % height.step == 0;
+    float* c = epilogue.c + panel.column;
+    const TileOutput output{scratch, direct ? c : nullptr, row_offset, direct && merge.beta != 0.0f};
+    tile_function(rows, vectors)(block.a + first, panel.b, block.depth, output);
     if (direct) continue;
     for (int64_t i = 0; i < rows; ++i) {
-      const int64_t offset = row_offset[i] + column;
-      MergeRow(merge, count, scratch + i * width, epilogue.relu_mask ? epilogue.relu_mask + offset : nullptr,
-               epilogue.bias ? epilogue.bias + column : nullptr, epilogue.c + offset);
+      const Row row{scratch + i * panel.width,
+                    epilogue.relu_mask ? epilogue.relu_mask + panel.column + row_offset[i] : nullptr,
+                    epilogue.bias ? epilogue.bias + panel.column : nullptr, c + row_offset[i]};
+      MergeRow(merge, row, panel.count);
     }
   }
 }
@@ -170,7 +179,7 @@ void Block(const GemmBlock& block, const GemmEpilogue& epilogue) {
   for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
     const int64_t column = layout.begin(panel), width = layout.width(panel);
     const float* b = block.b + (column - layout.begin(block.panel_begin)) * block.b_depth + block.b_begin * width;
-    Panel(block, epilogue, b, width, column, std::min(width, block.columns - column));
+    MultiplyPanel(block, epilogue, {b, column, width, std::min(width, block.columns - column)});
   }
 }
 

@@ -27,11 +27,12 @@ struct GemmColumns {
   int64_t padded() const { return vectors * lanes; }
 };
 
+constexpr int64_t kGemmRowSlack = 3;
 /// Rows of A times panels of packed B, merged into C.
 struct GemmBlock {
   int64_t rows = 0, depth = 0;
-  const float* const* a =
-      nullptr;  // [rows + kGemmRowSlack] rows of `depth` values; the extra ones are read, their values do not matter
+  /// [rows + kGemmRowSlack] pointers to `depth` values each; the extra rows are read, their values do not matter.
+  const float* const* a = nullptr;
   const int64_t* row_offset = nullptr;  // [rows]: where each row starts in C and relu_mask
 
   const float* b = nullptr;          // panels [b_depth, width], one after the other, from panel_begin on
@@ -40,9 +41,9 @@ struct GemmBlock {
   int64_t panel_begin = 0, panel_end = 0;
   int64_t columns = 0;  // of C
 
-  bool first = true, last = true;  // in k: the epilogue is spread over the blocks of one k range
+  /// In k: beta counts in the first block of a k range, bias and ReLU in the last.
+  bool first = true, last = true;
 };
-constexpr int64_t kGemmRowSlack = 3;
 void gemm_block(const GemmBlock& block, const GemmEpilogue& epilogue);
 
 /// output[i, j] = input[j, i] for i in [0, rows), j in [0, columns); strides in floats.

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -48,7 +47,7 @@ struct Blocking {
 };
 
 /// Depth of a block: at most `deepest`, all blocks about the same; a divisor of `run` unless that would be too short.
-int64_t block_depth(int64_t k, int64_t run, int64_t deepest) {
+int64_t even_depth(int64_t k, int64_t run, int64_t deepest) {
   if (run > 0) {
     int64_t parts = ceil_div(run, deepest);
     while (run % parts != 0) ++parts;
@@ -62,7 +61,7 @@ Blocking::Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns
   const CacheFloats cache = cache_floats();
   const int64_t panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
   const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
-  depth = block_depth(k, gemm.run, deepest);
+  depth = even_depth(k, gemm.run, deepest);
   const int64_t most_depth = std::max<int64_t>(8, kPackedFloats / (columns.padded() * depth)) * depth;
   packed_depth = whole_depth ? std::min(k, most_depth) : depth;
   packed_panels =
@@ -114,18 +113,17 @@ class Product {
   void pack(int64_t k, int64_t depth, int64_t panel_begin, int64_t panel_end) {
     float* packed = packed_.data<float>();
     const int64_t blocks = ceil_div(depth, blocking_.depth);
-    parallel_for(0, (panel_end - panel_begin) * blocks, std::max<int64_t>(1, blocks / 4),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t task = begin; task < end; ++task) {
-                     const int64_t panel = panel_begin + task / blocks, from = task % blocks * blocking_.depth;
-                     const int64_t block_depth = std::min(blocking_.depth, depth - from);
-                     const int64_t column = columns_.begin(panel), width = columns_.width(panel);
-                     float* output = packed + (column - columns_.begin(panel_begin)) * depth + from * width;
-                     const int64_t count = std::min(width, gemm_.n - column);
-                     if (count < width) std::memset(output, 0, static_cast<size_t>(block_depth * width * kFloat));
-                     gemm_.pack_columns(k + from, block_depth, column, count, output, width);
-                   }
-                 });
+    const auto pack_block = [&](int64_t panel, int64_t from) {
+      const int64_t block_depth = std::min(blocking_.depth, depth - from);
+      const int64_t column = columns_.begin(panel), width = columns_.width(panel);
+      const int64_t count = std::min(width, gemm_.n - column);
+      float* output = packed + (column - columns_.begin(panel_begin)) * depth + from * width;
+      if (count < width) std::fill_n(output, block_depth * width, 0.0f);
+      gemm_.pack_columns(k + from, block_depth, column, count, output, width);
+    };
+    parallel_for(0, (panel_end - panel_begin) * blocks, ceil_div(blocks, 4), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) pack_block(panel_begin + i / blocks, i % blocks * blocking_.depth);
+    });
   }
 
   void multiply(int64_t k, int64_t depth, int64_t panel_begin, int64_t panel_end) {

@@ -8,8 +8,9 @@ namespace minidl::cpu {
 /// A piece of A: rows [row, row + rows), columns [k, k + depth).
 struct GemmRows {
   int64_t row = 0, rows = 0, k = 0, depth = 0;
-  float* buffer = nullptr;         // [rows, depth], scratch memory
-  const float** values = nullptr;  // [rows]: where the `depth` values of each row begin, in the operand itself or in the buffer
+  float* buffer = nullptr;  // [rows, depth], scratch memory
+  const float** values =
+      nullptr;  // [rows]: where the `depth` values of each row begin, in the operand itself or in the buffer
 };
 
 /// A matrix product whose operands are fetched by the caller's functions as blocks of them are needed: a convolution
