@@ -34,7 +34,7 @@ int default_threads() {
 /// One parallel_for in flight. Workers take the next chunk until none is left.
 struct Job {
   Job(int64_t first, int64_t last, int64_t chunk, const std::function<void(int64_t, int64_t)>& function)
-      : begin(first), end(last), grain(chunk), chunks((last - first + chunk - 1) / chunk), body(function) {}
+      : begin(first), end(last), grain(chunk), chunks((last - first - 1) / chunk + 1), body(function) {}
 
   const int64_t begin, end, grain, chunks;
   const std::function<void(int64_t, int64_t)>& body;
@@ -42,12 +42,16 @@ struct Job {
   std::mutex error_mutex;
   std::exception_ptr error;
 
+  void run_chunk(int64_t chunk) {
+    const int64_t from = begin + chunk * grain;
+    body(from, chunk + 1 == chunks ? end : from + grain);
+  }
+
   void work() {
     inside_body = true;
     for (int64_t chunk = next++; chunk < chunks; chunk = next++) {
-      const int64_t from = begin + chunk * grain;
       try {
-        body(from, std::min(end, from + grain));
+        run_chunk(chunk);
       } catch (...) {
         const std::scoped_lock lock(error_mutex);
         if (!error) error = std::current_exception();
@@ -62,16 +66,15 @@ struct Job {
 class Pool {
  public:
   explicit Pool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { loop(i); });
-  }
-  ~Pool() {
-    {
-      const std::scoped_lock lock(mutex_);
-      stop_ = true;
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { loop(i); });
+    } catch (const std::exception& error) {
+      stop();
+      fail("[threads] the system gave only {} of {} threads ({}); ask for fewer", workers_.size() + 1, threads,
+           error.what());
     }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
   }
+  ~Pool() { stop(); }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -92,6 +95,15 @@ class Pool {
   }
 
  private:
+  void stop() {
+    {
+      const std::scoped_lock lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   void loop(int index) {
     index_of_thread = index;
     uint64_t seen = 0;
@@ -132,18 +144,21 @@ int num_threads() {
 }
 
 void set_num_threads(int threads) {
-  MINIDL_CHECK(threads >= 1 && threads <= kMaxThreads, "[threads] {} threads asked for; use 1 to {}", threads, kMaxThreads);
+  MINIDL_CHECK(threads >= 1 && threads <= kMaxThreads, "[threads] {} threads asked for; use 1 to {}", threads,
+               kMaxThreads);
   thread_count = threads;
 }
 
-int thread_index() { return index_of_thread; }
+int thread_index() {
+  return index_of_thread;
+}
 
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
   if (end <= begin) return;
-  Job job(begin, end, std::max<int64_t>(1, grain), body);
+  Job job(begin, end, std::clamp<int64_t>(grain, 1, end - begin), body);
   const int threads = num_threads();
   if (inside_body || threads == 1 || job.chunks == 1) {
-    for (int64_t from = begin; from < end; from += job.grain) body(from, std::min(end, from + job.grain));
+    for (int64_t chunk = 0; chunk < job.chunks; ++chunk) job.run_chunk(chunk);
     return;
   }
   {
