@@ -10,7 +10,9 @@ namespace {
 
 constexpr int64_t kBlocksPerChunk = 4096;
 
-float to_unit(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+float to_unit(uint32_t bits) {
+  return static_cast<float>(bits >> 8) * 0x1p-24f;
+}
 
 /// Fills `output` four values at a time; `values(words)` turns one Philox block into four floats.
 template <typename Values>
@@ -30,8 +32,8 @@ void fill(Tensor& output, uint64_t seed, uint64_t stream, uint64_t first_block, 
 std::array<uint32_t, 4> Rng::philox(uint64_t seed, uint64_t stream, uint64_t counter) {
   constexpr uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-  std::array<uint32_t, 4> x{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), static_cast<uint32_t>(stream),
-                            static_cast<uint32_t>(stream >> 32)};
+  std::array<uint32_t, 4> x{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
+                            static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)};
   uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = kMultiplier0 * x[0], product1 = kMultiplier1 * x[2];
@@ -48,7 +50,9 @@ uint32_t Rng::bits() {
   return philox(seed_, stream_, word / 4)[word % 4];
 }
 
-float Rng::uniform() { return to_unit(bits()); }
+float Rng::uniform() {
+  return to_unit(bits());
+}
 
 uint64_t Rng::below(uint64_t bound) {
   MINIDL_CHECK(bound > 0, "[rng] below(0) has no value to return");
@@ -67,9 +71,10 @@ uint64_t Rng::next_block(int64_t values) {
 }
 
 void Rng::fill_uniform(Tensor& output, float low, float high) {
+  const float below_high = std::nextafter(high, low);  // low + (high - low) * u may round up to high
   fill(output, seed_, stream_, next_block(output.count()), [=](const std::array<uint32_t, 4>& words) {
     std::array<float, 4> values;
-    for (int i = 0; i < 4; ++i) values[i] = low + (high - low) * to_unit(words[i]);
+    for (int i = 0; i < 4; ++i) values[i] = std::min(low + (high - low) * to_unit(words[i]), below_high);
     return values;
   });
 }
