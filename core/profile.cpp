@@ -16,13 +16,18 @@ std::mutex mutex;
 std::map<std::string, Profile::Row> table_of_rows;
 
 int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 }  // namespace
 
-void Profile::enable(bool on) { is_enabled = on; }
-bool Profile::enabled() { return is_enabled; }
+void Profile::enable(bool on) {
+  is_enabled = on;
+}
+bool Profile::enabled() {
+  return is_enabled;
+}
 
 void Profile::clear() {
   const std::scoped_lock lock(mutex);
@@ -42,8 +47,10 @@ std::vector<Profile::Row> Profile::rows() {
 std::string Profile::table() {
   const std::vector<Row> all = rows();
   std::string text = fmt::format("{:<36}{:>9}{:>12}{:>8}\n", "range", "calls", "seconds", "share");
+  const double longest = all.empty() || all.front().seconds == 0 ? 1 : all.front().seconds;
   for (const Row& row : all) {
-    text += fmt::format("{:<36}{:>9}{:>12.4f}{:>7.1f}%\n", row.name, row.calls, row.seconds, 100.0 * row.seconds / all.front().seconds);
+    text +=
+        fmt::format("{:<36}{:>9}{:>12.4f}{:>7.1f}%\n", row.name, row.calls, row.seconds, 100.0 * row.seconds / longest);
   }
   return text;
 }
