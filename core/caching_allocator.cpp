@@ -10,9 +10,13 @@ namespace {
 
 constexpr size_t kSmallUnit = 512;
 constexpr size_t kLargeUnit = size_t{2} << 20;
-constexpr size_t kLargeFrom = size_t{1} << 20;  // requests above this take whole 2 MiB units, which the system can map as huge pages
+constexpr size_t kLargest = size_t{1} << 62;
+constexpr size_t kLargeFrom =
+    size_t{1} << 20;  // requests above this take whole 2 MiB units, which the system can map as huge pages
 
-constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+constexpr size_t round_up(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
 
 class HostSource final : public RawSource {
  public:
@@ -26,7 +30,8 @@ class HostSource final : public RawSource {
 }  // namespace
 
 Allocator& allocator(Device device) {
-  MINIDL_CHECK(device.kind == Device::Kind::cpu, "[allocator] no memory for device {}: this build has no CUDA backend", device);
+  MINIDL_CHECK(device.kind == Device::Kind::cpu, "[allocator] no memory for device {}: this build has no CUDA backend",
+               device);
   // Never destroyed: tensors with static storage duration may outlive any object that this file could destroy.
   static CachingAllocator& host = *new CachingAllocator(*new HostSource);
   return host;
@@ -39,25 +44,14 @@ CachingAllocator::~CachingAllocator() {
 void* CachingAllocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::scoped_lock lock(mutex_);
-  const bool too_large = bytes > size_t{1} << 62;
-  const size_t size = too_large ? bytes : round_up(bytes, bytes > kLargeFrom ? kLargeUnit : kSmallUnit);
-  MINIDL_CHECK(limit_ == 0 || (!too_large && stats_.in_use + static_cast<int64_t>(size) <= limit_),
-               "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture or a larger limit",
+  const size_t size = round_up(std::min(bytes, kLargest), bytes > kLargeFrom ? kLargeUnit : kSmallUnit);
+  MINIDL_CHECK(limit_ == 0 || stats_.in_use + static_cast<int64_t>(size) <= limit_,
+               "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture "
+               "or a larger limit",
                bytes, stats_.in_use, limit_, stats_.peak_in_use);
-
-  auto best = free_list_.lower_bound({size, nullptr});
-  // A small request must not cut a large segment into pieces that keep it from being reused whole.
-  const bool fits = !too_large && best != free_list_.end() && (size > kLargeFrom || best->first <= kLargeUnit);
-  char* pointer = fits ? best->second : nullptr;
-  if (pointer) {
-    free_list_.erase(best);
-  } else {
-    const size_t segment_size = round_up(std::min(size, size_t{1} << 62), kLargeUnit);
-    pointer = too_large ? nullptr : take_from_source(segment_size);
-    MINIDL_CHECK(pointer, "[allocator] out of memory: {} bytes requested, {} held of which {} in use (peak {})", bytes, stats_.held,
-                 stats_.in_use, stats_.peak_in_use);
-    blocks_[pointer] = {segment_size, pointer, true};
-  }
+  char* pointer = bytes <= kLargest ? take_block(size) : nullptr;
+  MINIDL_CHECK(pointer, "[allocator] out of memory: {} bytes requested, {} held of which {} in use (peak {})", bytes,
+               stats_.held, stats_.in_use, stats_.peak_in_use);
   Block& block = blocks_.at(pointer);
   if (block.size - size >= kSmallUnit) {
     char* rest = pointer + size;
@@ -76,7 +70,8 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   if (!pointer) return;
   const std::scoped_lock lock(mutex_);
   auto block = blocks_.find(static_cast<char*>(pointer));
-  if (block == blocks_.end() || block->second.free) std::abort();  // a pointer that is not ours, or freed twice: memory is corrupt
+  if (block == blocks_.end() || block->second.free)
+    std::abort();  // a pointer that is not ours, or freed twice: memory is corrupt
   stats_.in_use -= static_cast<int64_t>(block->second.size);
   block->second.free = true;
 
@@ -98,16 +93,34 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   free_list_.emplace(block->second.size, block->first);
 }
 
-char* CachingAllocator::take_from_source(size_t bytes) {
-  void* pointer = source_.allocate(bytes);
-  if (!pointer) {
+/// A small request must not cut a large block into pieces that keep it from being reused whole, unless there is nothing
+/// else.
+char* CachingAllocator::take_block(size_t size) {
+  char* pointer = take_free_block(size, size > kLargeFrom ? kLargest : kLargeUnit);
+  if (!pointer) pointer = take_segment(round_up(size, kLargeUnit));
+  return pointer ? pointer : take_free_block(size, kLargest);
+}
+
+char* CachingAllocator::take_free_block(size_t size, size_t largest) {
+  const auto best = free_list_.lower_bound({size, nullptr});
+  if (best == free_list_.end() || best->first > largest) return nullptr;
+  char* pointer = best->second;
+  free_list_.erase(best);
+  return pointer;
+}
+
+char* CachingAllocator::take_segment(size_t bytes) {
+  void* source = source_.allocate(bytes);
+  if (!source) {
     release_free_segments();
-    pointer = source_.allocate(bytes);
+    source = source_.allocate(bytes);
   }
-  if (!pointer) return nullptr;
-  segments_[static_cast<char*>(pointer)] = bytes;
+  if (!source) return nullptr;
+  char* pointer = static_cast<char*>(source);
+  segments_[pointer] = bytes;
+  blocks_[pointer] = {bytes, pointer, true};
   stats_.held += static_cast<int64_t>(bytes);
-  return static_cast<char*>(pointer);
+  return pointer;
 }
 
 void CachingAllocator::release_free_segments() {

@@ -17,9 +17,9 @@ class RawSource {
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
 };
 
-/// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B below 1 MiB and to 2 MiB above; blocks are split and merged
-/// inside the segment that they came from. When the source has no more, every free segment is given back and the request is tried once
-/// again before Error is thrown.
+/// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B below 1 MiB and to 2 MiB above; blocks
+/// are split and merged inside the segment that they came from. When the source has no more, every free segment is
+/// given back and the request is tried once again before Error is thrown.
 class CachingAllocator final : public Allocator {
  public:
   explicit CachingAllocator(RawSource& source) : source_(source) {}
@@ -41,7 +41,12 @@ class CachingAllocator final : public Allocator {
     bool free = false;
   };
 
-  char* take_from_source(size_t bytes);
+  /// A block of at least `size` bytes that is not on the list of free blocks; nullptr when memory has run out.
+  char* take_block(size_t size);
+  /// The best fit among free blocks of `size` to `largest` bytes, taken off the list; nullptr when there is none.
+  char* take_free_block(size_t size, size_t largest);
+  /// A new segment that is one free block; nullptr when the source has no more.
+  char* take_segment(size_t bytes);
   void release_free_segments();
 
   RawSource& source_;
