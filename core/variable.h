@@ -6,8 +6,9 @@
 
 namespace minidl {
 
-/// A contribution to a gradient that has not been computed yet, for example the product F S of a Gram node. Whoever writes the gradient next
-/// may fuse it into its own pass (kinds it knows); otherwise it is added when the gradient is read.
+/// A contribution to a gradient that has not been computed yet, for example the product F S of a Gram node. Whoever
+/// writes the gradient next may fuse it into its own pass (kinds it knows); otherwise it is added when the gradient is
+/// read.
 class DeferredGrad {
  public:
   virtual ~DeferredGrad() = default;
@@ -17,16 +18,17 @@ class DeferredGrad {
 
 /// Where the gradient of one variable is collected. Outlives the variable's value: the tape holds slots, not values.
 struct GradSlot {
-  Tensor grad;                                           // undefined until the first writer; same shape as the value, f32
-  Tensor relu_mask;                                      // the value y of a ReLU output: writers multiply by y > 0
-  uint64_t relu_mask_version = 0;                        // version of relu_mask when it was recorded
-  std::vector<std::unique_ptr<DeferredGrad>> deferred;   // contributions still to be added
+  Tensor grad;                     // undefined until the first writer; same shape as the value, f32
+  Tensor relu_mask;                // the value y of a ReLU output: writers multiply by y > 0
+  uint64_t relu_mask_version = 0;  // version of relu_mask when it was recorded
+  std::vector<std::unique_ptr<DeferredGrad>> deferred;  // contributions still to be added
   Shape shape;
   Device device;
 };
 
-/// A tensor that may have a gradient. Copying copies the handle. A variable made by the user with `requires_grad` is a leaf: its gradient
-/// adds up over backward passes until zero_grad(). Results of operations get their gradient only while Tape::backward runs.
+/// A tensor that may have a gradient. Copying copies the handle. A variable made by the user with `requires_grad` is a
+/// leaf: its gradient adds up over backward passes until zero_grad(). Results of operations get their gradient only
+/// while Tape::backward runs.
 class Variable {
  public:
   Variable() = default;
@@ -36,7 +38,8 @@ class Variable {
 
   explicit operator bool() const { return state_ != nullptr; }
   const Tensor& value() const;
-  /// For optimisers and loaders that write parameters in place, and for moving a leaf to another device.
+  /// For optimisers and loaders that write parameters in place. A tensor of another shape or device may only be put in
+  /// its place while requires_grad is off: the gradient's slot belongs to the old one.
   Tensor& mutable_value();
   const Shape& shape() const { return value().shape(); }
 
