@@ -37,12 +37,18 @@ GradSink::Slot GradSink::slot(int input) {
   return {slot.grad, beta, checked_mask(slot)};
 }
 
-void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) { deferred(input).push_back(std::move(term)); }
+void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) {
+  deferred(input).push_back(std::move(term));
+}
 
-Tape* Tape::current() { return current_tape; }
+Tape* Tape::current() {
+  return current_tape;
+}
 
 TapeScope::TapeScope(Tape& tape) : previous_(std::exchange(current_tape, &tape)) {}
-TapeScope::~TapeScope() { current_tape = previous_; }
+TapeScope::~TapeScope() {
+  current_tape = previous_;
+}
 
 void Tape::backward(const Variable& loss, float seed) {
   std::vector<Entry> entries = std::exchange(entries_, {});
@@ -52,10 +58,13 @@ void Tape::backward(const Variable& loss, float seed) {
     found = entries.back().output == loss.slot();
     if (!found) entries.pop_back();
   }
-  MINIDL_CHECK(found, "[tape] the loss was not recorded on this tape, or does not depend on anything that requires a gradient");
+  MINIDL_CHECK(
+      found, "[tape] the loss was not recorded on this tape, or does not depend on anything that requires a gradient");
 
   std::vector<std::shared_ptr<GradSlot>> pending;
-  loss.slot()->grad = Tensor::full(loss.shape(), seed, loss.value().device());
+  const Tensor* mask = checked_mask(*loss.slot());
+  const bool is_cut_off = mask && !(mask->item() > 0);  // the loss itself is a ReLU output, and it is 0
+  loss.slot()->grad = Tensor::full(loss.shape(), is_cut_off ? 0.0f : seed, loss.value().device());
   while (!entries.empty()) {
     Entry entry = std::move(entries.back());
     entries.pop_back();
@@ -75,6 +84,8 @@ void Tape::backward(const Variable& loss, float seed) {
 
 Variable record(Tensor output, std::initializer_list<std::reference_wrapper<const Variable>> inputs,
                 const std::function<std::unique_ptr<Node>(const Wants&)>& make_node, bool is_relu) {
+  MINIDL_CHECK(inputs.size() <= Wants::kMaxInputs, "[tape] {} inputs given, an operation has at most {}", inputs.size(),
+               Wants::kMaxInputs);
   uint32_t bits = 0;
   std::vector<std::shared_ptr<GradSlot>> slots;
   slots.reserve(inputs.size());

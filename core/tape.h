@@ -17,7 +17,8 @@ class Saved {
   explicit operator bool() const { return static_cast<bool>(tensor_); }
   /// `op` names the operation in the error.
   const Tensor& get(const char* op) const {
-    MINIDL_CHECK(tensor_.version() == version_, "[{}] a tensor {} saved for the backward pass was overwritten", op, tensor_.shape());
+    MINIDL_CHECK(tensor_.version() == version_, "[{}] a tensor {} saved for the backward pass was overwritten", op,
+                 tensor_.shape());
     return tensor_;
   }
 
@@ -29,6 +30,8 @@ class Saved {
 /// Which inputs of an operation want a gradient, in the order in which they were given to record().
 class Wants {
  public:
+  static constexpr size_t kMaxInputs = 32;
+
   explicit Wants(uint32_t bits) : bits_(bits) {}
   bool operator()(int input) const { return (bits_ >> input & 1u) != 0; }
   bool any() const { return bits_ != 0; }
@@ -40,8 +43,8 @@ class Wants {
 /// What a node writes its gradients to.
 class GradSink {
  public:
-  /// grad = beta * grad + (relu_mask > 0 ? contribution : 0). `grad` has the input's shape; with beta 0 its contents are undefined and are
-  /// overwritten. `relu_mask` is the input's value when the input is a ReLU output, else nullptr.
+  /// grad = beta * grad + (relu_mask > 0 ? contribution : 0). `grad` has the input's shape; with beta 0 its contents
+  /// are undefined and are overwritten. `relu_mask` is the input's value when the input is a ReLU output, else nullptr.
   struct Slot {
     Tensor& grad;
     float beta;
@@ -56,7 +59,9 @@ class GradSink {
   /// Leaves a contribution to be added later, by the next writer or when the gradient is read.
   void defer(int input, std::unique_ptr<DeferredGrad> term);
   /// What is deferred for `input`; a writer that can fuse a term takes it out.
-  std::vector<std::unique_ptr<DeferredGrad>>& deferred(int input) { return inputs_[static_cast<size_t>(input)]->deferred; }
+  std::vector<std::unique_ptr<DeferredGrad>>& deferred(int input) {
+    return inputs_[static_cast<size_t>(input)]->deferred;
+  }
 
  private:
   std::span<const std::shared_ptr<GradSlot>> inputs_;
@@ -71,16 +76,17 @@ class Node {
   virtual void backward(const Tensor& grad_output, GradSink& grads) = 0;
 };
 
-/// A linear tape: recording order is a topological order, so there is no graph search. Nothing is recorded without a current tape (see
-/// TapeScope), so inference needs no guard. Scalar losses, first derivatives. Not shared between threads.
+/// A linear tape: recording order is a topological order, so there is no graph search. Nothing is recorded without a
+/// current tape (see TapeScope), so inference needs no guard. Scalar losses, first derivatives. Not shared between
+/// threads.
 class Tape {
  public:
   /// The tape that records on this thread, or nullptr.
   static Tape* current();
 
-  /// Runs the recorded operations in reverse and adds d loss / d leaf to every leaf that requires a gradient, times `seed`. Every node and
-  /// intermediate gradient is freed as soon as it was used; afterwards the tape is empty. Throws Error when `loss` is not a scalar recorded
-  /// on this tape; the tape is empty then, too.
+  /// Runs the recorded operations in reverse and adds d loss / d leaf to every leaf that requires a gradient, times
+  /// `seed`. Every node and intermediate gradient is freed as soon as it was used; afterwards the tape is empty. Throws
+  /// Error when `loss` is not a scalar recorded on this tape; the tape is empty then, too.
   void backward(const Variable& loss, float seed = 1.0f);
   /// Forgets what was recorded.
   void clear() { entries_.clear(); }
@@ -110,9 +116,9 @@ class TapeScope {
   Tape* previous_;
 };
 
-/// Wraps the result of an operation. When a tape is current and an input requires a gradient, `make_node` is called with what is wanted
-/// and its node is recorded. `is_relu` says that `output` is max(0, ...): whoever writes its gradient then masks it by output > 0.
-/// An undefined input (no bias) wants nothing.
+/// Wraps the result of an operation. When a tape is current and an input requires a gradient, `make_node` is called
+/// with what is wanted and its node is recorded. `is_relu` says that `output` is max(0, ...): whoever writes its
+/// gradient then masks it by output > 0. An undefined input (no bias) wants nothing.
 Variable record(Tensor output, std::initializer_list<std::reference_wrapper<const Variable>> inputs,
                 const std::function<std::unique_ptr<Node>(const Wants&)>& make_node, bool is_relu = false);
 
