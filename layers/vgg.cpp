@@ -1,4 +1,5 @@
 #include <minidl/core/image.h>
+#include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/vgg.h>
 #include <minidl/layers/vgg_weights.h>
@@ -154,7 +155,10 @@ std::vector<Vgg::Prediction> Vgg::classify(const Tensor& image, int count) {
                network_.source);
   MINIDL_CHECK(count >= 1, "[vgg] {} classes asked for; at least one", count);
   const Tensor resized = resize_image(image, kClassifierSide, kClassifierSide);
-  const Tensor scores = forward(Variable(resized)).value();
+  const Tensor scores = forward(Variable(resized)).value().to(Device::cpu());
+  MINIDL_CHECK(scores.shape()[1] == 1 && scores.shape()[2] == 1 && all_finite(scores),
+               "[vgg] '{}' gives {} for one picture; a classifier gives [1,1,1,classes] finite values", network_.source,
+               scores.shape());
   Tensor log_probability = scores.reshape({1, scores.count()});
   if (last.kind != Kind::softmax) log_probability = ops::log_softmax(Variable(log_probability)).value();
 
@@ -163,7 +167,8 @@ std::vector<Vgg::Prediction> Vgg::classify(const Tensor& image, int count) {
   std::iota(order.begin(), order.end(), 0);
   const auto best = static_cast<std::ptrdiff_t>(std::min<size_t>(static_cast<size_t>(count), order.size()));
   std::partial_sort(order.begin(), order.begin() + best, order.end(), [&](int64_t a, int64_t b) {
-    return values[static_cast<size_t>(a)] > values[static_cast<size_t>(b)];
+    const float first = values[static_cast<size_t>(a)], second = values[static_cast<size_t>(b)];
+    return first != second ? first > second : a < b;
   });
   std::vector<Prediction> predictions;
   for (std::ptrdiff_t i = 0; i < best; ++i) {

@@ -11,9 +11,9 @@ namespace minidl::layers {
 
 struct VggOptions {
   /// Load and keep only what these layers need; empty: every layer of the file.
-  std::vector<std::string> taps;
+  std::vector<std::string> taps = {};
   /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
-  std::optional<PoolKind> pooling;
+  std::optional<PoolKind> pooling = {};
 };
 
 /// A chain of convolutions, ReLUs and pools such as VGG-16 and VGG-19, with features by layer name ("relu4_2") and, when the file has them, the
