@@ -80,7 +80,7 @@ void shrink(Image& image, int64_t max_side) {
 uint32_t level_of(float value, uint32_t highest) {
   if (!(value > 0.0f)) return 0;
   if (value >= 255.0f) return highest;
-  return static_cast<uint32_t>(static_cast<double>(value) * (highest / 255) + 0.5);
+  return static_cast<uint32_t>(std::lround(static_cast<double>(value) * highest / 255.0));
 }
 
 EncodableImage to_samples(const Tensor& rgb, const Tensor& alpha, int bit_depth) {

@@ -16,10 +16,10 @@ namespace {
 constexpr int64_t kMostPixels = int64_t{1} << 28;
 
 constexpr std::string_view kUnmarked = "TGA";
-/// How files of each kind begin. No kind: what stb_image would read, too, but has values beyond [0, 255] (Radiance) or
-/// a reader that checks too little (Softimage).
+/// How files of each kind begin; a JPEG's first marker may follow any number of FF. No kind: what stb_image would read,
+/// too, but has values beyond [0, 255] (Radiance) or a reader that checks too little (Softimage).
 constexpr std::pair<std::string_view, std::string_view> kMarks[] = {{"\x89PNG\r\n\x1a\n", "PNG"},
-                                                                    {"\xff\xd8", "JPEG"},
+                                                                    {"\xff", "JPEG"},
                                                                     {"BM", "BMP"},
                                                                     {"GIF8", "GIF"},
                                                                     {"8BPS", "PSD"},
@@ -86,6 +86,10 @@ void check_header(const std::string& file, std::span<const uint8_t> bytes, std::
   MINIDL_CHECK(!bytes.empty(), "[image] cannot read '{}': the file is empty", file);
   MINIDL_CHECK(bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()),
                "[image] cannot read '{}': {} bytes are more than any picture that is read", file, bytes.size());
+  if (kind == "JPEG") {  // before stb_image sees any of it
+    const std::string_view defect = jpeg_defect(bytes);
+    MINIDL_CHECK(defect.empty(), "[image] cannot read '{}': the JPEG is truncated or damaged: {}", file, defect);
+  }
   const std::optional<Size> size = kind.empty() ? std::nullopt : size_in_header(bytes, kind);
   MINIDL_CHECK(
       size || !(kind.empty() || kind == kUnmarked),
@@ -98,10 +102,6 @@ void check_header(const std::string& file, std::span<const uint8_t> bytes, std::
   MINIDL_CHECK(size->height <= most / size->width,
                "[image] '{}' is too large: {} x {} pixels, at most {} in all are read", file, size->width, size->height,
                most);
-  if (kind == "JPEG") {
-    const std::string_view defect = jpeg_defect(bytes);
-    MINIDL_CHECK(defect.empty(), "[image] cannot read '{}': the JPEG is damaged ({})", file, defect);
-  }
 }
 
 /// The 16-bit samples of PNM files are big-endian; whether stb_image knows depends on its version.
@@ -136,8 +136,9 @@ DecodedImage decode_image(const std::string& file, std::span<const uint8_t> byte
            : stbi_load_from_callbacks(&callbacks, &source, &width, &height, &channels, 0);
   DecodedImage image{height, width, channels, deep ? 16 : 8, {samples, &stbi_image_free}};
   MINIDL_CHECK(!source.past_end, "[image] cannot read '{}': the file is truncated", file);
-  MINIDL_CHECK(samples != nullptr, "[image] cannot read '{}': the file is damaged or of an unsupported variant ({})",
-               file, stbi_failure_reason());
+  const char* reason = samples ? nullptr : stbi_failure_reason();
+  MINIDL_CHECK(samples, "[image] cannot read '{}': the file is damaged or of an unsupported variant ({})", file,
+               reason ? reason : "stb_image gives no reason");
   MINIDL_CHECK(width > 0 && height > 0 && channels >= 1 && channels <= 4,
                "[image] cannot read '{}': it decodes to {} x {} with {} channels", file, width, height, channels);
   static const bool swaps = swaps_pnm_samples();

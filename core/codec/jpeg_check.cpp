@@ -18,12 +18,12 @@ class JpegCheck {
       if (marker == kStuffing || (marker >= kRst0 && marker <= kSoi)) continue;  // these have no segment
       const size_t left = file_.size() - position_;
       const size_t length = left < 2 ? 0 : size_t{file_[position_]} << 8 | file_[position_ + 1];
-      if (length < 2 || length > left) break;  // the decoder refuses it or finds the file cut off
+      if (length < 2 || length > left) return "a segment runs past the end of the file";
       const std::span<const uint8_t> segment = file_.subspan(position_ + 2, length - 2);
       position_ += length;
       if (marker == kSof2) progressive_ = true;
-      if (marker == kDht && !define_tables(segment)) return "bad Huffman table";
-      if (marker == kSos && !tables_defined(segment)) return "missing Huffman table";
+      if (marker == kDht && !define_tables(segment)) return "a Huffman table has too many codes";
+      if (marker == kSos && !tables_defined(segment)) return "a scan uses a Huffman table that is not defined";
     }
     return {};
   }

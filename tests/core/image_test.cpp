@@ -268,7 +268,8 @@ TEST(LoadImage, EveryTruncatedFileIsRefused) {
       {"gif", test::gif_of_one_pixel()}};
   for (const auto& [name, bytes] : files) {
     EXPECT_NO_THROW(load_image(write_bytes(folder / name, bytes))) << name;
-    for (size_t length = 0; length < bytes.size(); ++length) {
+    for (size_t cut = 1; cut <= bytes.size(); cut += 1 + cut / 16) {  // finest at the end, where little is missing
+      const size_t length = bytes.size() - cut;
       if (name == "gif" && length + 1 >= bytes.size()) continue;  // the mark after the last frame is not needed
       EXPECT_THROW(load_image(write_bytes(folder / name, bytes.substr(0, length))), Error)
           << name << " cut to " << length;
@@ -284,11 +285,11 @@ TEST(LoadImage, JpegsThatWouldOverrunTheDecoderAreRefused) {
   std::string many_codes = good;
   many_codes.replace(table + 5, 16, std::string(16, '\x10'));
   many_codes.replace(table + 5 + 15, 1, "\xff");
-  EXPECT_TRUE(throws_error([&] { load_image(write_bytes(folder / "a.jpg", many_codes)); }, "bad Huffman table"));
+  EXPECT_TRUE(throws_error([&] { load_image(write_bytes(folder / "a.jpg", many_codes)); }, "too many codes"));
   std::string no_tables = good;
   for (size_t at = table; at != std::string::npos; at = no_tables.find("\xff\xc4", at))
     no_tables[at + 1] = '\xfe';  // comments now
-  EXPECT_TRUE(throws_error([&] { load_image(write_bytes(folder / "a.jpg", no_tables)); }, "missing Huffman table"));
+  EXPECT_TRUE(throws_error([&] { load_image(write_bytes(folder / "a.jpg", no_tables)); }, "table that is not defined"));
 }
 
 TEST(LoadImage, DamagedFilesLoadOrThrow) {
@@ -297,7 +298,7 @@ TEST(LoadImage, DamagedFilesLoadOrThrow) {
   int refused = 0;
   for (const char* extension : {"png", "jpg", "bmp", "tga"}) {
     const std::string good = encoded(extension);
-    for (int round = 0; round < 300; ++round) {
+    for (int round = 0; round < 100; ++round) {
       std::string bytes = good;
       for (uint64_t flips = 1 + bits() % 4; flips > 0; --flips)
         bytes[bits() % bytes.size()] ^= static_cast<char>(1 << bits() % 8);
@@ -308,7 +309,7 @@ TEST(LoadImage, DamagedFilesLoadOrThrow) {
       }
     }
   }
-  EXPECT_GT(refused, 100);
+  EXPECT_GT(refused, 50);
 }
 
 TEST(SaveImage, RefusesWhatItCannotWriteAndKeepsTheOldFile) {
