@@ -1,0 +1,211 @@
+#include <minidl/apps/gatys_run.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace minidl {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double norm(const Tensor& x) {
+  return std::sqrt(squared_norm(x));
+}
+
+}  // namespace
+
+Gatys::Gatys(layers::Vgg& network, GatysSettings settings, GatysPictures pictures)
+    : impl_(std::make_unique<Impl>(network, std::move(settings), std::move(pictures))) {}
+Gatys::~Gatys() = default;
+
+GatysResult Gatys::run(const Callback& callback) {
+  return impl_->run(callback);
+}
+SafetensorsContent Gatys::state() const {
+  return impl_->state();
+}
+void Gatys::load_state(const std::filesystem::path& path) {
+  impl_->load_state(path);
+}
+std::vector<Extent> Gatys::scale_sizes() const {
+  return impl_->sizes;
+}
+Extent Gatys::style_size(const Tensor& style, int scale) const {
+  return impl_->style_size(style, scale);
+}
+
+GatysLosses Gatys::evaluate_start(Tensor* gradient) {
+  Impl& run = *impl_;
+  const int last = static_cast<int>(run.sizes.size()) - 1;
+  run.open_scale(last);
+  const GatysLosses losses = run.objective->evaluate(run.picture, gradient);
+  run.close_scale();
+  return losses;
+}
+
+Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pictures)
+    : network(vgg), settings(std::move(given)), pictures(std::move(given_pictures)) {
+  network.freeze();
+  settings.check(network);
+  MINIDL_CHECK(pictures.content && !pictures.styles.empty(),
+               "[gatys] a content picture and at least one style picture are needed");
+  MINIDL_CHECK(settings.init != GatysInit::picture || pictures.init, "[gatys] the starting picture is missing");
+  for (GatysObjective::Style& style : pictures.styles)
+    style.picture = match_colors(style.picture, pictures.content, settings.match_colors);
+  choose_sizes();
+}
+
+void Gatys::Impl::choose_sizes() {
+  constexpr int64_t kLeastCoarseSide = 64;  // below it a picture has too little to be laid out
+  const Shape& shape = pictures.content.shape();
+  MINIDL_CHECK(shape.rank() == 4 && shape[3] == 3,
+               "[gatys] the content picture has shape {}, it must be [1, height, width, 3]", shape);
+  const Extent full = fit_longer_side(shape[1], shape[2], settings.size);
+  int64_t least = kLeastCoarseSide;
+  for (const std::string& tap : settings.taps()) least = std::max(least, network.smallest_side(tap));
+  for (int step = settings.scales - 1; step >= 0; --step) {
+    shrink.push_back(std::pow(2.0, -0.5 * step));
+    const auto longer =
+        static_cast<int64_t>(std::lround(shrink.back() * static_cast<double>(std::max(full.height, full.width))));
+    sizes.push_back(step == 0 ? full : fit_longer_side(full.height, full.width, std::max<int64_t>(1, longer)));
+    const int scale = static_cast<int>(sizes.size()) - 1;
+    int64_t shortest = std::min(sizes.back().height, sizes.back().width);
+    for (const GatysObjective::Style& style : pictures.styles) {
+      const Extent extent = style_size(style.picture, scale);
+      shortest = std::min({shortest, extent.height, extent.width});
+    }
+    if (step > 0 && shortest < least) {
+      sizes.pop_back();
+      shrink.pop_back();
+    }
+  }
+}
+
+Extent Gatys::Impl::style_size(const Tensor& style, int scale) const {
+  const int64_t h = style.shape()[1], w = style.shape()[2];
+  const Extent content = sizes[static_cast<size_t>(scale)];
+  const bool resized = settings.size > 0;
+  const double longer = resized ? static_cast<double>(std::max(content.height, content.width))
+                                : static_cast<double>(std::max(h, w)) * shrink[static_cast<size_t>(scale)];
+  return fit_longer_side(h, w, std::max<int64_t>(1, std::llround(longer * settings.style_scale)));
+}
+
+Tensor Gatys::Impl::start_picture(Extent size) const {
+  const auto resized = [&](const Tensor& x) { return resize_image(x, size.height, size.width).clone(); };
+  switch (settings.init) {
+    case GatysInit::content:
+      return resized(pictures.content);
+    case GatysInit::style:
+      return resized(pictures.styles.front().picture);
+    case GatysInit::picture:
+      return resized(pictures.init);
+    case GatysInit::noise:
+      break;
+  }
+  Tensor noise = Tensor::empty({1, size.height, size.width, 3});
+  Rng rng(settings.seed);
+  rng.fill_normal(noise, 0.0f, static_cast<float>(settings.noise_sigma));
+  const std::array<float, 3>& mean = network.description().mean;
+  add_per_channel(1.0f, noise, Tensor::from(mean, {3}), noise);
+  return noise;
+}
+
+void Gatys::Impl::open_scale(int index) {
+  scale = index;
+  const Extent size = sizes[static_cast<size_t>(index)];
+  picture = picture ? resize_image(picture, size.height, size.width).clone() : start_picture(size);
+  std::vector<GatysObjective::Style> styles;
+  for (const GatysObjective::Style& style : pictures.styles) {
+    const Extent extent = style_size(style.picture, index);
+    styles.push_back({resize_image(style.picture, extent.height, extent.width), style.weight});
+  }
+  const Tensor content = resize_image(pictures.content, size.height, size.width);
+  objective = std::make_unique<GatysObjective>(network, settings, content, styles);
+  if (settings.normalize_gradients) objective->normalize_at(picture);
+  std::unique_ptr<GatysStepper> coarser = std::move(stepper);
+  stepper = GatysStepper::make(settings, *objective, picture);
+  if (coarser) stepper->carry_over(*coarser);
+}
+
+void Gatys::Impl::close_scale() {
+  stepper.reset();
+  objective.reset();
+  picture = Tensor();
+  scale = -1;
+}
+
+Tensor Gatys::Impl::finished_picture() const {
+  const Extent size = sizes.back();
+  Tensor result = resize_image(picture, size.height, size.width);
+  if (settings.original_colors)
+    result = keep_luminance(result, resize_image(pictures.content, size.height, size.width));
+  return result.shares_storage_with(picture) ? result.clone() : result;
+}
+
+double Gatys::Impl::work_done() const {
+  double done = 0, all = 0;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const double pixels = static_cast<double>(sizes[i].height * sizes[i].width);
+    const int index = static_cast<int>(i);
+    all += pixels * settings.iterations;
+    done += pixels * (index < scale ? settings.iterations : index == scale ? iteration : 0);
+  }
+  return all > 0 ? done / all : 1.0;
+}
+
+void Gatys::Impl::take(const GatysStepper::Step& step, double started) {
+  evaluations += step.evaluations;
+  const GatysLosses& losses = step.losses;
+  history.push_back({.iteration = scale * settings.iterations + iteration,
+                     .evaluations = evaluations,
+                     .total = losses.total,
+                     .content = losses.content,
+                     .style = losses.style,
+                     .tv = losses.tv_term,
+                     .seconds = seconds_before + now() - started});
+}
+
+GatysResult Gatys::Impl::run(const Callback& callback) {
+  const double started = now();
+  GatysResult result;
+  const int scales = static_cast<int>(sizes.size());
+  if (scale < 0) open_scale(0);
+  while (true) {
+    while (iteration < settings.iterations && !result.cancelled) {
+      GatysStepper::Step step = stepper->step();
+      iteration = step.converged ? settings.iterations : iteration + 1;
+      take(step, started);
+      if (!callback) continue;
+      const Extent size = sizes[static_cast<size_t>(scale)];
+      result.cancelled = !callback({.scale = scale,
+                                    .scales = scales,
+                                    .height = size.height,
+                                    .width = size.width,
+                                    .iteration = history.back().iteration,
+                                    .iterations = scales * settings.iterations,
+                                    .work_done = work_done(),
+                                    .losses = step.losses,
+                                    .grad_norm = step.grad_norm,
+                                    .point = history.back(),
+                                    .note = step.note,
+                                    .picture = [this] { return finished_picture(); }});
+    }
+    if (result.cancelled || scale + 1 >= scales) break;
+    open_scale(scale + 1);
+    iteration = 0;
+  }
+  Tensor gradient;
+  result.losses = objective->evaluate(picture, &gradient);
+  result.grad_norm = norm(gradient);
+  result.picture = finished_picture();
+  result.history = history;
+  result.iterations = static_cast<int>(history.size());
+  seconds_before += now() - started;
+  result.seconds = seconds_before;
+  return result;
+}
+
+}  // namespace minidl

@@ -1,0 +1,160 @@
+#include <minidl/apps/gatys_objective.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/gram.h>
+#include <minidl/kernels/reduce.h>
+#include <minidl/layers/ops.h>
+
+#include <algorithm>
+
+namespace minidl {
+namespace {
+
+// Keeps the relative form finite for a black or flat picture, whose features may be zero.
+constexpr double kTiny = 1e-12;
+constexpr double kTvLevel = 128.0;
+
+Tensor features_of(layers::Vgg& network, const Tensor& picture, const std::string& layer) {
+  return network(Variable(picture), {layer}).at(layer).value();
+}
+
+void check_picture(const layers::Vgg& network, const Tensor& picture, const std::vector<std::string>& taps,
+                   const std::string& what) {
+  MINIDL_CHECK(picture.shape().rank() == 4 && picture.shape()[0] == 1 && picture.shape()[3] == 3,
+               "[gatys] the {} has shape {}, it must be [1, height, width, 3]", what, picture.shape());
+  MINIDL_CHECK(all_finite(picture), "[gatys] the {} has values that are not finite", what);
+  for (const std::string& tap : taps) {
+    const int64_t least = network.smallest_side(tap);
+    MINIDL_CHECK(std::min(picture.shape()[1], picture.shape()[2]) >= least,
+                 "[gatys] the {} has {} x {} pixels, too few for layer '{}': both sides need at least {}", what,
+                 picture.shape()[2], picture.shape()[1], tap, least);
+  }
+}
+
+}  // namespace
+
+GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settings, const Tensor& content,
+                               const std::vector<Style>& styles)
+    : network_(network), settings_(settings), taps_(settings.taps()), shape_(content.shape()) {
+  MINIDL_CHECK(!styles.empty(), "[gatys] there is no style picture");
+  check_picture(network, content, taps_, "content picture");
+  std::vector<std::string> content_taps;
+  for (const layers::WeightedLayer& layer : settings.content_layers) content_taps.push_back(layer.name);
+  for (const auto& [name, features] : network(Variable(content), content_taps)) content_[name] = features.value();
+
+  double weights = 0;
+  for (const Style& style : styles) weights += style.weight;
+  MINIDL_CHECK(weights > 0, "[gatys] the weights of the style pictures sum to {}; they must be positive", weights);
+  for (const Style& style : styles) {
+    check_picture(network, style.picture, taps_, "style picture");
+    if (settings.style_layers.empty()) continue;
+    const StyleTargets targets(network, style.picture, settings.style_layers);
+    const auto share = static_cast<float>(style.weight / weights);
+    for (const layers::WeightedLayer& layer : settings.style_layers) {
+      Tensor& gram = grams_[layer.name];
+      if (!gram) gram = Tensor::zeros(targets.gram(layer.name).shape());
+      add_scaled(1.0f, gram, share, targets.gram(layer.name), gram);
+    }
+  }
+  set_form_factors(network);
+}
+
+void GatysObjective::set_form_factors(const layers::Vgg&) {
+  for (const auto& [name, features] : content_) {
+    double& factor = factors_["content " + name];
+    switch (settings_.form) {
+      case LossForm::paper:
+        factor = 1.0;
+        break;
+      case LossForm::mean:
+        factor = 2.0 / static_cast<double>(features.count());
+        break;
+      case LossForm::relative:
+        factor = 2.0 / (squared_norm(features) + kTiny * static_cast<double>(features.count()));
+        break;
+    }
+  }
+  for (const auto& [name, gram] : grams_) {
+    const double channels_squared = static_cast<double>(gram.count());
+    double& factor = factors_["style " + name];
+    switch (settings_.form) {
+      case LossForm::paper:
+        factor = 1.0;
+        break;
+      case LossForm::mean:
+        factor = 4.0 / channels_squared;
+        break;
+      case LossForm::relative:
+        factor = 4.0 * channels_squared / (squared_norm(gram) + kTiny * channels_squared);
+        break;
+    }
+  }
+  const bool relative = settings_.form == LossForm::relative;
+  factors_["tv"] = relative ? 1.0 / (static_cast<double>(shape_.count()) * kTvLevel * kTvLevel) : 1.0;
+}
+
+GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
+  MINIDL_CHECK(picture.shape() == shape_, "[gatys] the picture has shape {}, the content {}", picture.shape(), shape_);
+  GatysLosses losses;
+  Tape tape;
+  Variable total;
+  const Variable image(picture, gradient != nullptr);
+  std::optional<TapeScope> recording;
+  if (gradient) recording.emplace(tape);
+
+  // The term as the paper defines it is what is reported; its weight is applied in f64 for the report and on the tape
+  // for the gradient.
+  const auto add = [&](const Variable& term, double weight, double& unweighted, double& part) {
+    unweighted = term.value().item();
+    part += weight * unweighted;
+    if (gradient && weight > 0) {
+      const Variable weighted = static_cast<float>(weight) * term;
+      total = total ? total + weighted : weighted;
+    }
+  };
+  std::map<std::string, Variable> features = network_(image, taps_);
+  for (const layers::WeightedLayer& layer : settings_.content_layers) {
+    add(ops::content_loss(features.at(layer.name), content_.at(layer.name)),
+        settings_.alpha * layer.weight * factors_.at("content " + layer.name), losses.content_layers[layer.name],
+        losses.content);
+  }
+  for (const layers::WeightedLayer& layer : settings_.style_layers) {
+    add(ops::style_loss(features.at(layer.name), grams_.at(layer.name)),
+        settings_.beta * layer.weight * factors_.at("style " + layer.name), losses.style_layers[layer.name],
+        losses.style);
+  }
+  features.clear();
+  const auto kind =
+      settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
+  add(ops::total_variation(image, 1.0f, kind), settings_.tv * factors_.at("tv"), losses.tv, losses.tv_term);
+  losses.objective = losses.content + losses.style + losses.tv_term;
+  losses.total = settings_.form == LossForm::mean ? losses.content + losses.style : losses.objective;
+
+  if (gradient) {
+    recording.reset();
+    if (total) tape.backward(total);
+    *gradient = image.grad() ? image.grad() : Tensor::zeros(shape_);
+  }
+  return losses;
+}
+
+void GatysObjective::normalize_at(const Tensor& picture) {
+  const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
+  for (const auto& [name, target] : content_) {
+    Tensor gradient = features_of(network_, picture, name);
+    add_scaled(1.0f, gradient, -1.0f, target, gradient);
+    // At the content itself the gradient vanishes: there the term keeps the scale that its features have.
+    factors_["content " + name] = max_abs(gradient) > 0 ? normalized(gradient) : normalized(target);
+  }
+  for (const auto& [name, target] : grams_) {
+    const Tensor features = features_of(network_, picture, name);
+    Tensor difference = ops::gram_per_position(features);
+    add_scaled(1.0f, difference, -1.0f, target, difference);
+    Tensor gradient = Tensor::empty(features.shape());
+    const double channels_squared = static_cast<double>(target.count());
+    const double positions = static_cast<double>(features.count() / features.shape()[3]);
+    gram_backward(features, difference, static_cast<float>(0.5 / (channels_squared * positions)), {}, gradient);
+    factors_["style " + name] = normalized(gradient);
+  }
+}
+
+}  // namespace minidl

@@ -1,0 +1,73 @@
+#pragma once
+#include <minidl/apps/color_transfer.h>
+#include <minidl/kernels/pool2d.h>
+#include <minidl/layers/style_loss.h>
+#include <minidl/layers/vgg.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace minidl {
+
+/// How the terms of the loss are measured; F and P features of the picture and of the content, N channels, M positions,
+/// G = F Fᵀ / M of the picture, A the same of the style:
+///   paper    (Gatys et al. 2015)  content 1/2 ||F - P||^2                style 1/(4 N^2) ||G - A||^2 tv: sum of
+///   squares mean     (neural-style)       content mean of (F - P)^2              style mean of ((G - A) / N)^2 tv:
+///   half the sum over the interior relative (ours)               content ||F - P||^2 / ||P||^2          style ||G -
+///   A||^2 / ||A||^2                tv: mean of squares / 128^2
+/// The relative form is free of units: the same weights give the same look at every size and for every painting.
+enum class LossForm { paper, mean, relative };
+
+enum class GatysInit { noise, content, style, picture };
+enum class GatysOptimizer { lbfgs, adam, sgd };
+
+/// Everything that Gatys needs besides the network and the pictures. The defaults are those of the preset "default".
+struct GatysSettings {
+  LossForm form = LossForm::relative;
+  std::vector<layers::WeightedLayer> content_layers{{"relu4_2", 1.0}};
+  std::vector<layers::WeightedLayer> style_layers{
+      {"relu1_1", 0.2}, {"relu2_1", 0.2}, {"relu3_1", 0.2}, {"relu4_1", 0.2}, {"relu5_1", 0.2}};
+  double alpha = 1.0;                    // weight of the content term, >= 0
+  double beta = 1.0;                     // weight of the style term, >= 0
+  double tv = 0.0;                       // weight of the total variation, >= 0
+  std::optional<PoolKind> pooling = {};  // empty: as the network file says
+  /// Divides each term by the L1 norm of its gradient with respect to its layer's features, at the first picture of
+  /// each size.
+  bool normalize_gradients = false;
+
+  GatysInit init = GatysInit::content;
+  double noise_sigma = 30.0;  // standard deviation of the noise around the mean colour, in levels of 0..255
+  uint64_t seed = 0;
+
+  int64_t size = 512;        // longer side of the result and of the style picture; 0: nothing is resized
+  double style_scale = 1.0;  // size of the style picture relative to that
+  int scales = 3;  // coarse to fine: sizes grow by sqrt 2 up to `size`; steps too small for the network are left out
+  int iterations = 100;  // of the optimiser, at each scale
+
+  GatysOptimizer optimizer = GatysOptimizer::lbfgs;
+  double lr = 0.0;        // of Adam and SGD; 0: a default for the optimiser
+  double momentum = 0.9;  // of SGD
+  int history = 0;        // of L-BFGS; 0: 100 for small pictures, less for large ones
+
+  bool original_colors = false;  // the result takes its chroma from the content
+  ColorMatch match_colors = ColorMatch::none;
+
+  /// "paper", "neural-style" or "default"; throws Error for other names.
+  static GatysSettings preset(std::string_view name);
+  static std::vector<std::string> preset_names();
+  /// Throws Error naming the first setting that is out of its range or names a layer that the network does not have.
+  void check(const layers::Vgg& network) const;
+  /// Every layer whose value the loss needs.
+  std::vector<std::string> taps() const;
+  /// Pairs kept by L-BFGS for a picture of so many values.
+  int history_for(int64_t values) const;
+  double lr_or_default() const;
+  /// All settings that determine the result, as text; the number of iterations is not among them, so that a run can be
+  /// extended.
+  std::string fingerprint() const;
+};
+
+}  // namespace minidl

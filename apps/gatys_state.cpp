@@ -1,0 +1,111 @@
+#include <minidl/apps/gatys_run.h>
+
+#include <cstring>
+
+namespace minidl {
+namespace {
+
+constexpr const char* kFormat = "minidl gatys state 1";
+constexpr int64_t kPointNumbers = 7;
+constexpr std::string_view kOptimizerPrefix = "optimizer.";
+
+/// 64-bit FNV-1a over the shape and the bytes of a picture: tells whether a state belongs to it.
+uint64_t hash_of(const Tensor& x) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto add = [&](const void* data, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
+  };
+  for (const int64_t extent : x.shape()) add(&extent, sizeof extent);
+  add(x.raw(), static_cast<size_t>(x.bytes()));
+  return hash;
+}
+
+Tensor numbers(const std::vector<double>& values) {
+  Tensor tensor = Tensor::empty({static_cast<int64_t>(values.size())}, Dtype::f64);
+  if (!values.empty()) std::memcpy(tensor.raw(), values.data(), values.size() * sizeof(double));
+  return tensor;
+}
+
+std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name) {
+  const Tensor tensor = reader.read(name);
+  const std::span<const double> values = tensor.span<double>();
+  return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+std::string Gatys::Impl::pictures_fingerprint() const {
+  std::string text = std::to_string(hash_of(pictures.content));
+  for (const GatysObjective::Style& style : pictures.styles)
+    text += " " + std::to_string(hash_of(style.picture)) + ":" + detail::text(style.weight);
+  if (pictures.init) text += " " + std::to_string(hash_of(pictures.init));
+  return text;
+}
+
+SafetensorsContent Gatys::Impl::state() const {
+  MINIDL_CHECK(scale >= 0, "[gatys] there is nothing to save before the first iteration");
+  SafetensorsContent content;
+  content.metadata = {{"format", kFormat}, {"settings", settings.fingerprint()}, {"pictures", pictures_fingerprint()}};
+  content.tensors.emplace_back("picture", picture.clone());
+  content.tensors.emplace_back("position", numbers({static_cast<double>(scale), static_cast<double>(iteration),
+                                                    static_cast<double>(evaluations), seconds_before}));
+  std::vector<double> curve;
+  for (const GatysPoint& p : history) {
+    curve.insert(curve.end(), {static_cast<double>(p.iteration), static_cast<double>(p.evaluations), p.total, p.content,
+                               p.style, p.tv, p.seconds});
+  }
+  content.tensors.emplace_back("history", numbers(curve));
+  std::vector<double> factors;
+  for (const auto& [name, factor] : objective->factors()) factors.push_back(factor);
+  content.tensors.emplace_back("factors", numbers(factors));
+  for (const auto& [name, tensor] : stepper->state())
+    content.tensors.emplace_back(std::string(kOptimizerPrefix) + name, tensor);
+  return content;
+}
+
+void Gatys::Impl::load_state(const std::filesystem::path& path) {
+  const SafetensorsReader reader(path);
+  const auto metadata = [&](const char* key) {
+    const auto found = reader.metadata().find(key);
+    return found == reader.metadata().end() ? std::string() : found->second;
+  };
+  MINIDL_CHECK(metadata("format") == kFormat, "[resume] '{}' is not a state file of a style transfer", path.string());
+  MINIDL_CHECK(metadata("pictures") == pictures_fingerprint(),
+               "[resume] '{}' was saved with other content, style or starting pictures", path.string());
+  MINIDL_CHECK(metadata("settings") == settings.fingerprint(),
+               "[resume] '{}' was saved with other settings: there '{}', now '{}'", path.string(), metadata("settings"),
+               settings.fingerprint());
+  const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history");
+  MINIDL_CHECK(position.size() == 4 && position[0] >= 0 && position[0] < static_cast<double>(sizes.size()) &&
+                   curve.size() % kPointNumbers == 0,
+               "[resume] '{}' is damaged: its position in the run makes no sense", path.string());
+  Tensor saved = reader.read("picture");
+  const Extent size = sizes[static_cast<size_t>(position[0])];
+  MINIDL_CHECK(saved.shape() == Shape({1, size.height, size.width, 3}) && saved.dtype() == Dtype::f32,
+               "[resume] '{}' is damaged: its picture has shape {}", path.string(), saved.shape());
+
+  close_scale();
+  picture = saved;
+  open_scale(static_cast<int>(position[0]));
+  const std::vector<double> factors = numbers_of(reader, "factors");
+  std::map<std::string, double> named = objective->factors();
+  MINIDL_CHECK(factors.size() == named.size(), "[resume] '{}' is damaged: {} factors, there must be {}", path.string(),
+               factors.size(), named.size());
+  auto factor = factors.begin();
+  for (auto& [name, value] : named) value = *factor++;
+  optim::State optimizer;
+  for (const auto& [name, info] : reader.tensors()) {
+    if (name.starts_with(kOptimizerPrefix)) optimizer[name.substr(kOptimizerPrefix.size())] = reader.read(name);
+  }
+  objective->set_factors(std::move(named));
+  stepper->load_state(optimizer);
+  iteration = static_cast<int>(position[1]);
+  evaluations = static_cast<int>(position[2]);
+  seconds_before = position[3];
+  history.clear();
+  for (auto p = curve.begin(); p != curve.end(); p += kPointNumbers) {
+    history.push_back({static_cast<int>(p[0]), static_cast<int>(p[1]), p[2], p[3], p[4], p[5], p[6]});
+  }
+}
+
+}  // namespace minidl

@@ -1,0 +1,154 @@
+#include <minidl/apps/gatys_stepper.h>
+#include <minidl/core/image.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/reduce.h>
+#include <minidl/optim/adam.h>
+#include <minidl/optim/lbfgs.h>
+#include <minidl/optim/sgd.h>
+
+#include <cmath>
+
+namespace minidl {
+namespace {
+
+// So many halvings of the step without a finite loss say that the cause is not the step.
+constexpr int kMostRecoveries = 40;
+
+class LbfgsStepper final : public GatysStepper {
+ public:
+  LbfgsStepper(const GatysSettings& settings, GatysObjective& objective, const Tensor& picture)
+      : objective_(objective), lbfgs_(picture, {.history = settings.history_for(picture.count())}) {}
+
+  Step step() override {
+    std::vector<GatysLosses> tried;
+    std::string bad_term;
+    const auto evaluate = [&](const Tensor& picture, Tensor& gradient) {
+      Tensor computed;
+      tried.push_back(objective_.evaluate(picture, &computed));
+      gradient.copy_from(computed);
+      if (bad_term.empty() && !(std::isfinite(tried.back().objective) && all_finite(computed)))
+        bad_term = name_of_bad_term(tried.back());
+      return tried.back().objective;
+    };
+    const optim::LbfgsReport report = lbfgs_.step(evaluate);
+    for (const GatysLosses& losses : tried) {
+      if (losses.objective == report.loss) losses_ = losses;
+    }
+    std::string note = report.note;
+    if (!bad_term.empty()) note += (note.empty() ? "" : "; ") + ("not finite: " + bad_term);
+    return {losses_, report.grad_norm, report.evaluations, report.converged, note};
+  }
+  optim::State state() const override { return lbfgs_.state(); }
+  void load_state(const optim::State& state) override { lbfgs_.load_state(state); }
+
+ private:
+  GatysObjective& objective_;
+  optim::Lbfgs lbfgs_;
+  GatysLosses losses_;  // of the picture as it is
+};
+
+/// Adam or SGD. SGD's gradient is divided by the root mean square of the first one at this scale, so that its rate is
+/// in levels of 0..255 whatever the loss is measured in; Adam needs no such thing.
+class FirstOrderStepper final : public GatysStepper {
+ public:
+  FirstOrderStepper(const GatysSettings& settings, GatysObjective& objective, const Tensor& picture)
+      : objective_(objective),
+        variable_(picture, true),
+        is_sgd_(settings.optimizer == GatysOptimizer::sgd),
+        last_good_(picture.clone()) {
+    const auto lr = static_cast<float>(settings.lr_or_default());
+    if (is_sgd_) {
+      optimizer_ = std::make_unique<optim::Sgd>(
+          std::vector{variable_}, optim::SgdSettings{.lr = lr, .momentum = static_cast<float>(settings.momentum)});
+    } else {
+      optimizer_ = std::make_unique<optim::Adam>(std::vector{variable_}, AdamSettings{.lr = lr});
+    }
+  }
+
+  Step step() override {
+    Step result;
+    Tensor gradient;
+    for (int recoveries = 0;; ++recoveries) {
+      result.losses = objective_.evaluate(variable_.value(), &gradient);
+      ++result.evaluations;
+      result.grad_norm = std::sqrt(squared_norm(gradient));
+      if (std::isfinite(result.losses.objective) && std::isfinite(result.grad_norm)) break;
+      const std::string term = name_of_bad_term(result.losses);
+      MINIDL_CHECK(recoveries < kMostRecoveries, "[gatys] the {} is not finite, and smaller steps did not help", term);
+      optimizer_->set_lr(optimizer_->lr() * 0.5f);
+      variable_.mutable_value().copy_from(last_good_);
+      result.note = "the " + term + " is not finite: went back to the last good picture with half the step";
+    }
+    if (is_sgd_) {
+      if (first_rms_ == 0) first_rms_ = result.grad_norm / std::sqrt(static_cast<double>(gradient.count()));
+      if (first_rms_ > 0) affine(static_cast<float>(1.0 / first_rms_), gradient, 0.0f, gradient);
+    }
+    last_good_.copy_from(variable_.value());
+    variable_.mutable_grad() = gradient;
+    optimizer_->step();
+    variable_.zero_grad();
+    return result;
+  }
+
+  optim::State state() const override {
+    optim::State state = optimizer_->state();
+    Tensor numbers = Tensor::empty({2}, Dtype::f64);
+    numbers.data<double>()[0] = optimizer_->lr();
+    numbers.data<double>()[1] = first_rms_;
+    state["stepper"] = numbers;
+    state["last_good"] = last_good_;
+    return state;
+  }
+  void load_state(const optim::State& state) override {
+    optim::State rest = state;
+    const auto numbers = rest.extract("stepper"), last_good = rest.extract("last_good");
+    MINIDL_CHECK(numbers && last_good && numbers.mapped().count() == 2,
+                 "[gatys] the saved state lacks the optimiser's numbers");
+    optimizer_->load_state(rest);
+    const Tensor& values = numbers.mapped();
+    optimizer_->set_lr(static_cast<float>(values.data<double>()[0]));
+    first_rms_ = values.data<double>()[1];
+    last_good_.copy_from(last_good.mapped());
+  }
+  void carry_over(const GatysStepper& coarser) override {
+    const auto* other = dynamic_cast<const FirstOrderStepper*>(&coarser);
+    if (!other || is_sgd_) return;  // SGD's velocity is in units of the coarser loss
+    optim::State moments = other->optimizer_->state();
+    const Shape& shape = variable_.shape();
+    for (auto& [name, tensor] : moments) {
+      // Area averaging and linear growth keep second moments from becoming negative.
+      if (tensor.shape().rank() == 4) tensor = resize_image(tensor, shape[1], shape[2], ResizeFilter::area);
+    }
+    optimizer_->load_state(moments);
+    optimizer_->set_lr(other->optimizer_->lr());
+  }
+
+ private:
+  GatysObjective& objective_;
+  Variable variable_;
+  bool is_sgd_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  Tensor last_good_;
+  double first_rms_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<GatysStepper> GatysStepper::make(const GatysSettings& settings, GatysObjective& objective,
+                                                 Tensor picture) {
+  if (settings.optimizer == GatysOptimizer::lbfgs) return std::make_unique<LbfgsStepper>(settings, objective, picture);
+  return std::make_unique<FirstOrderStepper>(settings, objective, picture);
+}
+
+std::string name_of_bad_term(const GatysLosses& losses) {
+  for (const auto& [name, value] : losses.content_layers) {
+    if (!std::isfinite(value)) return "content loss of " + name;
+  }
+  for (const auto& [name, value] : losses.style_layers) {
+    if (!std::isfinite(value)) return "style loss of " + name;
+  }
+  if (!std::isfinite(losses.tv)) return "total variation";
+  return std::isfinite(losses.objective) ? "gradient" : "weighted loss";
+}
+
+}  // namespace minidl

@@ -1,0 +1,35 @@
+#pragma once
+#include <minidl/apps/gatys_objective.h>
+#include <minidl/optim/optimizer.h>
+
+#include <memory>
+
+namespace minidl {
+
+/// One optimiser at work on one picture at one scale. Evaluates the objective and updates the picture in place.
+class GatysStepper {
+ public:
+  struct Step {
+    GatysLosses losses;
+    double grad_norm = 0;
+    int evaluations = 0;
+    bool converged = false;  // no further progress is possible at this scale
+    std::string note;
+  };
+
+  virtual ~GatysStepper() = default;
+  /// One iteration. L-BFGS reports the losses of the picture after it, Adam and SGD of the picture before, as they
+  /// evaluate only there.
+  virtual Step step() = 0;
+  virtual optim::State state() const = 0;
+  virtual void load_state(const optim::State& state) = 0;
+  /// Takes over what is worth keeping from a coarser picture's optimiser (Adam's moments, resized).
+  virtual void carry_over(const GatysStepper&) {}
+
+  static std::unique_ptr<GatysStepper> make(const GatysSettings& settings, GatysObjective& objective, Tensor picture);
+};
+
+/// The first term that is not finite, e.g. "style relu4_1", or "gradient" when all are.
+std::string name_of_bad_term(const GatysLosses& losses);
+
+}  // namespace minidl
