@@ -71,10 +71,9 @@ void Gatys::Impl::choose_sizes() {
     const auto longer =
         static_cast<int64_t>(std::lround(shrink.back() * static_cast<double>(std::max(full.height, full.width))));
     sizes.push_back(step == 0 ? full : fit_longer_side(full.height, full.width, std::max<int64_t>(1, longer)));
-    const int scale = static_cast<int>(sizes.size()) - 1;
     int64_t shortest = std::min(sizes.back().height, sizes.back().width);
     for (const GatysObjective::Style& style : pictures.styles) {
-      const Extent extent = style_size(style.picture, scale);
+      const Extent extent = style_size(style.picture, static_cast<int>(sizes.size()) - 1);
       shortest = std::min({shortest, extent.height, extent.width});
     }
     if (step > 0 && shortest < least) {
@@ -84,12 +83,12 @@ void Gatys::Impl::choose_sizes() {
   }
 }
 
-Extent Gatys::Impl::style_size(const Tensor& style, int scale) const {
+Extent Gatys::Impl::style_size(const Tensor& style, int index) const {
   const int64_t h = style.shape()[1], w = style.shape()[2];
-  const Extent content = sizes[static_cast<size_t>(scale)];
+  const Extent content = sizes[static_cast<size_t>(index)];
   const bool resized = settings.size > 0;
   const double longer = resized ? static_cast<double>(std::max(content.height, content.width))
-                                : static_cast<double>(std::max(h, w)) * shrink[static_cast<size_t>(scale)];
+                                : static_cast<double>(std::max(h, w)) * shrink[static_cast<size_t>(index)];
   return fit_longer_side(h, w, std::max<int64_t>(1, std::llround(longer * settings.style_scale)));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/gatys_objective.h>
+#include <minidl/core/image.h>
 #include <minidl/core/safetensors.h>
 
 #include <filesystem>

@@ -1,7 +1,6 @@
 #pragma once
 #include <minidl/apps/gatys.h>
 #include <minidl/apps/gatys_stepper.h>
-#include <minidl/core/image.h>
 #include <minidl/core/rng.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/reduce.h>
@@ -17,7 +16,7 @@ struct Gatys::Impl {
   void load_state(const std::filesystem::path& path);
 
   void choose_sizes();
-  Extent style_size(const Tensor& style, int scale) const;
+  Extent style_size(const Tensor& style, int index) const;
   Tensor start_picture(Extent size) const;
   /// Makes objective and optimiser for a scale; the picture is the one so far, resized, or the starting picture.
   void open_scale(int index);

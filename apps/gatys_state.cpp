@@ -47,8 +47,9 @@ SafetensorsContent Gatys::Impl::state() const {
   SafetensorsContent content;
   content.metadata = {{"format", kFormat}, {"settings", settings.fingerprint()}, {"pictures", pictures_fingerprint()}};
   content.tensors.emplace_back("picture", picture.clone());
-  content.tensors.emplace_back("position", numbers({static_cast<double>(scale), static_cast<double>(iteration),
-                                                    static_cast<double>(evaluations), seconds_before}));
+  content.tensors.emplace_back(
+      "position", numbers({static_cast<double>(scale), static_cast<double>(iteration), static_cast<double>(evaluations),
+                           history.empty() ? 0.0 : history.back().seconds}));
   std::vector<double> curve;
   for (const GatysPoint& p : history) {
     curve.insert(curve.end(), {static_cast<double>(p.iteration), static_cast<double>(p.evaluations), p.total, p.content,
