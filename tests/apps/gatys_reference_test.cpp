@@ -48,7 +48,7 @@ TEST_P(GatysReference, LossesAndGradient) {
 
 INSTANTIATE_TEST_SUITE_P(PoolingAndEngine, GatysReference,
                          testing::Combine(testing::Values("max", "avg"), testing::Values("im2col", "reference")),
-                         [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
+                         [](const auto& p) { return std::get<0>(p.param) + "_" + std::get<1>(p.param); });
 
 }  // namespace
 }  // namespace minidl::test
