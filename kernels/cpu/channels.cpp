@@ -146,7 +146,8 @@ void channel_moments(const ChannelRows& rows, const float* x, double* mean, doub
     add_elements<1>(wide, begin, end, sums.data(),
                     [&](auto d, int64_t i, int64_t, const auto& add) HWY_ATTR { add(0, load_promoted(d, x + i)); });
     wide.fold(sums.data(), block_mean);
-    positions[static_cast<size_t>(block)] = static_cast<double>((end - begin) / c);
+    const int64_t block_positions = (end - begin) / c;
+    positions[static_cast<size_t>(block)] = static_cast<double>(block_positions);
     for (int64_t j = 0; j < c; ++j) block_mean[j] /= positions[static_cast<size_t>(block)];
 
     const std::vector<double> centre = wide.widen(block_mean);
