@@ -10,8 +10,9 @@
 
 namespace minidl {
 
-/// Reader of the safetensors format: 8-byte little-endian header length, JSON header, raw data. Everything in the header is checked against the
-/// file's size before it is used; data is read when a tensor is asked for. Throws Error naming the file and the tensor.
+/// Reader of the safetensors format: 8-byte little-endian header length, JSON header, raw data. Everything in the
+/// header is checked against the file's size before it is used; data is read when a tensor is asked for. Throws Error
+/// naming the file and the tensor.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);
@@ -19,9 +20,9 @@ class SafetensorsReader {
   SafetensorsReader(SafetensorsReader&&) noexcept;
 
   struct Info {
-    Dtype dtype;                   // of the tensor that read() gives
-    Shape shape;                   // at most 4 dimensions
-    int64_t begin, end;            // bytes after the header
+    Dtype dtype;         // of the tensor that read() gives
+    Shape shape;         // at most 4 dimensions
+    int64_t begin, end;  // bytes after the header
   };
   /// In the order of the data.
   const std::vector<std::pair<std::string, Info>>& tensors() const;
@@ -44,8 +45,8 @@ struct SafetensorsContent {
 /// Writes atomically (temporary file, flush, rename). Data starts 8-byte aligned. Throws Error for duplicate names.
 void write_safetensors(const std::filesystem::path& path, const SafetensorsContent& content);
 
-/// Filters between memory order [out, kh, kw, in] and file order [out, in, kh, kw] (PyTorch's), and feature maps between NHWC and NCHW: the same
-/// permutation. Rank 4, f32.
+/// Filters between memory order [out, kh, kw, in] and file order [out, in, kh, kw] (PyTorch's), and feature maps
+/// between NHWC and NCHW: the same permutation. Rank 4, f32.
 Tensor to_channels_first(const Tensor& x);
 Tensor to_channels_last(const Tensor& x);
 
