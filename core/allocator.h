@@ -19,7 +19,7 @@ class Allocator {
  public:
   virtual ~Allocator() = default;
   /// At least `bytes` bytes, 64-byte aligned, contents undefined; 0 bytes give nullptr. Throws Error with requested, held and peak
-  /// figures when the system or the limit has no more.
+  /// figures when the system or the limit has no more, and for more than 1 TiB.
   virtual void* allocate(size_t bytes) = 0;
   virtual void deallocate(void* pointer) noexcept = 0;
   virtual MemoryStats stats() const = 0;

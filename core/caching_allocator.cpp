@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kSmallUnit = 512;
 constexpr size_t kLargeUnit = size_t{2} << 20;
-constexpr size_t kLargest = size_t{1} << 62;
+constexpr size_t kLargest = size_t{1} << 40;  // a larger request is a mistake, which the system might even grant
 constexpr size_t kLargeFrom =
     size_t{1} << 20;  // requests above this take whole 2 MiB units, which the system can map as huge pages
 

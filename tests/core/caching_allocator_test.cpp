@@ -190,7 +190,7 @@ TEST_F(CachingAllocatorTest, SaysWhatWasAskedForWhenMemoryRunsOut) {
 }
 
 TEST_F(CachingAllocatorTest, RefusesSizesThatWouldOverflow) {
-  for (const size_t bytes : {~size_t{0}, ~size_t{0} - 511, size_t{1} << 63, (size_t{1} << 62) + 1}) {
+  for (const size_t bytes : {~size_t{0}, ~size_t{0} - 511, size_t{1} << 63, (size_t{1} << 40) + 1}) {
     EXPECT_TRUE(throws_error([&] { allocator.allocate(bytes); }, "out of memory: " + std::to_string(bytes)));
   }
   allocator.set_limit(kMiB);
