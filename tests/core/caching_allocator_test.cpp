@@ -23,7 +23,7 @@ class FakeSource final : public RawSource {
   void* allocate(size_t bytes) override {
     ++requests;
     if (static_cast<int64_t>(bytes) > capacity_ - out()) return nullptr;
-    auto memory = std::make_unique<char[]>(bytes + 64);
+    auto memory = std::make_unique_for_overwrite<char[]>(bytes + 64);
     char* aligned = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64);
     segments_[aligned] = {std::move(memory), static_cast<int64_t>(bytes)};
     return aligned;
