@@ -1,6 +1,6 @@
 #pragma once
-/// Everything of minidl::minidl: tensors, tape, layers, losses, optimisers, pictures. The style-transfer algorithms are in
-/// <minidl/apps/gatys.h> (minidl::style).
+/// Everything of minidl::minidl: tensors, tape, layers, losses, optimisers, pictures. The style-transfer algorithms are
+/// in <minidl/apps/gatys.h> (minidl::style).
 #include <minidl/core/allocator.h>
 #include <minidl/core/caching_allocator.h>
 #include <minidl/core/device.h>

@@ -1,0 +1,17 @@
+#pragma once
+#include <minidl/apps/common/report.h>
+#include <minidl/apps/gatys.h>
+
+#include <string>
+
+namespace minidl::apps {
+
+/// What nst_gatys --json writes: losses, history, time, memory. Layer values are unweighted, as GatysLosses has them.
+Json json_report(const GatysResult& result, const layers::Vgg& network, const GatysSettings& settings, Device device);
+
+/// What nst_gatys --dry-run prints: sizes, engines, memory at the peak, and a time estimated from a short measurement
+/// on this machine.
+std::string plan_text(const Gatys& gatys, const layers::Vgg& network, const GatysSettings& settings,
+                      const GatysPictures& pictures);
+
+}  // namespace minidl::apps

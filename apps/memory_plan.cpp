@@ -1,0 +1,151 @@
+#include <minidl/apps/memory_plan.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace minidl {
+namespace {
+
+using layers::LayerDescription;
+using Kind = LayerDescription::Kind;
+
+constexpr int64_t kFloat = sizeof(float);
+
+/// One step of the network as it runs: a convolution with its ReLU, a pool, or a ReLU alone.
+struct Step {
+  int64_t input = 0, output = 0;  // bytes
+  int64_t saved = 0;              // bytes that stay for the backward pass
+  int64_t workspace = 0;
+  int64_t tapped = 0;  // bytes of the output when the loss asks for it
+  double flops = 0;
+};
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::string>& taps, Extent size) {
+  const Shape image{1, size.height, size.width, 3};
+  const std::vector<LayerDescription>& layers = network.description().layers;
+  size_t deepest = 0;
+  for (const std::string& tap : taps) deepest = std::max(deepest, network.description().index_of(tap));
+  std::vector<Step> steps;
+  Shape input = image;
+  for (size_t i = 0; i <= deepest; ++i) {
+    const LayerDescription& layer = layers[i];
+    const Shape output = network.feature_shape(layer.name, image);
+    Step step{.input = input.count() * kFloat, .output = output.count() * kFloat};
+    std::string name = layer.name;
+    if (layer.kind == Kind::conv) {
+      const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
+      step.flops = desc.flops();
+      step.workspace = conv2d_engine_for(desc, Device::cpu()).workspace_bytes(desc);
+      const bool fused = i < deepest && layers[i + 1].kind == Kind::relu && !contains(taps, name);
+      if (fused) name = layers[++i].name;
+      if (fused) step.saved = step.output;  // the ReLU's mask
+    } else if (layer.kind == Kind::relu) {
+      step.saved = step.output;
+    } else if (layer.kind == Kind::pool && layer.pool == PoolKind::max) {
+      step.saved = output.count();  // the choice, one byte each
+    }
+    if (contains(taps, name)) step.tapped = step.saved = step.output;
+    steps.push_back(step);
+    input = output;
+  }
+  return steps;
+}
+
+/// Of a pass that nothing records, as for targets: a layer's input and output and the tapped values so far.
+int64_t forward_peak(const std::vector<Step>& steps) {
+  int64_t kept = 0, peak = 0;
+  for (const Step& step : steps) {
+    peak = std::max(peak, kept + step.input + step.output + step.workspace);
+    kept += step.tapped;
+  }
+  return peak;
+}
+
+struct RecordedPeak {
+  int64_t features = 0, gradients = 0, workspace = 0;
+  int64_t total() const { return features + gradients + workspace; }
+};
+
+/// Of a recorded forward and backward pass.
+RecordedPeak recorded_peak(const std::vector<Step>& steps) {
+  RecordedPeak peak;
+  int64_t saved = 0;
+  const auto consider = [&](const RecordedPeak& moment) {
+    if (moment.total() > peak.total()) peak = moment;
+  };
+  for (const Step& step : steps) {
+    // The input is a value of its own only when it is not saved already; counted with the gradients, which do not exist
+    // yet.
+    consider({saved + step.output, step.input, step.workspace});
+    saved += step.saved;
+  }
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    consider({saved, step->output + step->input, step->workspace});
+    saved -= step->saved;
+  }
+  return peak;
+}
+
+double flops_of(const std::vector<Step>& steps, const layers::Vgg& network, const GatysSettings& settings,
+                Extent size) {
+  double convolutions = 0, grams = 0;
+  for (const Step& step : steps) convolutions += step.flops;
+  for (const layers::WeightedLayer& layer : settings.style_layers) {
+    const Shape shape = network.feature_shape(layer.name, {1, size.height, size.width, 3});
+    grams += 3.0 * static_cast<double>(shape.count() * shape[3]);  // half of F Fᵀ, which is symmetric, and F S
+  }
+  return 2.0 * convolutions + grams;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings,
+                       const std::vector<Extent>& content_sizes, const std::vector<Extent>& style_sizes) {
+  const std::vector<std::string> taps = settings.taps();
+  const Extent size = content_sizes.back();
+  const Shape image{1, size.height, size.width, 3};
+  const std::vector<Step> steps = steps_of(network, taps, size);
+
+  MemoryPlan plan;
+  for (const Extent& extent : content_sizes) {
+    plan.flops_of_run += flops_of(steps_of(network, taps, extent), network, settings, extent) * settings.iterations;
+  }
+  plan.flops_per_evaluation = flops_of(steps, network, settings, size);
+
+  int64_t targets = 0;
+  for (const layers::WeightedLayer& layer : settings.content_layers)
+    targets += network.feature_shape(layer.name, image).count() * kFloat;
+  for (const layers::WeightedLayer& layer : settings.style_layers) {
+    const int64_t channels = network.feature_shape(layer.name, image)[3];
+    targets += channels * channels * kFloat;
+  }
+  // Position, direction and three gradients of L-BFGS; gradient, last good picture and two moments of Adam.
+  const int64_t vectors = settings.optimizer == GatysOptimizer::lbfgs ? 2 * settings.history_for(image.count()) + 5 : 5;
+  int64_t pictures = 3 * image.count() * kFloat;
+  for (const Extent& style : style_sizes) pictures += 3 * style.height * style.width * kFloat;
+  int64_t targets_peak = forward_peak(steps);
+  for (const Extent& style : style_sizes)
+    targets_peak = std::max(targets_peak, forward_peak(steps_of(network, taps, style)));
+
+  const RecordedPeak peak = recorded_peak(steps);
+  plan.rows = {{"network weights", network.parameter_count() * kFloat},
+               {"pictures", pictures},
+               {"targets", targets},
+               {"optimiser", vectors * image.count() * kFloat},
+               {"features kept for the gradient", peak.features},
+               {"gradients", peak.gradients},
+               {"workspace", peak.workspace}};
+  // Targets are computed before there is an optimiser: with a large style picture that may be the peak.
+  if (targets_peak > peak.total() + plan.rows[3].bytes) {
+    plan.rows.resize(3);
+    plan.rows.push_back({"features of the largest picture", targets_peak});
+  }
+  for (const MemoryPlan::Row& row : plan.rows) plan.peak_bytes += row.bytes;
+  return plan;
+}
+
+}  // namespace minidl

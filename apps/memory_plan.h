@@ -1,0 +1,28 @@
+#pragma once
+#include <minidl/apps/gatys.h>
+
+#include <string>
+#include <vector>
+
+namespace minidl {
+
+/// What a run will need, worked out from shapes alone before anything is computed.
+struct MemoryPlan {
+  struct Row {
+    std::string what;
+    int64_t bytes;
+  };
+  std::vector<Row> rows;  // at the largest scale, at the moment of the peak; they sum to peak_bytes
+  int64_t peak_bytes = 0;
+  double flops_per_evaluation =
+      0;  // of the convolutions and Gram matrices at the largest scale: forward and back to the picture
+  double flops_of_run = 0;  // of all scales and iterations, one evaluation per iteration
+};
+
+/// `style_sizes`: of the style pictures at the largest scale. The peak is found by walking the network as a recorded
+/// forward and backward pass does: the value of every layer that backward reads stays until its turn, gradients live
+/// from their first writer to their reader.
+MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings,
+                       const std::vector<Extent>& content_sizes, const std::vector<Extent>& style_sizes);
+
+}  // namespace minidl
