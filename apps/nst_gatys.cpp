@@ -5,6 +5,7 @@
 #include <minidl/apps/common/signals.h>
 #include <minidl/apps/gatys_report.h>
 #include <minidl/apps/nst_gatys_flags.h>
+#include <minidl/core/allocator.h>
 #include <minidl/core/file.h>
 #include <minidl/core/profile.h>
 
