@@ -2,9 +2,12 @@
 #include <minidl/core/error.h>
 #include <minidl/core/file.h>
 #include <minidl/layers/codec/matconvnet.h>
+#include <minidl/layers/codec/network_checks.h>
+#include <minidl/layers/codec/network_safetensors.h>
 #include <minidl/layers/vgg_weights.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 
 namespace fs = std::filesystem;
@@ -67,6 +70,7 @@ NetworkDescription read_by_content(const fs::path& path, const std::vector<std::
   if (magic.starts_with("MATLAB 5.0") || ((endian == "IM" || endian == "MI") && magic[124] == 0 && magic[125] == 1)) {
     return read_matconvnet(path, until);
   }
+  if (magic.size() > 8 && magic[8] == '{') return read_network_safetensors(path, until);
   const std::string foreign = describe_foreign(magic);
   MINIDL_CHECK(foreign.empty(), "[network] '{}' is {}; expected a MatConvNet .mat or a .safetensors file",
                path.string(), foreign);
@@ -84,6 +88,21 @@ NetworkDescription read_network(const fs::path& path, const std::vector<std::str
     if (hint.empty()) throw;
     throw Error(error.what() + hint);
   }
+}
+
+void write_network(const fs::path& path, const NetworkDescription& network) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  MINIDL_CHECK(extension == ".mat" || extension == ".safetensors",
+               "[network] cannot write '{}': the extension is '{}', expected .mat or .safetensors", path.string(),
+               extension);
+  check_network(network);
+  for (const LayerDescription& layer : network.layers) {
+    MINIDL_CHECK(layer.kind != LayerDescription::Kind::conv || (layer.weight && layer.bias),
+                 "[network] cannot write '{}': the weights of layer '{}' were not loaded", path.string(), layer.name);
+  }
+  extension == ".mat" ? write_matconvnet(path, network) : write_network_safetensors(path, network);
 }
 
 }  // namespace minidl::layers

@@ -21,6 +21,7 @@ bool is_good_name(const std::string& name) {
 
 void check_window(const std::string& where, const LayerDescription& layer) {
   const Padding& pad = layer.window.padding;
+  MINIDL_CHECK(pad.mode == Padding::Mode::zero, "{} pads by {}; network files know zeros only", where, pad.str());
   MINIDL_CHECK(std::min(layer.k_h, layer.k_w) >= 1 && std::max(layer.k_h, layer.k_w) <= kMaxKernel,
                "{} has a window of {} x {}; extents of 1 to {} are possible", where, layer.k_h, layer.k_w, kMaxKernel);
   MINIDL_CHECK(std::min(layer.window.stride_h, layer.window.stride_w) >= 1 &&
