@@ -124,7 +124,8 @@ MatFile::MatFile(const std::filesystem::path& path, std::span<const std::string_
     position += kTagBytes + tag[1];
     MatStream stream = open(segments_.size() - 1);
     MatArray variable = MatParser(stream, file, segments_.size() - 1, budget).parse(limit, wanted);
-    MINIDL_CHECK(variable.children.empty() || std::find(names_.begin(), names_.end(), variable.path) == names_.end(),
+    MINIDL_CHECK(std::find(wanted.begin(), wanted.end(), variable.path) == wanted.end() ||
+                     std::find(names_.begin(), names_.end(), variable.path) == names_.end(),
                  "[mat] '{}' has two variables called '{}'", file, variable.path);
     names_.push_back(variable.path);
     variables_.push_back(std::move(variable));

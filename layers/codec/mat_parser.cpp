@@ -1,8 +1,8 @@
-#include <minidl/core/codec/safetensors_header.h>
 #include <minidl/core/error.h>
 #include <minidl/layers/codec/mat_parser.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstring>
 #include <limits>
 
@@ -58,9 +58,13 @@ std::string decode_text(MatType type, const std::vector<uint8_t>& bytes) {
   return text;
 }
 
-/// Up to the first zero.
-std::string fixed_string(const uint8_t* begin, size_t length) {
-  return {begin, std::find(begin, begin + length, uint8_t{0})};
+/// The name in a field of fixed length, up to the first zero. Other characters than those of MATLAB's names become '?',
+/// so that a name can be printed.
+std::string identifier(const uint8_t* begin, size_t length) {
+  std::string name(begin, std::find(begin, begin + length, uint8_t{0}));
+  const auto is_foreign = [](char c) { return c < 0 || (!std::isalnum(static_cast<unsigned char>(c)) && c != '_'); };
+  std::replace_if(name.begin(), name.end(), is_foreign, '?');
+  return name;
 }
 
 }  // namespace
@@ -171,15 +175,14 @@ MatParser::Head MatParser::read_head(int64_t end, std::string path) {
     array.dims.push_back(extent);
   }
   const std::vector<uint8_t> name = read_element(head.end, kMaxNameLength, array.path);
-  head.name = fixed_string(name.data(), name.size());
+  head.name = identifier(name.data(), name.size());
   return head;
 }
 
 MatArray MatParser::parse(int64_t limit, std::span<const std::string_view> wanted) {
   Head head = read_head(limit, "");
-  head.array.path = printable(head.name);
-  if (std::find(wanted.begin(), wanted.end(), head.name) == wanted.end()) return std::move(head.array);
   head.array.path = head.name;
+  if (std::find(wanted.begin(), wanted.end(), head.name) == wanted.end()) return std::move(head.array);
   read_content(head, 0);
   stream_.finish();
   return std::move(head.array);
@@ -224,17 +227,17 @@ void MatParser::read_structure(MatArray& array, int64_t end, int depth) {
   const std::vector<uint8_t> names = read_element(end, kMaxFields * name_length, array.path);
   const int64_t fields = std::ssize(names) / name_length;
   for (int64_t i = 0; i < fields; ++i) {
-    array.fields.push_back(fixed_string(&names[i * name_length], name_length));
+    array.fields.push_back(identifier(&names[i * name_length], name_length));
     keep(sizeof(std::string) + name_length);
   }
-  const int64_t count = array.count();
-  if (count > (end - stream_.position()) / 8 / std::max<int64_t>(fields, 1)) {
+  const int64_t count = fields == 0 ? 0 : array.count();
+  if (fields > 0 && count > (end - stream_.position()) / 8 / fields) {
     fail_at(array.path, "{} elements with {} fields do not fit into it", count, fields);
   }
   for (int64_t i = 0; i < count; ++i) {
     const std::string element = count == 1 ? array.path : array.path + "(" + std::to_string(i + 1) + ")";
     for (int64_t f = 0; f < fields; ++f) {
-      array.children.push_back(read_array(end, element + "." + printable(array.fields[f]), depth + 1));
+      array.children.push_back(read_array(end, element + "." + array.fields[f], depth + 1));
     }
   }
 }

@@ -71,8 +71,8 @@ std::optional<Kind> kind_of(const CellReader& reader, const std::string& name) {
   if (type == "pool") return Kind::pool;
   if (type == "softmax") return Kind::softmax;
   if (type == "dropout") return std::nullopt;
-  reader.reject(reader.cell(), "(layer '" + detail::printable(name) + "') has type '" + detail::printable(type) +
-                                   "'; networks of conv, relu, pool, softmax and dropout layers are supported");
+  reader.reject(reader.cell(), "(layer " + detail::printable(name) + ") has type " + detail::printable(type) +
+                                   "; networks of conv, relu, pool, softmax and dropout layers are supported");
 }
 
 /// `pad` is one number or [top bottom left right], `stride` one or [vertical horizontal].
@@ -138,7 +138,7 @@ void read_pool(const CellReader& reader, LayerDescription& layer) {
   layer.k_w = pool[1];
   const std::string method = reader.text("method");
   if (!method.empty() && method != "max" && method != "avg") {
-    reader.reject(reader.cell(), "pools by '" + detail::printable(method) + "', expected 'max' or 'avg'");
+    reader.reject(reader.cell(), "pools by " + detail::printable(method) + ", expected 'max' or 'avg'");
   }
   layer.pool = method == "avg" ? PoolKind::average : PoolKind::max;
 }
