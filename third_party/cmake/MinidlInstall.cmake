@@ -20,10 +20,10 @@ foreach(kind static shared)
 endforeach()
 
 # Public headers are those that lie directly in these folders; what lies deeper (kernels/cpu, apps/common, ...) is internal, and so are
-# the headers of single programs.
+# the headers of single programs and of parts of a class.
 foreach(folder core kernels layers optim apps)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h)
-  list(FILTER headers EXCLUDE REGEX "/apps/(nst_[a-z_]*|minidl)\\.h$")
+  list(FILTER headers EXCLUDE REGEX "/apps/(nst_.*|gatys_run|gatys_stepper|minidl)\\.h$")
   install(FILES ${headers} DESTINATION ${MINIDL_HEADER_DIR}/${folder})
 endforeach()
 install(FILES apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/version.h DESTINATION ${MINIDL_HEADER_DIR})
