@@ -7,8 +7,8 @@
 
 #include <sstream>
 
-#include "support/compare.h"
-#include "support/test_data.h"
+#include <support/compare.h>
+#include <support/test_data.h>
 
 namespace minidl::test {
 namespace {
