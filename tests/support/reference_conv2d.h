@@ -2,14 +2,14 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/conv2d.h>
 
-#include <functional>
 #include <vector>
 
 namespace minidl::test {
 
 /// Visits every product of a convolution: visit(input pixel element, weight element, output element), indices into the
 /// flat tensors. Terms that read zero padding are left out. All three directions in f64 are one line on it.
-inline void for_each_product(const Conv2dDesc& d, const std::function<void(int64_t, int64_t, int64_t)>& visit) {
+template <typename Visit>
+void for_each_product(const Conv2dDesc& d, const Visit& visit) {
   const Padding& padding = d.window.padding;
   for (int64_t n = 0; n < d.n; ++n) {
     for (int64_t h = 0; h < d.out_h(); ++h) {
