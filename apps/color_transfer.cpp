@@ -73,7 +73,8 @@ struct ColorStatistics {
 
 ColorStatistics statistics_of(const Tensor& picture) {
   const std::span<const float> values = picture.span<float>();
-  const double pixels = static_cast<double>(values.size() / 3);
+  const size_t count = values.size() / 3;
+  const double pixels = static_cast<double>(count);
   ColorStatistics statistics;
   for (size_t i = 0; i < values.size(); ++i) statistics.mean[i % 3] += values[i] / pixels;
   for (size_t i = 0; i < values.size(); i += 3) {

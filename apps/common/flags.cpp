@@ -74,43 +74,42 @@ Flags& Flags::required() {
   return *this;
 }
 
-Flags& Flags::toggle(std::string names, bool& value, std::string help) {
-  return add({.kind = Kind::toggle,
-              .names = split(names, ','),
-              .help = std::move(help),
-              .assign = [&value](const std::string&) { value = true; }});
+Flags& Flags::toggle(const std::string& names, bool& value, const std::string& help) {
+  return add({.kind = Kind::toggle, .names = split(names, ','), .help = help, .assign = [&value](const std::string&) {
+                value = true;
+              }});
 }
 
-Flags& Flags::value(std::string names, std::string placeholder, std::string help, std::string default_text,
-                    Assign assign) {
+Flags& Flags::value(const std::string& names, const std::string& placeholder, const std::string& help,
+                    const std::string& default_text, Assign assign) {
   return add({.kind = Kind::value,
               .names = split(names, ','),
-              .placeholder = std::move(placeholder),
-              .help = std::move(help),
-              .default_text = std::move(default_text),
+              .placeholder = placeholder,
+              .help = help,
+              .default_text = default_text,
               .assign = std::move(assign)});
 }
 
-Flags& Flags::text(std::string names, std::string& value, std::string placeholder, std::string help) {
-  return this->value(std::move(names), std::move(placeholder), std::move(help), value,
-                     [&value](const std::string& text) { value = text; });
+Flags& Flags::text(const std::string& names, std::string& value, const std::string& placeholder,
+                   const std::string& help) {
+  return this->value(names, placeholder, help, value, [&value](const std::string& text) { value = text; });
 }
 
-Flags& Flags::texts(std::string names, std::vector<std::string>& values, std::string placeholder, std::string help) {
-  value(std::move(names), std::move(placeholder), std::move(help), {},
-        [&values](const std::string& text) { values.push_back(text); });
+Flags& Flags::texts(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
+                    const std::string& help) {
+  value(names, placeholder, help, {}, [&values](const std::string& text) { values.push_back(text); });
   entries_.back().kind = Kind::repeated;
   return *this;
 }
 
-Flags& Flags::positional(std::string placeholder, std::string& value, std::string help) {
-  text(placeholder, value, placeholder, std::move(help));
+Flags& Flags::positional(const std::string& placeholder, std::string& value, const std::string& help) {
+  text(placeholder, value, placeholder, help);
   entries_.back().kind = Kind::positional;
   return *this;
 }
 
-Flags& Flags::positionals(std::string placeholder, std::vector<std::string>& values, std::string help) {
-  texts(placeholder, values, placeholder, std::move(help));
+Flags& Flags::positionals(const std::string& placeholder, std::vector<std::string>& values, const std::string& help) {
+  texts(placeholder, values, placeholder, help);
   entries_.back().kind = Kind::positionals;
   return *this;
 }

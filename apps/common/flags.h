@@ -45,40 +45,42 @@ class Flags {
   Flags& required();
 
   /// True when given.
-  Flags& toggle(std::string names, bool& value, std::string help);
+  Flags& toggle(const std::string& names, bool& value, const std::string& help);
   /// A value in whatever form: `assign` gets the text and throws Error with what is accepted.
-  Flags& value(std::string names, std::string placeholder, std::string help, std::string default_text, Assign assign);
-  Flags& text(std::string names, std::string& value, std::string placeholder, std::string help);
+  Flags& value(const std::string& names, const std::string& placeholder, const std::string& help,
+               const std::string& default_text, Assign assign);
+  Flags& text(const std::string& names, std::string& value, const std::string& placeholder, const std::string& help);
   /// May be given several times.
-  Flags& texts(std::string names, std::vector<std::string>& values, std::string placeholder, std::string help);
+  Flags& texts(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
+               const std::string& help);
   /// An argument without a flag; the last one declared may take all that are left.
-  Flags& positional(std::string placeholder, std::string& value, std::string help);
-  Flags& positionals(std::string placeholder, std::vector<std::string>& values, std::string help);
+  Flags& positional(const std::string& placeholder, std::string& value, const std::string& help);
+  Flags& positionals(const std::string& placeholder, std::vector<std::string>& values, const std::string& help);
 
   /// A whole number in [minimum, maximum]; T is an integer or an optional one.
   template <typename T>
-  Flags& integer(std::string names, T& value, int64_t minimum, int64_t maximum, std::string help) {
-    return this->value(std::move(names), "N", std::move(help), default_of(value),
-                       [&value, minimum, maximum](const std::string& text) {
-                         value = static_cast<Plain<T>>(parse_integer(text, minimum, maximum));
-                       });
+  Flags& integer(const std::string& names, T& value, int64_t minimum, int64_t maximum, const std::string& help) {
+    return this->value(names, "N", help, default_of(value), [&value, minimum, maximum](const std::string& text) {
+      value = static_cast<Plain<T>>(parse_integer(text, minimum, maximum));
+    });
   }
   /// T is float, double or an optional one.
   template <typename T>
-  Flags& number(std::string names, T& value, NumberRange range, std::string help) {
-    return this->value(
-        std::move(names), "X", std::move(help), default_of(value),
-        [&value, range](const std::string& text) { value = static_cast<Plain<T>>(parse_number(text, range)); });
+  Flags& number(const std::string& names, T& value, NumberRange range, const std::string& help) {
+    return this->value(names, "X", help, default_of(value), [&value, range](const std::string& text) {
+      value = static_cast<Plain<T>>(parse_number(text, range));
+    });
   }
   /// One of some words, each standing for a value; T is the type of the values or an optional of it.
   template <typename T, typename Value>
-  Flags& choice(std::string names, T& value, std::vector<std::pair<std::string, Value>> words, std::string help) {
+  Flags& choice(const std::string& names, T& value, std::vector<std::pair<std::string, Value>> words,
+                const std::string& help) {
     std::string placeholder, default_text;
     for (const auto& [word, meaning] : words) {
       placeholder += (placeholder.empty() ? "" : "|") + word;
       if (value == meaning) default_text = word;
     }
-    return this->value(std::move(names), placeholder, std::move(help), default_text,
+    return this->value(names, placeholder, help, default_text,
                        [&value, words = std::move(words), placeholder](const std::string& text) {
                          for (const auto& [word, meaning] : words) {
                            if (word != text) continue;

@@ -132,35 +132,40 @@ float level_of(float light) {
   return 255.0f * (toned <= 0.0031308f ? 12.92f * toned : 1.055f * std::pow(toned, 1.0f / 2.4f) - 0.055f);
 }
 
+/// What one pixel sees, averaged over its samples after toning, so that the bright disc has a smooth edge, too.
+Vec3 pixel_levels(const Landscape& landscape, float x, float y, float width, float height) {
+  constexpr Vec3 kEye{0.0f, 1.55f, -0.5f};
+  constexpr float kFocal = 1.18f;  // of half the width
+  constexpr float kStep = 1.0f / kSamplesPerSide;
+  const float half = 0.5f * width;
+  Vec3 sum;
+  for (int j = 0; j < kSamplesPerSide; ++j) {
+    for (int i = 0; i < kSamplesPerSide; ++i) {
+      const float across = x + (static_cast<float>(i) + 0.5f) * kStep,
+                  down = y + (static_cast<float>(j) + 0.5f) * kStep;
+      const Vec3 light =
+          landscape.trace(kEye, normalised({across / half - 1.0f, (0.5f * height - down) / half + 0.035f, kFocal}));
+      sum += Vec3{level_of(light.x), level_of(light.y), level_of(light.z)};
+    }
+  }
+  return kStep * kStep * sum;
+}
+
 }  // namespace
 
 Tensor paint_landscape(int64_t height, int64_t width, uint32_t seed) {
   const Landscape landscape(seed);
-  const Vec3 eye{0.0f, 1.55f, -0.5f};
-  const float focal = 1.18f;  // of the half width
   Tensor picture = Tensor::empty({1, height, width, 3});
   float* output = picture.data<float>();
   parallel_for(0, height, 1, [&](int64_t begin, int64_t end) {
     for (int64_t y = begin; y < end; ++y) {
       for (int64_t x = 0; x < width; ++x) {
-        Vec3 light;
-        for (int sample = 0; sample < kSamplesPerSide * kSamplesPerSide; ++sample) {
-          const float across =
-              static_cast<float>(x) + (static_cast<float>(sample % kSamplesPerSide) + 0.5f) / kSamplesPerSide;
-          const float down =
-              static_cast<float>(y) + (static_cast<float>(sample / kSamplesPerSide) + 0.5f) / kSamplesPerSide;
-          const float half = 0.5f * static_cast<float>(width);
-          const Vec3 direction =
-              normalised({across / half - 1.0f, (0.5f * static_cast<float>(height) - down) / half + 0.035f, focal});
-          const Vec3 arriving = landscape.trace(eye, direction);
-          // Toned before averaging, so that the bright disc has a smooth edge, too.
-          light += Vec3{level_of(arriving.x), level_of(arriving.y), level_of(arriving.z)};
-        }
-        constexpr float kShare = 1.0f / (kSamplesPerSide * kSamplesPerSide);
+        const Vec3 levels = pixel_levels(landscape, static_cast<float>(x), static_cast<float>(y),
+                                         static_cast<float>(width), static_cast<float>(height));
         float* pixel = output + (y * width + x) * 3;
-        pixel[0] = kShare * light.x;
-        pixel[1] = kShare * light.y;
-        pixel[2] = kShare * light.z;
+        pixel[0] = levels.x;
+        pixel[1] = levels.y;
+        pixel[2] = levels.z;
       }
     }
   });
