@@ -17,15 +17,15 @@ enum class ColorMatch {
 /// section 3.1). Pictures are [1, h, w, 3], RGB in [0, 255], of any two sizes; the result has the size of `source` and
 /// values in [0, 255]. With m, S the mean and covariance of a picture's pixels:
 ///
-///   mean        x' = m_t + diag(sqrt((S_t + eps I) / (S_s + eps I))) (x - m_s)
-///   covariance  x' = m_t + A (x - m_s), A = S_s^-1/2 (S_s^1/2 S_t S_s^1/2)^1/2 S_s^-1/2 with eps I added to both S. Of
-///   all A with A S_s A^T = S_t,
-///               of which that paper takes two, this symmetric one moves the colours least (Pitié & Kokaram 2007, "The
-///               linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", eq. 9)
-///   histogram   after `covariance`, values are replaced by the target's value of the same rank (equal values share
-///   their middle rank; between the
-///               target's ranks linearly), along the opponent and the RGB axes in turn (Pitié, Kokaram & Dahyot 2005,
-///               "N-dimensional probability density function transfer"), RGB last
+/// mean: x' = m_t + diag(sqrt((S_t + eps I) / (S_s + eps I))) (x - m_s).
+///
+/// covariance: x' = m_t + A (x - m_s), A = S_s^-1/2 (S_s^1/2 S_t S_s^1/2)^1/2 S_s^-1/2, eps I added to both S.
+/// Of all A with A S_s A^T = S_t, two of which that paper takes, this symmetric one moves the colours least (Pitié &
+/// Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping for example-based colour transfer", eq. 9).
+///
+/// histogram: after `covariance`, every value is replaced by the target's value of the same rank, along the opponent
+/// and the RGB axes in turn, RGB last (Pitié, Kokaram & Dahyot 2005, "N-dimensional probability density function
+/// transfer"). Equal values share their middle rank; between two of the target's ranks it is linear.
 ///
 /// eps = 1, the variance of one level: grey and flat pictures are well defined, and their rounding noise is not blown
 /// up. Throws Error for other shapes and for values that are not finite.

@@ -22,12 +22,15 @@ void check_picture(const layers::Vgg& network, const Tensor& picture, const std:
   MINIDL_CHECK(picture.shape().rank() == 4 && picture.shape()[0] == 1 && picture.shape()[3] == 3,
                "[gatys] the {} has shape {}, it must be [1, height, width, 3]", what, picture.shape());
   MINIDL_CHECK(all_finite(picture), "[gatys] the {} has values that are not finite", what);
-  for (const std::string& tap : taps) {
-    const int64_t least = network.smallest_side(tap);
-    MINIDL_CHECK(std::min(picture.shape()[1], picture.shape()[2]) >= least,
-                 "[gatys] the {} has {} x {} pixels, too few for layer '{}': both sides need at least {}", what,
-                 picture.shape()[2], picture.shape()[1], tap, least);
-  }
+  if (taps.empty()) return;
+  const auto needs_less = [&](const std::string& a, const std::string& b) {
+    return network.smallest_side(a) < network.smallest_side(b);
+  };
+  const std::string& deepest = *std::max_element(taps.begin(), taps.end(), needs_less);
+  const int64_t least = network.smallest_side(deepest);
+  MINIDL_CHECK(std::min(picture.shape()[1], picture.shape()[2]) >= least,
+               "[gatys] the {} has {} x {} pixels, too few for layer '{}': both sides need at least {}", what,
+               picture.shape()[2], picture.shape()[1], deepest, least);
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ void declare_pictures(Flags& flags, GatysOptions& options) {
   flags
       .value("--style", "FILE[:WEIGHT]", "painting whose style to take; several are mixed by their weights", "",
              [&](const std::string& text) { options.styles.push_back(parse_weighted_file(text)); })
-      .required();
+      .required()
+      .repeatable();
   flags.text("--output,-o", options.output, "FILE", "result: .png, .jpg, .bmp or .tga");
   flags.text("--weights", options.weights, "FILE",
              "VGG network, MatConvNet .mat or .safetensors; or the environment variable MINIDL_WEIGHTS");
@@ -82,7 +83,7 @@ void declare_optimisation(Flags& flags, Given& given) {
                    {"lbfgs", GatysOptimizer::lbfgs}, {"adam", GatysOptimizer::adam}, {"sgd", GatysOptimizer::sgd}},
                "how the picture is improved");
   flags.number("--lr", given.lr, NumberRange::positive(), "step of adam and sgd, in levels of 0..255");
-  flags.number("--momentum", given.momentum, {.minimum = 0, .maximum = 1}, "of sgd");
+  flags.number("--momentum", given.momentum, {.minimum = 0, .maximum = 0.999}, "of sgd");
   flags.integer("--history", given.history, 1, 10000, "pairs kept by lbfgs: more are faster and need more memory");
 }
 

@@ -74,6 +74,11 @@ Flags& Flags::required() {
   return *this;
 }
 
+Flags& Flags::repeatable() {
+  entries_.back().kind = Kind::repeated;
+  return *this;
+}
+
 Flags& Flags::toggle(const std::string& names, bool& value, const std::string& help) {
   return add({.kind = Kind::toggle, .names = split(names, ','), .help = help, .assign = [&value](const std::string&) {
                 value = true;
@@ -98,8 +103,7 @@ Flags& Flags::text(const std::string& names, std::string& value, const std::stri
 Flags& Flags::texts(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
                     const std::string& help) {
   value(names, placeholder, help, {}, [&values](const std::string& text) { values.push_back(text); });
-  entries_.back().kind = Kind::repeated;
-  return *this;
+  return repeatable();
 }
 
 Flags& Flags::positional(const std::string& placeholder, std::string& value, const std::string& help) {
@@ -202,8 +206,10 @@ std::string Flags::help() const {
     if (entry.is_required) usage += " " + entry.usage();
     if (entry.heading != heading) body += "\n" + entry.heading + "\n";
     heading = entry.heading;
-    const std::string shown_default = entry.default_text.empty() ? "" : " (default: " + entry.default_text + ")";
-    body += help_lines(entry.usage(), entry.help + shown_default);
+    std::string words = entry.help;
+    if (entry.kind == Kind::repeated) words += " (repeatable)";
+    if (!entry.default_text.empty()) words += " (default: " + entry.default_text + ")";
+    body += help_lines(entry.usage(), words);
   }
   return about_.program + ": " + about_.summary + "\n" + usage + " [flags]\n" + body + "\nExample\n  " +
          about_.example + "\n";

@@ -43,6 +43,8 @@ class Flags {
   Flags& group(std::string heading);
   /// The flag declared last must be given.
   Flags& required();
+  /// The flag declared last may be given several times, and each value is assigned.
+  Flags& repeatable();
 
   /// True when given.
   Flags& toggle(const std::string& names, bool& value, const std::string& help);

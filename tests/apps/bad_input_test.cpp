@@ -26,6 +26,10 @@ struct Case {
   std::string left_out = {};  // a flag of the good command line
 };
 
+std::ostream& operator<<(std::ostream& stream, const Case& bad) {
+  return stream << bad.name;
+}
+
 const std::vector<Case>& command_line_cases() {
   static const std::string kSize = "must be a whole number from 0 to";
   static const std::vector<Case> cases{
@@ -105,7 +109,7 @@ const std::vector<Case>& input_cases() {
       {"device_not_there", {"--device", "cuda"}, 1, "cuda"},
       {"precision_bf16", {"--precision", "bf16"}, 1, "bf16"},
       {"precision_fp16", {"--precision", "fp16"}, 1, "fp16"},
-      {"too_little_memory", {"--max-memory", "16K"}, 1, "memory"},
+      {"too_little_memory", {"--max-memory", "16K"}, 1, "the limit is 16384"},
       {"output_folder_missing", {"--output", "nowhere/out.png"}, 1, "nowhere"},
       {"output_folder_is_a_file", {"--output", "c.png/out.png"}, 1, "c.png"},
       {"output_is_a_folder", {"--output", "folder.png"}, 1, "folder.png"},

@@ -78,6 +78,17 @@ TEST(Flags, EveryKindIsRead) {
   EXPECT_TRUE(sample.original_colors);
 }
 
+TEST(Flags, ARepeatableValueIsAssignedEachTime) {
+  std::vector<std::string> single, repeatable;
+  Flags flags({.program = "p", .summary = "s", .example = "e"});
+  flags.value("--single", "X", "once", "", [&](const std::string& text) { single.push_back(text); });
+  flags.value("--many", "X", "often", "", [&](const std::string& text) { repeatable.push_back(text); }).repeatable();
+  const char* arguments[] = {"p", "--single", "a", "--many", "b", "--single", "c", "--many=d"};
+  EXPECT_TRUE(flags.parse(8, arguments));
+  EXPECT_EQ(single, std::vector<std::string>{"c"});
+  EXPECT_EQ(repeatable, (std::vector<std::string>{"b", "d"}));
+}
+
 TEST(Flags, TheLastOfTwoSingleValuesCounts) {
   Sample sample;
   EXPECT_TRUE(sample.parse({"--content", "a.png", "--size", "100", "--size", "200"}));
@@ -128,6 +139,7 @@ TEST(Flags, HelpGroupsFlagsAndShowsDefaultsAndTheExample) {
       "Usage: sample --content FILE [flags]\n",
       "\nPictures\n",
       "  --content FILE              the photo\n",
+      "  --style FILE[:WEIGHT]       the painting (repeatable)\n",
       "  -o, --output FILE           the result (default: out.png)\n",
       "(default: 512)\n",
       "\nOptimiser\n",

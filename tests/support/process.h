@@ -27,7 +27,7 @@ struct ProcessResult {
 struct ProcessOptions {
   rlim_t largest_file = RLIM_INFINITY;  // bytes; writing beyond fails as it does on a full disk
   rlim_t cpu_seconds = 120;
-  std::string output_to;  // instead of catching standard output
+  std::string output_to = {};  // instead of catching standard output
 };
 
 /// A program that runs; `wait` ends with it.
