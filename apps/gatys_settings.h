@@ -33,7 +33,7 @@ struct GatysSettings {
   std::vector<layers::WeightedLayer> style_layers{
       {"relu1_1", 0.2}, {"relu2_1", 0.2}, {"relu3_1", 0.2}, {"relu4_1", 0.2}, {"relu5_1", 0.2}};
   double alpha = 1.0;                    // weight of the content term, >= 0
-  double beta = 1.0;                     // weight of the style term, >= 0
+  double beta = 30.0;                    // weight of the style term, >= 0
   double tv = 0.0;                       // weight of the total variation, >= 0
   std::optional<PoolKind> pooling = {};  // empty: as the network file says
   /// Divides each term by the L1 norm of its gradient with respect to its layer's features, at the first picture of
