@@ -48,7 +48,7 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
 /// grad_weight[k, (r,s,c)] = grad_output[(n,h,w), k]ᵀ * windows[(n,h,w), (r,s,c)].
 void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
   const Windows windows = input_windows(d, args.input);
-  PackedGemm product{.m = d.out_c, .n = d.k_h * d.k_w * d.in_c, .k = d.n * d.out_h() * d.out_w()};
+  PackedGemm product{.m = d.out_c, .n = d.k_h * d.k_w * d.in_c, .k = d.n * d.out_h() * d.out_w(), .copied = true};
   product.read_rows = [&](const GemmRows& rows) {
     transpose_rows(args.grad_output + rows.k * d.out_c + rows.row, d.out_c, rows);
   };
@@ -108,7 +108,7 @@ void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, con
   PackedGemm product{.m = d.n * rows.count * columns.count, .n = d.in_c, .k = rows.taps * columns.taps * d.out_c};
   product.run = windows.run();
   product.read_rows = [&](const GemmRows& to) {
-    if (to.depth > 0) windows.read_rows(to);
+    if (to.depth() > 0) windows.read_rows(to);
   };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t count, float* output, int64_t stride) {
     for (int64_t i = 0; i < depth; ++i) {

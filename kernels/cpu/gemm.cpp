@@ -5,7 +5,7 @@
 namespace minidl::cpu {
 
 void gemm(const GemmDesc& desc, const float* a, const float* b, const GemmEpilogue& epilogue) {
-  PackedGemm product{.m = desc.m, .n = desc.n, .k = desc.k};
+  PackedGemm product{.m = desc.m, .n = desc.n, .k = desc.k, .copied = desc.transpose_a};
   product.read_rows = [&](const GemmRows& to) {
     if (desc.transpose_a) {
       transpose_rows(a + to.k * desc.lda + to.row, desc.lda, to);

@@ -33,45 +33,52 @@ constexpr Height tile_height(int vectors) {
   return vectors == 4 ? Height{6, 2} : vectors == 3 ? Height{8, 4} : Height{12, 4};
 }
 
-/// Where a tile goes: straight into C (added to it or not), or to `scratch` [rows, width] for the general epilogue.
-struct TileOutput {
-  float* scratch;
+/// What a tile is computed from and where it goes: straight into C (added to it or not), or to `scratch` [rows, width]
+/// for the general epilogue.
+struct Tile {
+  const float* const* a;  // [pieces, a_stride] pointers to `piece` values each
+  int64_t a_stride, pieces, piece;
+  const float* b;             // [pieces * piece, width]
   float* c;                   // nullptr: to scratch
   const int64_t* row_offset;  // in C
   bool add;
+  float* scratch;
 };
 
-/// r[i, j] = sum over k of a[i][k] * b[k, j]; a kRows pointers to depth values, b [depth, kVectors * kLanes].
+/// sum[i, j] = sum over k of A[i, k] * B[k, j], where a row of A is a sequence of pieces.
 template <int kRows, int kVectors>
-HWY_NOINLINE HWY_ATTR void ComputeTile(const float* const* HWY_RESTRICT a, const float* HWY_RESTRICT b, int64_t depth,
-                                       const TileOutput& output) {
+HWY_NOINLINE HWY_ATTR void ComputeTile(const Tile& tile) {
   constexpr int kWidth = kVectors * kLanes;
   const D d;
   hn::Vec<D> sum[kRows][kVectors];
-  const float* row_of_a[kRows];
   float* target[kRows];
-  const bool add = output.add;
   HWY_UNROLL(12)
   for (int i = 0; i < kRows; ++i) {
-    row_of_a[i] = a[i];
-    target[i] = output.c ? output.c + output.row_offset[i] : output.scratch + i * kWidth;
+    target[i] = tile.c ? tile.c + tile.row_offset[i] : tile.scratch + i * kWidth;
     HWY_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) {
       sum[i][v] = hn::Zero(d);
       hwy::Prefetch(target[i] + v * kLanes);
     }
   }
-  for (int64_t k = 0; k < depth; ++k) {
-    hn::Vec<D> row[kVectors];
-    HWY_UNROLL(4)
-    for (int v = 0; v < kVectors; ++v) row[v] = hn::Load(d, b + k * kWidth + v * kLanes);
+  const float* HWY_RESTRICT b = tile.b;
+  for (int64_t p = 0; p < tile.pieces; ++p) {
+    const float* a[kRows];
     HWY_UNROLL(12)
-    for (int i = 0; i < kRows; ++i) {
-      const hn::Vec<D> element = hn::Set(d, row_of_a[i][k]);
+    for (int i = 0; i < kRows; ++i) a[i] = tile.a[p * tile.a_stride + i];
+    for (int64_t k = 0; k < tile.piece; ++k, b += kWidth) {
+      hn::Vec<D> row[kVectors];
       HWY_UNROLL(4)
-      for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(element, row[v], sum[i][v]);
+      for (int v = 0; v < kVectors; ++v) row[v] = hn::Load(d, b + v * kLanes);
+      HWY_UNROLL(12)
+      for (int i = 0; i < kRows; ++i) {
+        const hn::Vec<D> element = hn::Set(d, a[i][k]);
+        HWY_UNROLL(4)
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(element, row[v], sum[i][v]);
+      }
     }
   }
+  const bool add = tile.add;
   HWY_UNROLL(12)
   for (int i = 0; i < kRows; ++i) {
     HWY_UNROLL(4)
@@ -82,7 +89,7 @@ HWY_NOINLINE HWY_ATTR void ComputeTile(const float* const* HWY_RESTRICT a, const
   }
 }
 
-using TileFunction = void (*)(const float* const*, const float*, int64_t, const TileOutput&);
+using TileFunction = void (*)(const Tile&);
 
 template <int kVectors>
 TileFunction tile_of_width(int64_t rows) {
@@ -162,8 +169,15 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
     const int64_t* row_offset = block.row_offset + first;
     const bool direct = merge.plain() && panel.count == panel.width && rows % height.step == 0;
     float* c = epilogue.c + panel.column;
-    const TileOutput output{scratch, direct ? c : nullptr, row_offset, direct && merge.beta != 0.0f};
-    tile_function(rows, vectors)(block.a + first, panel.b, block.depth, output);
+    tile_function(rows, vectors)({.a = block.a + first,
+                                  .a_stride = block.rows + kGemmRowSlack,
+                                  .pieces = block.pieces,
+                                  .piece = block.piece,
+                                  .b = panel.b,
+                                  .c = direct ? c : nullptr,
+                                  .row_offset = row_offset,
+                                  .add = direct && merge.beta != 0.0f,
+                                  .scratch = scratch});
     if (direct) continue;
     for (int64_t i = 0; i < rows; ++i) {
       const Row row{scratch + i * panel.width,

@@ -30,13 +30,15 @@ struct GemmColumns {
 constexpr int64_t kGemmRowSlack = 3;
 /// Rows of A times panels of packed B, merged into C.
 struct GemmBlock {
-  int64_t rows = 0, depth = 0;
-  /// [rows + kGemmRowSlack] pointers to `depth` values each; the extra rows are read, their values do not matter.
+  int64_t rows = 0;
+  /// [pieces, rows + kGemmRowSlack] pointers to `piece` values each; the extra rows are read, their values do not
+  /// matter.
   const float* const* a = nullptr;
+  int64_t pieces = 0, piece = 0;
   const int64_t* row_offset = nullptr;  // [rows]: where each row starts in C and relu_mask
 
   const float* b = nullptr;          // panels [b_depth, width], one after the other, from panel_begin on
-  int64_t b_depth = 0, b_begin = 0;  // the block is [b_begin, b_begin + depth) of the panels' depth
+  int64_t b_depth = 0, b_begin = 0;  // the block is [b_begin, b_begin + pieces * piece) of it
   const GemmColumns* layout = nullptr;
   int64_t panel_begin = 0, panel_end = 0;
   int64_t columns = 0;  // of C

@@ -21,78 +21,88 @@ int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-struct CacheFloats {
-  int64_t l1, l2;
-};
-CacheFloats cache_floats() {
-  const auto read = [](int name, int64_t fallback) {
-    const int64_t bytes = sysconf(name);
-    return (bytes > 0 ? bytes : fallback) / kFloat;
-  };
-  static const CacheFloats sizes{read(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), read(_SC_LEVEL2_CACHE_SIZE, 512 << 10)};
-  return sizes;
+/// Size of a processor's second cache in floats.
+int64_t l2_floats() {
+  static const int64_t floats = [] {
+    const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return (bytes > 0 ? bytes : 512 << 10) / kFloat;
+  }();
+  return floats;
 }
 
-/// How a product [m, k] x [k, n] is cut. A panel of B of this depth stays in the first cache while the rows of a task
-/// pass by; those rows, their part of C and the task's panels stay in the second.
+/// How a product [m, k] x [k, n] is cut. A task's rows of A, as deep as a block, and a panel of B stay in the second
+/// cache: the panel streams from there while the rows pass by, each tile in turn.
 struct Blocking {
-  int64_t depth;                        // k of one block
+  int64_t piece, depth;                 // k of one piece of a row and of one block, a multiple of it
   int64_t packed_depth, packed_panels;  // part of B that is packed at a time; packed_depth is a multiple of depth
   int64_t rows, panels;                 // of one task
   int64_t packed_floats;                // of the packed part of B
 
-  /// `whole_depth`: pack all of k at a time (up to a bound), for many threads to share; otherwise a block, which one
-  /// thread keeps in its cache.
-  Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool whole_depth);
+  /// `shared`: many threads work on the product; otherwise one, which keeps the packed part of B in its cache.
+  Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool shared);
+
+ private:
+  void cut_depth(int64_t k, int64_t run, int64_t deepest);
+  void cut_tasks(const PackedGemm& gemm, const GemmColumns& columns);
 };
 
-/// Depth of a block: at most `deepest`, all blocks about the same; a divisor of `run` unless that would be too short.
-int64_t even_depth(int64_t k, int64_t run, int64_t deepest) {
-  if (run > 0) {
-    int64_t parts = ceil_div(run, deepest);
-    while (run % parts != 0) ++parts;
-    if (run / parts >= deepest / 2) return run / parts;
-  }
-  return std::max<int64_t>(1, ceil_div(k, std::max<int64_t>(1, ceil_div(k, deepest))));
+/// Blocks of at most `deepest`, all about the same, in pieces that divide `run`.
+void Blocking::cut_depth(int64_t k, int64_t run, int64_t deepest) {
+  piece = std::max<int64_t>(1, std::min(run, deepest));
+  while (run % piece != 0) --piece;
+  const bool handy = piece >= std::min<int64_t>(run, 32);  // a length without such a divisor is cut anywhere
+  if (!handy) piece = 1;
+  const int64_t pieces = std::max<int64_t>(1, ceil_div(k, piece));
+  depth = ceil_div(pieces, ceil_div(pieces, deepest / piece)) * piece;
+  if (!handy || run == 0) piece = depth;
 }
 
-Blocking::Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool whole_depth) {
-  const int64_t m = gemm.m;
-  const CacheFloats cache = cache_floats();
-  const int64_t panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
-  const int64_t deepest = std::clamp<int64_t>(cache.l1 * 3 / 4 / panel_width / 16 * 16, 64, 384);
-  depth = even_depth(k, gemm.run, deepest);
-  const int64_t most_depth = std::max<int64_t>(8, kPackedFloats / (columns.padded() * depth)) * depth;
-  packed_depth = whole_depth ? std::min(k, most_depth) : depth;
+Blocking::Blocking(const PackedGemm& gemm, int64_t k, const GemmColumns& columns, bool shared) {
+  const int64_t l2 = l2_floats(), panel_width = ceil_div(columns.vectors, columns.panels) * columns.lanes;
+  const int64_t deepest = shared ? l2 / 8 / panel_width : l2 / 4 / columns.padded();
+  cut_depth(k, gemm.run, std::clamp<int64_t>(deepest / 16 * 16, 128, 1024));
+  const int64_t most_depth = std::max<int64_t>(1, kPackedFloats / (columns.padded() * depth)) * depth;
+  packed_depth = shared ? std::min(k, most_depth) : depth;
   packed_panels =
       std::clamp<int64_t>(kPackedFloats / std::max<int64_t>(1, packed_depth * panel_width), 1, columns.panels);
-
-  panels = std::clamp<int64_t>(cache.l2 / 4 / (depth * panel_width), 1, packed_panels);
-  const int64_t most_rows = std::max<int64_t>(48, cache.l2 / 2 / (depth + panels * panel_width));
-  rows = ceil_div(m, ceil_div(m, most_rows));
-  const auto enough_tasks = [&] {
-    const bool small = rows * panels * panel_width * std::min(k, packed_depth) < 2 * kMinTaskWork;
-    return small || ceil_div(m, rows) * ceil_div(packed_panels, panels) >= kTasks;
-  };
-  while (!enough_tasks() && panels > 8) panels = ceil_div(panels, 2);
-  while (!enough_tasks() && rows > 96) rows = ceil_div(rows, 2);
-  while (!enough_tasks() && panels > 2) panels = ceil_div(panels, 2);
-  while (!enough_tasks() && rows > 24) rows = ceil_div(rows, 2);
-  rows = ceil_div(rows, 24) * 24;  // whole tiles of every height
-
   packed_floats = packed_depth * std::min(columns.padded(), packed_panels * panel_width);
+  rows = ceil_div(gemm.m, ceil_div(gemm.m, std::max<int64_t>(48, l2 / 2 / depth)));
+  panels = packed_panels;
+  if (shared) cut_tasks(gemm, columns);
+  rows = ceil_div(rows, 24) * 24;  // whole tiles of every height
+}
+
+/// Cuts in two what costs least, until there are enough tasks: rows of A are fetched once for each chunk of panels, B
+/// passes through the cache once for each chunk of rows.
+void Blocking::cut_tasks(const PackedGemm& gemm, const GemmColumns& columns) {
+  const int64_t panel_work = columns.padded() / columns.panels * packed_depth;
+  const auto enough = [&] {
+    const bool small = rows * panels * panel_work < 2 * kMinTaskWork;
+    return small || ceil_div(gemm.m, rows) * ceil_div(packed_panels, panels) >= kTasks;
+  };
+  const auto halve = [&](int64_t& extent, int64_t least) {
+    while (!enough() && extent > least) extent = ceil_div(extent, 2);
+  };
+  if (gemm.copied) {
+    halve(rows, 48);
+  } else {
+    halve(panels, 4);
+  }
+  halve(rows, 96);
+  halve(panels, 1);
+  halve(rows, 24);
 }
 
 /// The part [k_begin, k_end) of a product.
 class Product {
  public:
-  Product(const PackedGemm& gemm, int64_t k_begin, int64_t k_end, const GemmEpilogue& epilogue, bool whole_depth)
+  Product(const PackedGemm& gemm, int64_t k_begin, int64_t k_end, const GemmEpilogue& epilogue, bool shared)
       : gemm_(gemm),
         epilogue_(epilogue),
         k_begin_(k_begin),
         k_end_(k_end),
         columns_(gemm.n),
-        blocking_(gemm, k_end - k_begin, columns_, whole_depth) {}
+        blocking_(gemm, k_end - k_begin, columns_, shared) {}
 
   void run() {
     packed_ = Tensor::empty({blocking_.packed_floats});
@@ -151,20 +161,26 @@ class Product {
     std::vector<int64_t> row_offset(static_cast<size_t>(block.rows));
     for (int64_t i = 0; i < block.rows; ++i) row_offset[static_cast<size_t>(i)] = gemm_.row_offset(row + i);
     Tensor buffer = Tensor::empty({block.rows, blocking_.depth});
-    std::vector<const float*> values(static_cast<size_t>(block.rows + kGemmRowSlack));
-    GemmRows rows{.row = row, .rows = block.rows, .buffer = buffer.data<float>(), .values = values.data()};
+    GemmRows rows{.row = row, .rows = block.rows, .buffer = buffer.data<float>()};
+    rows.stride = block.rows + kGemmRowSlack;
+    std::vector<const float*> values(static_cast<size_t>(blocking_.depth / blocking_.piece * rows.stride));
+    rows.values = values.data();
     block.a = values.data();
     block.row_offset = row_offset.data();
     do {
-      block.depth = std::min(blocking_.depth, block.b_depth - block.b_begin);
-      block.first = k + block.b_begin == k_begin_;
-      block.last = k + block.b_begin + block.depth == k_end_;
+      const int64_t depth = std::min(blocking_.depth, block.b_depth - block.b_begin);
+      rows.piece = block.piece = std::min(blocking_.piece, depth);
+      rows.pieces = block.pieces = depth / std::max<int64_t>(1, block.piece);
       rows.k = k + block.b_begin;
-      rows.depth = block.depth;
       gemm_.read_rows(rows);
-      std::fill_n(values.begin() + block.rows, kGemmRowSlack, values[static_cast<size_t>(block.rows - 1)]);
+      for (int64_t piece = 0; piece < rows.pieces; ++piece) {
+        const float** end = rows.values + piece * rows.stride + rows.rows;
+        std::fill_n(end, kGemmRowSlack, end[-1]);
+      }
+      block.first = rows.k == k_begin_;
+      block.last = rows.k + depth == k_end_;
       gemm_block(block, epilogue_);
-      block.b_begin += block.depth;
+      block.b_begin += depth;
     } while (block.b_begin < block.b_depth);
   }
 
@@ -190,7 +206,6 @@ void run_sliced(const PackedGemm& gemm, int64_t slices) {
   const PackedGemm slice{.m = gemm.m,
                          .n = gemm.n,
                          .k = gemm.k,
-                         .run = gemm.run,
                          .read_rows = gemm.read_rows,
                          .pack_columns = gemm.pack_columns,
                          .row_offset = [&](int64_t row) { return row * gemm.n; },
@@ -229,13 +244,13 @@ void packed_gemm(const PackedGemm& gemm) {
 }
 
 void transpose_rows(const float* input, int64_t stride, const GemmRows& rows) {
-  transpose(input, stride, rows.rows, rows.depth, rows.buffer, rows.depth);
-  for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.depth;
+  transpose(input, stride, rows.rows, rows.piece, rows.buffer, rows.piece);
+  for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.piece;
 }
 
 int64_t packed_gemm_workspace(int64_t m, int64_t n, int64_t k) {
-  const auto bytes = [&](int64_t depth, bool whole_depth, int64_t packed_copies) {
-    const Blocking blocking({.m = m, .n = n, .k = depth}, depth, GemmColumns(n), whole_depth);
+  const auto bytes = [&](int64_t depth, bool shared, int64_t packed_copies) {
+    const Blocking blocking({.m = m, .n = n, .k = depth}, depth, GemmColumns(n), shared);
     return kFloat * (packed_copies * blocking.packed_floats + num_threads() * blocking.rows * blocking.depth);
   };
   const int64_t whole = bytes(k, true, 1), slices = slices_of(m, n, k);

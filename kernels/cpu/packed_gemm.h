@@ -5,12 +5,16 @@
 
 namespace minidl::cpu {
 
-/// A piece of A: rows [row, row + rows), columns [k, k + depth).
+/// A part of A: rows [row, row + rows), columns [k, k + pieces * piece).
 struct GemmRows {
-  int64_t row = 0, rows = 0, k = 0, depth = 0;
+  int64_t row = 0, rows = 0, k = 0;
+  int64_t pieces = 1, piece = 0;
+  int64_t depth() const { return pieces * piece; }
   float* buffer = nullptr;  // [rows, depth], scratch memory
-  const float** values =
-      nullptr;  // [rows]: where the `depth` values of each row begin, in the operand itself or in the buffer
+  /// [pieces, stride]: where the `piece` values of each piece of each row begin, in the operand itself or in the
+  /// buffer.
+  const float** values = nullptr;
+  int64_t stride = 0;
 };
 
 /// A matrix product whose operands are fetched by the caller's functions as blocks of them are needed: a convolution
@@ -18,10 +22,11 @@ struct GemmRows {
 /// blocks depend on m, n and k alone.
 struct PackedGemm {
   int64_t m = 0, n = 0, k = 0;
-  /// Each row of A is a sequence of pieces of this length that lie together in memory; 0: of no use. Blocks are cut
-  /// there if possible.
+  /// A row of A is a sequence of runs of this length that lie together in memory, so that pieces are cut at their ends;
+  /// 0: all of it does, or nothing.
   int64_t run = 0;
-  /// Fills `values`; a row that does not lie together in memory is copied to the buffer.
+  bool copied = false;  // read_rows always copies: fetch rows seldom
+  /// Fills `values`; a piece that does not lie together in memory is copied to the buffer.
   std::function<void(const GemmRows& rows)> read_rows = nullptr;
   /// Writes B[k + i, column + j] to output[i * stride + j] for i in [0, depth), j in [0, columns).
   std::function<void(int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride)>
@@ -32,8 +37,8 @@ struct PackedGemm {
 };
 void packed_gemm(const PackedGemm& gemm);
 
-/// read_rows for an operand that is stored transposed: fills the buffer from `input`, where A[row + i, k + j] is
-/// input[j * stride + i].
+/// read_rows for an operand that is stored transposed (run 0): fills the buffer from `input`, where A[row + i, k + j]
+/// is input[j * stride + i].
 void transpose_rows(const float* input, int64_t stride, const GemmRows& rows);
 
 /// Most bytes that packed_gemm allocates for a product of this size with the present number of threads.

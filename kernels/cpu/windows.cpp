@@ -23,11 +23,13 @@ const float* Windows::in_place(const Position& at, int64_t column, int64_t colum
 void Windows::read_rows(const GemmRows& rows) const {
   Position at = position(rows.row);
   for (int64_t i = 0; i < rows.rows; ++i, advance(at)) {
-    rows.values[i] = in_place(at, rows.k, rows.depth);
-    if (rows.values[i]) continue;
-    float* copy = rows.buffer + i * rows.depth;
-    copy_window(at, rows.k, rows.depth, copy);
-    rows.values[i] = copy;
+    float* copy = rows.buffer + i * rows.depth();
+    for (int64_t p = 0; p < rows.pieces; ++p, copy += rows.piece) {
+      const int64_t column = rows.k + p * rows.piece;
+      const float* piece = in_place(at, column, rows.piece);
+      if (!piece) copy_window(at, column, rows.piece, copy);
+      rows.values[p * rows.stride + i] = piece ? piece : copy;
+    }
   }
 }
 

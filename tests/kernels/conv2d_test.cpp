@@ -21,8 +21,8 @@ struct Case {
   Conv2dDesc desc() const { return Conv2dDesc::make(input, weight, window); }
 };
 
-/// Kernels 1, 3, 5x2 and 9, strides 1, 2 and 3x1, pads of every kind, asymmetric ones and ones larger than the picture, pictures of one pixel,
-/// 1, 3, 4 and 33 channels, batches of 1 and 3.
+/// Kernels 1, 3, 5x2 and 9, strides 1, 2 and 3x1, pads of every kind, asymmetric ones and ones larger than the picture,
+/// pictures of one pixel, 1, 3, 4 and 33 channels, batches of 1 and 3.
 std::vector<Case> cases() {
   using enum Padding::Mode;
   return {
@@ -45,9 +45,9 @@ std::vector<Case> cases() {
       {{1, 1, 1, 3}, {4, 3, 3, 3}, {1, 1, Padding::reflect(1)}},
       {{1, 1, 4, 3}, {4, 3, 3, 3}, {2, 1, Padding::replicate(5)}},
       {{1, 2, 2, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(4)}},
-      {{1, 7, 7, 3}, {4, 1, 1, 3}, {3, 3, {}}},        // pixels that no window reads
+      {{1, 7, 7, 3}, {4, 1, 1, 3}, {3, 3, {}}},  // pixels that no window reads
       {{1, 8, 8, 2}, {4, 2, 2, 2}, {3, 3, Padding::zero(1)}},
-      {{1, 8, 9, 2}, {4, 3, 3, 2}, {2, 2, {}}},        // a last column beyond every window
+      {{1, 8, 9, 2}, {4, 3, 3, 2}, {2, 2, {}}},  // a last column beyond every window
   };
 }
 
@@ -83,9 +83,11 @@ Tensor backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor
 TEST_P(Conv2dEngines, ForwardIsExactOnIntegers) {
   for (const Case& c : cases()) {
     const Conv2dDesc desc = c.desc();
-    const Tensor input = random_integers(c.input, 1), weight = random_integers(c.weight, 2), bias = random_integers({desc.out_c}, 3);
+    const Tensor input = random_integers(c.input, 1), weight = random_integers(c.weight, 2),
+                 bias = random_integers({desc.out_c}, 3);
     EXPECT_TRUE(test::equals(forward(desc, input, weight), test::reference_conv2d(desc, input, weight))) << desc.str();
-    EXPECT_TRUE(test::equals(forward(desc, input, weight, bias), test::reference_conv2d(desc, input, weight, bias))) << desc.str();
+    EXPECT_TRUE(test::equals(forward(desc, input, weight, bias), test::reference_conv2d(desc, input, weight, bias)))
+        << desc.str();
     EXPECT_TRUE(test::equals(forward(desc, input, weight, bias, Activation::relu),
                              test::reference_conv2d(desc, input, weight, bias, Activation::relu)))
         << desc.str();
@@ -99,7 +101,8 @@ TEST_P(Conv2dEngines, BackwardDataIsExactOnIntegers) {
   for (const Case& c : cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor weight = random_integers(c.weight, 1), grad_output = random_integers(desc.output_shape(), 2);
-    EXPECT_TRUE(test::equals(backward_data(desc, weight, grad_output), test::reference_conv2d_backward_data(desc, weight, grad_output)))
+    EXPECT_TRUE(test::equals(backward_data(desc, weight, grad_output),
+                             test::reference_conv2d_backward_data(desc, weight, grad_output)))
         << desc.str();
   }
 }
@@ -119,7 +122,8 @@ TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
         }
         Tensor grad_input = before.clone();
         conv2d_backward_data(desc, weight, grad_output, {beta, relu_mask}, grad_input);
-        EXPECT_TRUE(test::equals(grad_input, expected)) << desc.str() << " beta " << beta << " mask " << (relu_mask != nullptr);
+        EXPECT_TRUE(test::equals(grad_input, expected))
+            << desc.str() << " beta " << beta << " mask " << (relu_mask != nullptr);
       }
     }
   }
@@ -142,6 +146,7 @@ TEST_P(Conv2dEngines, BackwardWeightIsExactOnIntegersAndAccumulates) {
 /// Larger shapes, where work is cut into several blocks and tasks along every axis.
 std::vector<Case> large_cases() {
   return {{{1, 40, 37, 64}, {64, 3, 3, 64}, {1, 1, Padding::zero(1)}},
+          {{1, 6, 5, 240}, {5, 3, 3, 240}, {1, 1, Padding::zero(1)}},
           {{1, 33, 35, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
           {{1, 10, 12, 200}, {130, 3, 3, 200}, {1, 1, Padding::reflect(1)}},
           {{2, 31, 29, 20}, {24, 3, 3, 20}, {2, 2, Padding::reflect(1)}},
@@ -151,9 +156,12 @@ std::vector<Case> large_cases() {
 TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
   for (const Case& c : large_cases()) {
     const Conv2dDesc desc = c.desc();
-    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2), grad_output = random_uniform(desc.output_shape(), 3);
-    EXPECT_LE(test::normalised_error(forward(desc, input, weight), test::reference_conv2d(desc, input, weight)), 1e-6) << desc.str();
-    EXPECT_LE(test::normalised_error(backward_data(desc, weight, grad_output), test::reference_conv2d_backward_data(desc, weight, grad_output)),
+    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
+                 grad_output = random_uniform(desc.output_shape(), 3);
+    EXPECT_LE(test::normalised_error(forward(desc, input, weight), test::reference_conv2d(desc, input, weight)), 1e-6)
+        << desc.str();
+    EXPECT_LE(test::normalised_error(backward_data(desc, weight, grad_output),
+                                     test::reference_conv2d_backward_data(desc, weight, grad_output)),
               1e-6)
         << desc.str();
     EXPECT_LE(test::normalised_error(backward_weight(desc, input, grad_output),
@@ -167,19 +175,23 @@ TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
 TEST_P(Conv2dEngines, BackwardIsTheAdjointOfForward) {
   for (const Case& c : cases()) {
     const Conv2dDesc desc = c.desc();
-    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2), grad_output = random_uniform(desc.output_shape(), 3);
+    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
+                 grad_output = random_uniform(desc.output_shape(), 3);
     const Tensor output = forward(desc, input, weight);
     const double product = test::inner_product(output, grad_output);
     const double scale = std::sqrt(test::inner_product(output, output) * test::inner_product(grad_output, grad_output));
-    EXPECT_NEAR(test::inner_product(input, backward_data(desc, weight, grad_output)), product, 1e-6 * scale) << desc.str();
-    EXPECT_NEAR(test::inner_product(weight, backward_weight(desc, input, grad_output)), product, 1e-6 * scale) << desc.str();
+    EXPECT_NEAR(test::inner_product(input, backward_data(desc, weight, grad_output)), product, 1e-6 * scale)
+        << desc.str();
+    EXPECT_NEAR(test::inner_product(weight, backward_weight(desc, input, grad_output)), product, 1e-6 * scale)
+        << desc.str();
   }
 }
 
 TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
   for (const Case& c : large_cases()) {
     const Conv2dDesc desc = c.desc();
-    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2), grad_output = random_uniform(desc.output_shape(), 3);
+    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
+                 grad_output = random_uniform(desc.output_shape(), 3);
     EXPECT_TRUE(test::same_for_all_threads([&] { return forward(desc, input, weight); })) << desc.str();
     EXPECT_TRUE(test::same_for_all_threads([&] { return backward_data(desc, weight, grad_output); })) << desc.str();
     EXPECT_TRUE(test::same_for_all_threads([&] { return backward_weight(desc, input, grad_output); })) << desc.str();
@@ -188,8 +200,8 @@ TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
 
 TEST_P(Conv2dEngines, NanGoesThroughRelu) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 3, 3, 1}, {2, 1, 1, 1}, {});
-  const Tensor output = forward(desc, Tensor::full({1, 3, 3, 1}, std::numeric_limits<float>::quiet_NaN()), Tensor::full({2, 1, 1, 1}, 1.0f), {},
-                                Activation::relu);
+  const Tensor output = forward(desc, Tensor::full({1, 3, 3, 1}, std::numeric_limits<float>::quiet_NaN()),
+                                Tensor::full({2, 1, 1, 1}, 1.0f), {}, Activation::relu);
   for (const float value : output.span<float>()) EXPECT_TRUE(std::isnan(value));
 }
 
@@ -210,11 +222,13 @@ TEST(Conv2d, BiasGradientSumsOverPositions) {
   const Tensor grad_output = random_integers({3, 5, 7, 33}, 1);
   Tensor grad_bias = random_integers({33}, 2);
   std::vector<double> expected = test::to_doubles(grad_bias);
-  for (int64_t i = 0; i < grad_output.count(); ++i) expected[static_cast<size_t>(i % 33)] += static_cast<double>(grad_output.data<float>()[i]);
+  for (int64_t i = 0; i < grad_output.count(); ++i)
+    expected[static_cast<size_t>(i % 33)] += static_cast<double>(grad_output.data<float>()[i]);
   conv2d_backward_bias(grad_output, 1.0f, grad_bias);
   EXPECT_TRUE(test::equals(grad_bias, expected));
   Tensor wrong = Tensor::empty({32});
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_bias(grad_output, 0.0f, wrong); }, "grad_bias has shape [32], it must be [33]"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_bias(grad_output, 0.0f, wrong); },
+                                 "grad_bias has shape [32], it must be [33]"));
 }
 
 TEST(Conv2dDesc, ComputesShapesAndWork) {
@@ -232,15 +246,24 @@ TEST(Conv2dDesc, RefusesWhatDoesNotFit) {
   };
   const int64_t huge = int64_t{1} << 62;
   const Bad bad[] = {
-      {{1, 512, 512, 3}, {64, 3, 3, 64}, {}, "[conv2d] weight expects 64 input channels, input has 3 (input [1,512,512,3], weight [64,3,3,64])"},
+      {{1, 512, 512, 3},
+       {64, 3, 3, 64},
+       {},
+       "[conv2d] weight expects 64 input channels, input has 3 (input [1,512,512,3], weight [64,3,3,64])"},
       {{512, 512, 3}, {64, 3, 3, 3}, {}, "input [512,512,3] must have 4 dimensions"},
       {{1, 5, 5, 3}, {64, 3}, {}, "weight [64,3] must have 4 dimensions"},
       {{0, 5, 5, 3}, {64, 3, 3, 3}, {}, "input [0,5,5,3] and weight [64,3,3,3] must not be empty"},
       {{1, 5, 5, 3}, {4, 0, 3, 3}, {}, "must not be empty"},
       {{1, 5, 5, 3}, {4, 3, 3, 3}, {0, 1, {}}, "stride 0x1 must be at least 1"},
       {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, -2, {}}, "stride 1x-2 must be at least 1"},
-      {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, 1, {Padding::Mode::reflect, 0, -1, 0, 0}}, "padding reflect(0,-1,0,0) must not be negative"},
-      {{1, 2, 5, 3}, {4, 3, 3, 3}, {}, "the kernel of weight [4,3,3,3] is larger than input [1,2,5,3] with padding zero(0,0,0,0)"},
+      {{1, 5, 5, 3},
+       {4, 3, 3, 3},
+       {1, 1, {Padding::Mode::reflect, 0, -1, 0, 0}},
+       "padding reflect(0,-1,0,0) must not be negative"},
+      {{1, 2, 5, 3},
+       {4, 3, 3, 3},
+       {},
+       "the kernel of weight [4,3,3,3] is larger than input [1,2,5,3] with padding zero(0,0,0,0)"},
       {{1, 5, 2, 3}, {4, 3, 5, 3}, {1, 1, Padding::zero(1)}, "the output would be empty"},
       {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(huge)}, "too many"},
       {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(int64_t{1} << 40)}, "too large"},
@@ -253,8 +276,10 @@ TEST(Conv2dDesc, RefusesWhatDoesNotFit) {
 
 TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 4, 4, 2}, {3, 3, 3, 2}, {});
-  const Tensor input = Tensor::zeros(desc.input_shape()), weight = Tensor::zeros(desc.weight_shape()), bias = Tensor::zeros({3});
-  Tensor output = Tensor::zeros(desc.output_shape()), other = Tensor::zeros({1, 4, 4, 1}), whole = Tensor::zeros({3}, Dtype::i32);
+  const Tensor input = Tensor::zeros(desc.input_shape()), weight = Tensor::zeros(desc.weight_shape()),
+               bias = Tensor::zeros({3});
+  Tensor output = Tensor::zeros(desc.output_shape()), other = Tensor::zeros({1, 4, 4, 1}),
+         whole = Tensor::zeros({3}, Dtype::i32);
   const auto refused = [&](const Tensor& x, const Tensor& w, const Tensor& b, Tensor& y, const char* words) {
     return test::throws_error([&] { conv2d_forward(desc, x, w, b, Activation::none, y); }, words);
   };
@@ -264,11 +289,21 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
   EXPECT_TRUE(refused(input, weight, whole, output, "[conv2d] bias [3] holds i32, it must be f32"));
   EXPECT_TRUE(refused(input, weight, bias, other, "[conv2d] output has shape [1,4,4,1], it must be [1,2,2,3]"));
   EXPECT_TRUE(refused(Tensor(), weight, bias, output, "[conv2d] input is undefined"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, other, {}, other); }, "[conv2d backward_data] grad_output"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, output, {0.0f, &input}, other); }, "grad_input has shape"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, other, {}, other); },
+                                 "[conv2d backward_data] grad_output"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        conv2d_backward_data(desc, weight, output, {0.0f, &input}, other);
+      },
+      "grad_input has shape"));
   Tensor grad_input = Tensor::zeros(desc.input_shape());
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, output, {0.0f, &other}, grad_input); }, "relu_mask has shape"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_weight(desc, input, output, 0.0f, other); }, "[conv2d backward_weight] grad_weight"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        conv2d_backward_data(desc, weight, output, {0.0f, &other}, grad_input);
+      },
+      "relu_mask has shape"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_weight(desc, input, output, 0.0f, other); },
+                                 "[conv2d backward_weight] grad_weight"));
 }
 
 }  // namespace
