@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 constexpr int64_t kTasks = 16;                      // aimed at: enough for many threads to end at about the same time
 constexpr int64_t kMinTaskWork = int64_t{1} << 20;  // multiply-adds below which a task is not worth its start
+constexpr int64_t kBufferSlack = 16;  // keeps rows of 4 KiB from falling on the same lines of the first cache
 constexpr int64_t kPackedFloats = (16 << 20) / kFloat;   // of B at a time
 constexpr int64_t kPartialFloats = (32 << 20) / kFloat;  // of all slices of a product that is cut along k
 
@@ -83,11 +84,7 @@ void Blocking::cut_tasks(const PackedGemm& gemm, const GemmColumns& columns) {
   const auto halve = [&](int64_t& extent, int64_t least) {
     while (!enough() && extent > least) extent = ceil_div(extent, 2);
   };
-  if (gemm.copied) {
-    halve(rows, 48);
-  } else {
-    halve(panels, 4);
-  }
+  if (!gemm.copied) halve(panels, 4);
   halve(rows, 96);
   halve(panels, 1);
   halve(rows, 24);
@@ -160,8 +157,9 @@ class Product {
   void run_task(int64_t row, int64_t k, GemmBlock& block) {
     std::vector<int64_t> row_offset(static_cast<size_t>(block.rows));
     for (int64_t i = 0; i < block.rows; ++i) row_offset[static_cast<size_t>(i)] = gemm_.row_offset(row + i);
-    Tensor buffer = Tensor::empty({block.rows, blocking_.depth});
+    Tensor buffer = Tensor::empty({block.rows, blocking_.depth + kBufferSlack});
     GemmRows rows{.row = row, .rows = block.rows, .buffer = buffer.data<float>()};
+    rows.buffer_stride = blocking_.depth + kBufferSlack;
     rows.stride = block.rows + kGemmRowSlack;
     std::vector<const float*> values(static_cast<size_t>(blocking_.depth / blocking_.piece * rows.stride));
     rows.values = values.data();
@@ -244,14 +242,15 @@ void packed_gemm(const PackedGemm& gemm) {
 }
 
 void transpose_rows(const float* input, int64_t stride, const GemmRows& rows) {
-  transpose(input, stride, rows.rows, rows.piece, rows.buffer, rows.piece);
-  for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.piece;
+  transpose(input, stride, rows.rows, rows.piece, rows.buffer, rows.buffer_stride);
+  for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.buffer_stride;
 }
 
 int64_t packed_gemm_workspace(int64_t m, int64_t n, int64_t k) {
   const auto bytes = [&](int64_t depth, bool shared, int64_t packed_copies) {
     const Blocking blocking({.m = m, .n = n, .k = depth}, depth, GemmColumns(n), shared);
-    return kFloat * (packed_copies * blocking.packed_floats + num_threads() * blocking.rows * blocking.depth);
+    return kFloat *
+           (packed_copies * blocking.packed_floats + num_threads() * blocking.rows * (blocking.depth + kBufferSlack));
   };
   const int64_t whole = bytes(k, true, 1), slices = slices_of(m, n, k);
   if (slices == 1) return whole;

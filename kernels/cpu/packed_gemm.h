@@ -10,7 +10,8 @@ struct GemmRows {
   int64_t row = 0, rows = 0, k = 0;
   int64_t pieces = 1, piece = 0;
   int64_t depth() const { return pieces * piece; }
-  float* buffer = nullptr;  // [rows, depth], scratch memory
+  float* buffer = nullptr;  // [rows, buffer_stride], scratch memory
+  int64_t buffer_stride = 0;
   /// [pieces, stride]: where the `piece` values of each piece of each row begin, in the operand itself or in the
   /// buffer.
   const float** values = nullptr;

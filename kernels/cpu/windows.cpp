@@ -23,7 +23,7 @@ const float* Windows::in_place(const Position& at, int64_t column, int64_t colum
 void Windows::read_rows(const GemmRows& rows) const {
   Position at = position(rows.row);
   for (int64_t i = 0; i < rows.rows; ++i, advance(at)) {
-    float* copy = rows.buffer + i * rows.depth();
+    float* copy = rows.buffer + i * rows.buffer_stride;
     for (int64_t p = 0; p < rows.pieces; ++p, copy += rows.piece) {
       const int64_t column = rows.k + p * rows.piece;
       const float* piece = in_place(at, column, rows.piece);
