@@ -70,7 +70,7 @@ double median(std::vector<double> values) {
 
 /// Operations per second of register-only FMAs on all threads.
 double fma_peak(int threads) {
-  constexpr int64_t kSteps = 200000;  // about a millisecond
+  constexpr int64_t kSteps = 1500000;  // some milliseconds
   static const Tensor random = test::random_uniform({1024 + 2 * 16}, 1);
   std::vector<double> operations(static_cast<size_t>(threads));
   const double seconds = seconds_of(threads, [&] {
