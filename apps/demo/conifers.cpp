@@ -21,7 +21,7 @@ Conifers::Conifers(const Terrain& terrain, uint32_t seed) {
     for (int i = -62; i < 62; ++i) {
       const float x = cell * (static_cast<float>(i) + 0.9f * lattice_noise(i, j, seed + 11));
       const float z = cell * (static_cast<float>(j) + 0.9f * lattice_noise(i, j, seed + 12));
-      const float ground = terrain.height(x, z, 6);
+      const float ground = terrain.height(x, z);
       // Groves at both sides and along the far shore; the view over the meadow and the cabin stay free.
       const float grove = fractal_noise(0.33f * x, 0.33f * z, 3, seed + 13);
       const float aside = smooth_step(0.64f, 0.80f, std::abs(x + 0.1f) / z);

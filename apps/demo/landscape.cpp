@@ -19,7 +19,7 @@ class Landscape {
       : seed_(seed),
         terrain_(seed),
         conifers_(terrain_, seed),
-        cabin_({2.55f, terrain_.height(2.55f, 8.6f, 6) - 0.05f, 8.6f}, -0.5f, 1.05f) {}
+        cabin_({2.55f, terrain_.height(2.55f, 8.6f) - 0.05f, 8.6f}, -0.5f, 1.05f) {}
 
   /// Light that arrives at `origin` from `direction`.
   Vec3 trace(Vec3 origin, Vec3 direction) const {

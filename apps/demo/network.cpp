@@ -54,6 +54,8 @@ void set_orthogonal_rows(Tensor& weight, int64_t size, double gain, Rng& random)
   std::vector<std::vector<double>> rows{std::vector<double>(size, 1.0 / std::sqrt(static_cast<double>(size)))};
   for (float* row = values; row < values + weight.count(); row += size) {
     std::vector<double> fresh(row, row + size);
+    // Strongest in the middle: features that are smooth in space, and so pictures with less grain.
+    for (int64_t i = 0; i < size; ++i) fresh[i] *= kBlur[i * 9 / size];
     for (const std::vector<double>& earlier : rows) {
       double shared = 0.0;
       for (int64_t i = 0; i < size; ++i) shared += fresh[i] * earlier[i];

@@ -1,17 +1,16 @@
 #include <minidl/apps/demo/noise.h>
 #include <minidl/apps/demo/terrain.h>
+#include <minidl/core/parallel.h>
 
 namespace minidl::demo {
 namespace {
 
 constexpr float kFarthest = 110.0f;
 constexpr float kHighest = 21.0f;
-constexpr int kFineOctaves = 9;
-
-/// Fewer octaves where they would be smaller than a pixel.
-int octaves_at(float distance) {
-  return distance < 40.0f ? 7 : 6;
-}
+constexpr int kOctaves = 7, kFineOctaves = 9;  // of the mountains' shape and of what the light shows on them
+// The grid that rays are followed on: x from -kGridWest, z from 0, clamped beyond.
+constexpr float kGridStep = 0.1f, kGridWest = 70.0f;
+constexpr int kGridWidth = 1401, kGridDepth = 1101;
 
 /// Scattered dots of red, yellow and white in the grass, in drifts.
 Vec3 with_flowers(Vec3 grass, Vec3 point, uint32_t seed) {
@@ -31,16 +30,34 @@ Vec3 with_flowers(Vec3 grass, Vec3 point, uint32_t seed) {
 
 }  // namespace
 
-float Terrain::height(float x, float z, int octaves) const {
+Terrain::Terrain(uint32_t seed) : seed_(seed), samples_(static_cast<size_t>(kGridWidth) * kGridDepth) {
+  parallel_for(0, kGridDepth, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      for (int64_t i = 0; i < kGridWidth; ++i) {
+        const float x = kGridStep * static_cast<float>(i) - kGridWest, z = kGridStep * static_cast<float>(j);
+        samples_[j * kGridWidth + i] = exact_height(x, z, kOctaves);
+      }
+    }
+  });
+}
+
+float Terrain::height(float x, float z) const {
+  const float column = std::clamp((x + kGridWest) / kGridStep, 0.0f, kGridWidth - 1.001f);
+  const float row = std::clamp(z / kGridStep, 0.0f, kGridDepth - 1.001f);
+  const int i = static_cast<int>(column), j = static_cast<int>(row);
+  const float u = column - static_cast<float>(i), v = row - static_cast<float>(j);
+  const float* corner = samples_.data() + static_cast<size_t>(j) * kGridWidth + i;
+  return mix(mix(corner[0], corner[1], u), mix(corner[kGridWidth], corner[kGridWidth + 1], u), v);
+}
+
+float Terrain::exact_height(float x, float z, int octaves) const {
   // The lake: an ellipse with an uneven shore, deepest in the middle.
   const float lake_x = (x + 1.5f) / 12.0f, lake_z = (z - 12.6f) / 8.8f;
   float shore = std::sqrt(lake_x * lake_x + lake_z * lake_z);
   if (shore < 1.4f)
     shore += 0.35f * (fractal_noise(0.35f * x, 0.35f * z, 3, seed_) - 0.45f) * smooth_step(1.4f, 1.3f, shore);
   float ground = mix(-0.7f, 0.45f, smooth_step(0.72f, 1.18f, shore));
-  if (shore > 1.1f)
-    ground +=
-        0.5f * smooth_step(1.1f, 2.0f, shore) * fractal_noise(0.5f * x, 0.5f * z, std::min(octaves, 4), seed_ + 1);
+  if (shore > 1.1f) ground += 0.5f * smooth_step(1.1f, 2.0f, shore) * fractal_noise(0.5f * x, 0.5f * z, 4, seed_ + 1);
   // A knoll for the cabin.
   const float knoll_x = x - 2.9f, knoll_z = z - 8.8f;
   ground += 1.05f * std::exp(-0.30f * (knoll_x * knoll_x + knoll_z * knoll_z));
@@ -57,8 +74,8 @@ float Terrain::height(float x, float z, int octaves) const {
 
 Vec3 Terrain::normal(float x, float z, float distance) const {
   const float step = std::max(0.004f, 0.0012f * distance);
-  const float along_x = height(x + step, z, kFineOctaves) - height(x - step, z, kFineOctaves);
-  const float along_z = height(x, z + step, kFineOctaves) - height(x, z - step, kFineOctaves);
+  const float along_x = exact_height(x + step, z, kFineOctaves) - exact_height(x - step, z, kFineOctaves);
+  const float along_z = exact_height(x, z + step, kFineOctaves) - exact_height(x, z - step, kFineOctaves);
   return normalised({-along_x, 2.0f * step, -along_z});
 }
 
@@ -67,7 +84,7 @@ float Terrain::intersect(Vec3 origin, Vec3 direction) const {
   for (float t = 0.3f; t < kFarthest;) {
     const Vec3 point = origin + t * direction;
     if (point.y > kHighest + 1.0f && direction.y >= 0.0f) return -1.0f;
-    const float clearance = point.y - height(point.x, point.z, octaves_at(t));
+    const float clearance = point.y - height(point.x, point.z);
     if (clearance < 0.0f)
       return before + (t - before) * above / (above - clearance);  // between the two last points, linearly
     above = clearance;
@@ -82,7 +99,7 @@ float Terrain::sunlight(Vec3 point, Vec3 to_sun) const {
   float t = 0.15f;
   for (int step = 0; step < 48 && t < 40.0f; ++step) {
     const Vec3 p = point + t * to_sun;
-    const float clearance = p.y - height(p.x, p.z, 5);
+    const float clearance = p.y - height(p.x, p.z);
     light = std::min(light, 0.5f + 10.0f * clearance / t);
     if (light <= 0.0f) return 0.0f;
     t += std::max(0.12f, 0.5f * clearance);
