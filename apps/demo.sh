@@ -26,14 +26,17 @@ bin=build/release/bin
 demo=build/release/demo
 mkdir -p "$demo"
 "$bin/minidl_demo_pictures" "$demo"
+look=()
 if [[ -z "$weights" ]]; then
+  look=(--style-weight 20 --tv 100 --iterations 60)  # random features want more style, and smoothing
   weights="$demo/demo_network.safetensors"
   echo "No weights were named: a small network with random weights stands in for VGG. It shows that everything works, not what the"
   echo "method can do: for real pictures, get VGG-19 weights (README, section Weights) and pass them with --weights."
 fi
 
 SECONDS=0
-"$bin/nst_gatys" --content "$demo/content.png" --style "$demo/style.png" --weights "$weights" --size 256 --output "$demo/result.png"
+"$bin/nst_gatys" --content "$demo/content.png" --style "$demo/style.png" --weights "$weights" --size 256 "${look[@]}" \
+  --output "$demo/result.png"
 echo "content: $PWD/$demo/content.png"
 echo "style:   $PWD/$demo/style.png"
 echo "now with your own: $PWD/$bin/nst_gatys --content photo.jpg --style painting.jpg --weights imagenet-vgg-verydeep-19.mat -o out.png"
