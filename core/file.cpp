@@ -116,6 +116,33 @@ void flush_folder(const fs::path& folder, const fs::path& name) {
     fail_with_errno("write", name, errno);
 }
 
+class Sha256 {
+ public:
+  Sha256() { check(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1); }
+
+  void add(std::span<const std::byte> bytes) {
+    check(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
+  }
+
+  std::string text() {
+    std::array<uint8_t, EVP_MAX_MD_SIZE> digest{};
+    unsigned length = 0;
+    check(EVP_DigestFinal_ex(context_.get(), digest.data(), &length) == 1);
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    for (unsigned i = 0; i < length; ++i) {
+      text += kDigits[digest[i] >> 4];
+      text += kDigits[digest[i] & 15];
+    }
+    return text;
+  }
+
+ private:
+  static void check(bool good) { MINIDL_CHECK(good, "[file] SHA-256 failed in OpenSSL"); }
+
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(), &EVP_MD_CTX_free};
+};
+
 }  // namespace
 
 // O_NONBLOCK: opening a named pipe must not wait for its writer; regular files ignore the flag.
@@ -191,26 +218,21 @@ void check_can_write(const fs::path& path) {
 
 std::string sha256_of_file(const fs::path& path) {
   const InputFile file(path);
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  bool good = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-  std::vector<uint8_t> piece(static_cast<size_t>(std::min(file.size(), int64_t{1} << 20)));
-  for (int64_t offset = 0; good && offset < file.size();) {
+  Sha256 hash;
+  std::vector<std::byte> piece(static_cast<size_t>(std::min(file.size(), int64_t{1} << 20)));
+  for (int64_t offset = 0; offset < file.size();) {
     const int64_t bytes = std::min(file.size() - offset, static_cast<int64_t>(piece.size()));
     file.read(offset, piece.data(), bytes);
-    good = EVP_DigestUpdate(context.get(), piece.data(), static_cast<size_t>(bytes)) == 1;
+    hash.add(std::span(piece).first(static_cast<size_t>(bytes)));
     offset += bytes;
   }
-  std::array<uint8_t, EVP_MAX_MD_SIZE> digest{};
-  unsigned length = 0;
-  MINIDL_CHECK(good && EVP_DigestFinal_ex(context.get(), digest.data(), &length) == 1,
-               "[file] SHA-256 of '{}' failed in OpenSSL", path.string());
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (unsigned i = 0; i < length; ++i) {
-    text += kDigits[digest[i] >> 4];
-    text += kDigits[digest[i] & 15];
-  }
-  return text;
+  return hash.text();
+}
+
+std::string sha256_of_bytes(std::span<const std::span<const std::byte>> pieces) {
+  Sha256 hash;
+  for (const std::span<const std::byte> piece : pieces) hash.add(piece);
+  return hash.text();
 }
 
 }  // namespace minidl

@@ -50,5 +50,7 @@ void check_can_write(const std::filesystem::path& path);
 
 /// Lower-case hexadecimal SHA-256 of a file, read in pieces.
 std::string sha256_of_file(const std::filesystem::path& path);
+/// The same of pieces of memory, one after the other.
+std::string sha256_of_bytes(std::span<const std::span<const std::byte>> pieces);
 
 }  // namespace minidl

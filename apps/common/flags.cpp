@@ -203,7 +203,12 @@ bool Flags::parse(int argc, const char* const* argv) {
 std::string Flags::help() const {
   std::string usage = "Usage: " + about_.program, body, heading;
   for (const Entry& entry : entries_) {
-    if (entry.is_required) usage += " " + entry.usage();
+    const bool is_positional = entry.kind == Kind::positional || entry.kind == Kind::positionals;
+    if (entry.is_required) {
+      usage += " " + entry.usage();
+    } else if (is_positional) {
+      usage += " [" + entry.usage() + "]";
+    }
     if (entry.heading != heading) body += "\n" + entry.heading + "\n";
     heading = entry.heading;
     std::string words = entry.help;

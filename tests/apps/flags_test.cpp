@@ -172,7 +172,7 @@ TEST(Flags, Positionals) {
   EXPECT_TRUE(flags.parse(6, arguments));
   EXPECT_EQ(first, "IN");
   EXPECT_EQ(others, (std::vector<std::string>{"[b]", "-", "--d"}));
-  EXPECT_NE(flags.help().find("Usage: p IN [flags]"), std::string::npos);
+  EXPECT_NE(flags.help().find("Usage: p IN [OUT...] [flags]"), std::string::npos);
 }
 
 TEST(FlagValues, Bytes) {

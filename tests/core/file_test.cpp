@@ -201,6 +201,13 @@ TEST(WriteAtomically, RefusesWhatIsNoFile) {
   EXPECT_EQ(folder.entries(), 2);
 }
 
+TEST(Sha256OfBytes, IsThatOfAllPiecesInARow) {
+  const std::string_view a = "a", empty = "", bc = "bc";
+  const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(a)), std::as_bytes(std::span(empty)),
+                                               std::as_bytes(std::span(bc))};
+  EXPECT_EQ(sha256_of_bytes(pieces), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
 TEST(Sha256OfFile, KnownValues) {  // FIPS 180-4 examples
   const TemporaryFolder folder;
   EXPECT_EQ(sha256_of_file(write_bytes(folder / "empty", "")),
