@@ -19,13 +19,13 @@ foreach(kind static shared)
   install(EXPORT minidl-${kind}-targets NAMESPACE minidl:: DESTINATION ${MINIDL_PACKAGE_DIR})
 endforeach()
 
-# Public headers are those that lie directly in these folders; what lies deeper (kernels/cpu, apps/common, ...) is internal, and so are
-# the headers of single programs and of parts of a class.
-foreach(folder core kernels layers optim apps)
+# Public headers of the framework are those that lie directly in its folders; what lies deeper (kernels/cpu, core/codec, ...) is internal.
+foreach(folder core kernels layers optim)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h)
-  list(FILTER headers EXCLUDE REGEX "/apps/(nst_.*|gatys_run|gatys_stepper|minidl)\\.h$")
   install(FILES ${headers} DESTINATION ${MINIDL_HEADER_DIR}/${folder})
 endforeach()
+install(FILES apps/color_transfer.h apps/gatys.h apps/gatys_objective.h apps/gatys_settings.h apps/memory_plan.h
+        DESTINATION ${MINIDL_HEADER_DIR}/apps)
 install(FILES apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/version.h DESTINATION ${MINIDL_HEADER_DIR})
 
 # find_package(minidl [version] [COMPONENTS static|shared])

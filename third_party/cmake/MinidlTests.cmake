@@ -1,5 +1,5 @@
-# minidl_test(FOLDER/NAME): a GoogleTest program, run by CTest under that name with the label of its folder. Tests that exercise threads
-# carry the label `tsan`, too, and are what the tsan preset runs.
+# minidl_test(FOLDER/NAME [PROGRAM...]): a GoogleTest program, run by CTest under that name with the label of its folder; it may start the
+# PROGRAMs. Tests that exercise threads carry the label `tsan`, too, and are what the tsan preset runs.
 set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_test core/profile_test core/tape_test kernels/gemm_test
     kernels/conv2d_test kernels/pool2d_test kernels/gram_test kernels/reduce_test kernels/instance_norm_test kernels/elementwise_test
     layers/ops_test optim/lbfgs_state_test apps/gatys_test apps/nst_gatys_test)
@@ -29,12 +29,11 @@ function(minidl_test path)
   add_executable(${target} ${path}.cpp)
   target_link_libraries(${target} PRIVATE minidl_test_settings)
   target_precompile_headers(${target} REUSE_FROM minidl_test_prelude)
-  if(path MATCHES "^apps/(nst_[a-z]+)")
-    set(program ${CMAKE_MATCH_1})
+  foreach(program ${ARGN})
     if(TARGET ${program})
-      add_dependencies(${target} ${program})  # it runs the program
+      add_dependencies(${target} ${program})
     endif()
-  endif()
+  endforeach()
   add_test(NAME ${path} COMMAND ${target})
   set(labels ${folder})
   if(path IN_LIST MINIDL_TSAN_TESTS)
