@@ -19,6 +19,9 @@ TEST_P(GatysReference, LossesAndGradient) {
   const auto& [pooling, engine] = GetParam();
   const auto numbers = test_data("reference/gatys.safetensors"), weights = test_data(kVggFile);
   if (numbers.empty() || weights.empty()) GTEST_SKIP() << kNoTestData;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  if (engine == "reference") GTEST_SKIP() << "60 GFLOP of plain loops take too long under a sanitizer";
+#endif
   const SafetensorsReader reference(numbers);
   GatysSettings settings = GatysSettings::preset("paper");
   settings.size = 0;
