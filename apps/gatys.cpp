@@ -39,6 +39,7 @@ Extent Gatys::style_size(const Tensor& style, int scale) const {
 
 GatysLosses Gatys::evaluate_start(Tensor* gradient) {
   Impl& run = *impl_;
+  MINIDL_CHECK(run.scale < 0, "[gatys] the run has begun: its starting picture is no longer there to be evaluated");
   const int last = static_cast<int>(run.sizes.size()) - 1;
   run.open_scale(last);
   const GatysLosses losses = run.objective->evaluate(run.picture, gradient);
@@ -134,6 +135,9 @@ void Gatys::Impl::close_scale() {
   objective.reset();
   picture = Tensor();
   scale = -1;
+  iteration = evaluations = 0;
+  seconds_before = 0;
+  history.clear();
 }
 
 Tensor Gatys::Impl::finished_picture() const {
@@ -171,7 +175,8 @@ GatysResult Gatys::Impl::run(const Callback& callback) {
   const double started = now();
   GatysResult result;
   const int scales = static_cast<int>(sizes.size());
-  if (scale < 0) open_scale(0);
+  // Without iterations there is nothing to do at the coarse scales, and the given picture must not be resized there.
+  if (scale < 0) open_scale(settings.iterations > 0 ? 0 : scales - 1);
   while (true) {
     while (iteration < settings.iterations && !result.cancelled) {
       GatysStepper::Step step = stepper->step();

@@ -68,13 +68,13 @@ class Gatys {
   /// names the term.
   GatysResult run(const Callback& callback = {});
   /// The loss of the starting picture at the last scale, without optimising; with its gradient when `gradient` is not
-  /// nullptr.
+  /// nullptr. Throws Error once the run has begun.
   GatysLosses evaluate_start(Tensor* gradient = nullptr);
 
   /// Everything that run() needs to go on bit for bit: picture, optimiser, position, history.
   SafetensorsContent state() const;
-  /// Throws Error when the state belongs to other pictures or settings, naming what differs, or is incomplete. The
-  /// number of iterations may differ.
+  /// Throws Error when the state belongs to other pictures or settings, naming what differs, or is incomplete; then the
+  /// run is as it was, or back at its beginning. The number of iterations may differ.
   void load_state(const std::filesystem::path& path);
 
   /// Sizes of the content picture at each scale, coarse to fine.

@@ -14,13 +14,15 @@ struct Gatys::Impl {
   GatysResult run(const Callback& callback);
   SafetensorsContent state() const;
   void load_state(const std::filesystem::path& path);
+  /// Factors and optimiser of the open scale.
+  void load_scale(const SafetensorsReader& reader);
 
   void choose_sizes();
   Extent style_size(const Tensor& style, int index) const;
   Tensor start_picture(Extent size) const;
   /// Makes objective and optimiser for a scale; the picture is the one so far, resized, or the starting picture.
   void open_scale(int index);
-  /// Back to before the first scale.
+  /// Back to before the first iteration.
   void close_scale();
   Tensor finished_picture() const;
   double work_done() const;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kLargestSize = 32768;
 constexpr int kMostScales = 16;
+constexpr int kMostIterations = 100'000'000;  // of all scales together they are an int
 // L-BFGS keeps 2 * history pictures: a long memory pays where pictures are small, and must not crowd out the features
 // where they are large.
 constexpr int kLongestHistory = 100;
@@ -75,7 +76,7 @@ void GatysSettings::check(const layers::Vgg& network) const {
     MINIDL_CHECK(value >= least && value <= most, "[gatys] {} is {}; it must be a number from {} to {}", name, value,
                  least, most);
   };
-  constexpr double kAny = std::numeric_limits<double>::max();
+  constexpr double kAny = std::numeric_limits<float>::max();  // what the gradient is computed with
   check_layers(network, content_layers, "content");
   check_layers(network, style_layers, "style");
   MINIDL_CHECK(!taps().empty(), "[gatys] there is neither a content nor a style layer");
@@ -86,7 +87,7 @@ void GatysSettings::check(const layers::Vgg& network) const {
   check_number(static_cast<double>(size), 0, kLargestSize, "size");
   check_number(style_scale, 0.01, 100, "style_scale");
   check_number(scales, 1, kMostScales, "scales");
-  check_number(iterations, 0, std::numeric_limits<int>::max(), "iterations");
+  check_number(iterations, 0, kMostIterations, "iterations");
   check_number(lr, 0, kAny, "lr");
   check_number(momentum, 0, 1, "momentum");
   check_number(history, 0, 10000, "history");

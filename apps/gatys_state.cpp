@@ -1,6 +1,7 @@
 #include <minidl/apps/gatys_run.h>
 
 #include <cstring>
+#include <limits>
 
 namespace minidl {
 namespace {
@@ -77,8 +78,9 @@ void Gatys::Impl::load_state(const std::filesystem::path& path) {
                "[resume] '{}' was saved with other settings: there '{}', now '{}'", path.string(), metadata("settings"),
                settings.fingerprint());
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history");
-  MINIDL_CHECK(position.size() == 4 && position[0] >= 0 && position[0] < static_cast<double>(sizes.size()) &&
-                   curve.size() % kPointNumbers == 0,
+  const auto is_count = [](double value) { return value >= 0 && value <= std::numeric_limits<int>::max(); };
+  MINIDL_CHECK(position.size() == 4 && is_count(position[0]) && position[0] < static_cast<double>(sizes.size()) &&
+                   is_count(position[1]) && is_count(position[2]) && curve.size() % kPointNumbers == 0,
                "[resume] '{}' is damaged: its position in the run makes no sense", path.string());
   Tensor saved = reader.read("picture");
   const Extent size = sizes[static_cast<size_t>(position[0])];
@@ -87,26 +89,34 @@ void Gatys::Impl::load_state(const std::filesystem::path& path) {
 
   close_scale();
   picture = saved;
-  open_scale(static_cast<int>(position[0]));
+  try {
+    open_scale(static_cast<int>(position[0]));
+    load_scale(reader);
+  } catch (...) {
+    close_scale();
+    throw;
+  }
+  iteration = static_cast<int>(position[1]);
+  evaluations = static_cast<int>(position[2]);
+  seconds_before = position[3];
+  for (auto p = curve.begin(); p != curve.end(); p += kPointNumbers) {
+    history.push_back({static_cast<int>(p[0]), static_cast<int>(p[1]), p[2], p[3], p[4], p[5], p[6]});
+  }
+}
+
+void Gatys::Impl::load_scale(const SafetensorsReader& reader) {
   const std::vector<double> factors = numbers_of(reader, "factors");
   std::map<std::string, double> named = objective->factors();
-  MINIDL_CHECK(factors.size() == named.size(), "[resume] '{}' is damaged: {} factors, there must be {}", path.string(),
-               factors.size(), named.size());
+  MINIDL_CHECK(factors.size() == named.size(), "[resume] '{}' is damaged: {} factors, there must be {}",
+               reader.path().string(), factors.size(), named.size());
   auto factor = factors.begin();
   for (auto& [name, value] : named) value = *factor++;
+  objective->set_factors(std::move(named));
   optim::State optimizer;
   for (const auto& [name, info] : reader.tensors()) {
     if (name.starts_with(kOptimizerPrefix)) optimizer[name.substr(kOptimizerPrefix.size())] = reader.read(name);
   }
-  objective->set_factors(std::move(named));
   stepper->load_state(optimizer);
-  iteration = static_cast<int>(position[1]);
-  evaluations = static_cast<int>(position[2]);
-  seconds_before = position[3];
-  history.clear();
-  for (auto p = curve.begin(); p != curve.end(); p += kPointNumbers) {
-    history.push_back({static_cast<int>(p[0]), static_cast<int>(p[1]), p[2], p[3], p[4], p[5], p[6]});
-  }
 }
 
 }  // namespace minidl

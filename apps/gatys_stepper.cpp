@@ -6,13 +6,19 @@
 #include <minidl/optim/lbfgs.h>
 #include <minidl/optim/sgd.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace minidl {
 namespace {
 
-// So many halvings of the step without a finite loss say that the cause is not the step.
+// So many steps, each a tenth of the one before, without a finite loss say that the cause is not the step.
 constexpr int kMostRecoveries = 40;
+
+[[noreturn]] void fail_at_start(const GatysLosses& losses) {
+  fail("[gatys] the {} is not finite at the starting picture; give it a smaller weight or start elsewhere",
+       name_of_bad_term(losses));
+}
 
 class LbfgsStepper final : public GatysStepper {
  public:
@@ -26,14 +32,18 @@ class LbfgsStepper final : public GatysStepper {
       Tensor computed;
       tried.push_back(objective_.evaluate(picture, &computed));
       gradient.copy_from(computed);
-      if (bad_term.empty() && !(std::isfinite(tried.back().objective) && all_finite(computed)))
+      if (bad_term.empty() && !(std::isfinite(tried.back().objective) && all_finite(computed))) {
+        if (!lbfgs_.gradient()) fail_at_start(tried.back());
         bad_term = name_of_bad_term(tried.back());
+      }
       return tried.back().objective;
     };
     const optim::LbfgsReport report = lbfgs_.step(evaluate);
-    for (const GatysLosses& losses : tried) {
-      if (losses.objective == report.loss) losses_ = losses;
-    }
+    const auto at_picture = [&](const GatysLosses& losses) { return losses.objective == report.loss; };
+    const auto found = std::find_if(tried.begin(), tried.end(), at_picture);
+    if (found != tried.end()) losses_ = *found;
+    // No step was taken, and the losses of where it was are not known after a state was loaded.
+    if (!at_picture(losses_)) losses_ = objective_.evaluate(lbfgs_.parameter(), nullptr);
     std::string note = report.note;
     if (!bad_term.empty()) note += (note.empty() ? "" : "; ") + ("not finite: " + bad_term);
     return {losses_, report.grad_norm, report.evaluations, report.converged, note};
@@ -52,10 +62,7 @@ class LbfgsStepper final : public GatysStepper {
 class FirstOrderStepper final : public GatysStepper {
  public:
   FirstOrderStepper(const GatysSettings& settings, GatysObjective& objective, const Tensor& picture)
-      : objective_(objective),
-        variable_(picture, true),
-        is_sgd_(settings.optimizer == GatysOptimizer::sgd),
-        last_good_(picture.clone()) {
+      : objective_(objective), variable_(picture, true), is_sgd_(settings.optimizer == GatysOptimizer::sgd) {
     const auto lr = static_cast<float>(settings.lr_or_default());
     if (is_sgd_) {
       optimizer_ = std::make_unique<optim::Sgd>(
@@ -67,26 +74,23 @@ class FirstOrderStepper final : public GatysStepper {
 
   Step step() override {
     Step result;
+    if (!variable_.grad()) evaluate_start(result);
+    const Tensor last_good = variable_.value().clone();
     Tensor gradient;
     for (int recoveries = 0;; ++recoveries) {
+      optimizer_->step();
       result.losses = objective_.evaluate(variable_.value(), &gradient);
       ++result.evaluations;
       result.grad_norm = std::sqrt(squared_norm(gradient));
       if (std::isfinite(result.losses.objective) && std::isfinite(result.grad_norm)) break;
       const std::string term = name_of_bad_term(result.losses);
       MINIDL_CHECK(recoveries < kMostRecoveries, "[gatys] the {} is not finite, and smaller steps did not help", term);
-      optimizer_->set_lr(optimizer_->lr() * 0.5f);
-      variable_.mutable_value().copy_from(last_good_);
-      result.note = "the " + term + " is not finite: went back to the last good picture with half the step";
+      // The moments see the same gradient once more, which does them no harm.
+      optimizer_->set_lr(optimizer_->lr() * 0.1f);
+      variable_.mutable_value().copy_from(last_good);
+      result.note = "the " + term + " is not finite: went back to the last good picture with a tenth of the step";
     }
-    if (is_sgd_) {
-      if (first_rms_ == 0) first_rms_ = result.grad_norm / std::sqrt(static_cast<double>(gradient.count()));
-      if (first_rms_ > 0) affine(static_cast<float>(1.0 / first_rms_), gradient, 0.0f, gradient);
-    }
-    last_good_.copy_from(variable_.value());
-    variable_.mutable_grad() = gradient;
-    optimizer_->step();
-    variable_.zero_grad();
+    keep(std::move(gradient));
     return result;
   }
 
@@ -96,19 +100,22 @@ class FirstOrderStepper final : public GatysStepper {
     numbers.data<double>()[0] = optimizer_->lr();
     numbers.data<double>()[1] = first_rms_;
     state["stepper"] = numbers;
-    state["last_good"] = last_good_;
+    if (variable_.grad()) state["gradient"] = variable_.grad().clone();
     return state;
   }
   void load_state(const optim::State& state) override {
     optim::State rest = state;
-    const auto numbers = rest.extract("stepper"), last_good = rest.extract("last_good");
-    MINIDL_CHECK(numbers && last_good && numbers.mapped().count() == 2,
+    const auto numbers = rest.extract("stepper"), gradient = rest.extract("gradient");
+    MINIDL_CHECK(numbers && numbers.mapped().count() == 2 && numbers.mapped().dtype() == Dtype::f64,
                  "[gatys] the saved state lacks the optimiser's numbers");
+    MINIDL_CHECK(
+        !gradient || (gradient.mapped().shape() == variable_.shape() && gradient.mapped().dtype() == Dtype::f32),
+        "[gatys] the saved gradient has shape {}, the picture {}", gradient.mapped().shape(), variable_.shape());
     optimizer_->load_state(rest);
     const Tensor& values = numbers.mapped();
     optimizer_->set_lr(static_cast<float>(values.data<double>()[0]));
     first_rms_ = values.data<double>()[1];
-    last_good_.copy_from(last_good.mapped());
+    if (gradient) variable_.mutable_grad() = gradient.mapped();
   }
   void carry_over(const GatysStepper& coarser) override {
     const auto* other = dynamic_cast<const FirstOrderStepper*>(&coarser);
@@ -124,12 +131,26 @@ class FirstOrderStepper final : public GatysStepper {
   }
 
  private:
+  void evaluate_start(Step& result) {
+    Tensor gradient;
+    result.losses = objective_.evaluate(variable_.value(), &gradient);
+    ++result.evaluations;
+    const double norm = std::sqrt(squared_norm(gradient));
+    if (!std::isfinite(result.losses.objective) || !std::isfinite(norm)) fail_at_start(result.losses);
+    if (is_sgd_) first_rms_ = norm / std::sqrt(static_cast<double>(gradient.count()));
+    keep(std::move(gradient));
+  }
+  /// For the next step.
+  void keep(Tensor gradient) {
+    if (first_rms_ > 0) affine(static_cast<float>(1.0 / first_rms_), gradient, 0.0f, gradient);
+    variable_.mutable_grad() = std::move(gradient);
+  }
+
   GatysObjective& objective_;
   Variable variable_;
   bool is_sgd_;
   std::unique_ptr<optim::Optimizer> optimizer_;
-  Tensor last_good_;
-  double first_rms_ = 0;
+  double first_rms_ = 0;  // of SGD
 };
 
 }  // namespace

@@ -18,8 +18,8 @@ class GatysStepper {
   };
 
   virtual ~GatysStepper() = default;
-  /// One iteration. L-BFGS reports the losses of the picture after it, Adam and SGD of the picture before, as they
-  /// evaluate only there.
+  /// One iteration; reports the losses of the picture after it. The picture never stays where the loss or its gradient
+  /// is not finite; throws Error, naming the term, when that is so at the first picture.
   virtual Step step() = 0;
   virtual optim::State state() const = 0;
   virtual void load_state(const optim::State& state) = 0;

@@ -76,7 +76,7 @@ void declare_look(Flags& flags, Given& given) {
 void declare_optimisation(Flags& flags, Given& given) {
   flags.group("Optimisation");
   flags.text("--init", given.init, "noise|content|style|FILE", "starting picture");
-  flags.integer("--iterations", given.iterations, 0, 1000000000, "per scale; 0: only the loss of the starting picture");
+  flags.integer("--iterations", given.iterations, 0, 100000000, "per scale; 0: only the loss of the starting picture");
   flags.integer("--scales", given.scales, 1, 16, "sizes from coarse to fine, growing by sqrt 2; 1: only the full size");
   flags.choice("--optimizer", given.optimizer,
                std::vector<std::pair<std::string, GatysOptimizer>>{

@@ -1,0 +1,120 @@
+// The memory plan against what the allocator measures in a real run.
+#include <minidl/apps/memory_plan.h>
+#include <minidl/core/allocator.h>
+#include <support/small_gatys.h>
+
+#include <numeric>
+
+namespace minidl::test {
+namespace {
+
+/// Channels that double from block to block as VGG's: layers differ in size as they do there.
+layers::NetworkDescription growing_vgg() {
+  layers::NetworkDescription network = tiny_vgg({2, 2, 2, 2, 1}, 8);
+  int64_t in_c = 3;
+  for (layers::LayerDescription& layer : network.layers) {
+    if (layer.kind != layers::LayerDescription::Kind::conv) continue;
+    const int64_t block = layer.name[4] - '0';
+    layer.in_c = in_c;
+    layer.out_c = in_c = 8 << std::min<int64_t>(block - 1, 3);
+    layer.weight = layer.bias = {};
+  }
+  layers::fill_random_weights(network, 1);
+  return network;
+}
+
+MemoryPlan plan_for(const layers::Vgg& network, const GatysSettings& settings, const Gatys& gatys,
+                    const GatysPictures& pictures) {
+  const std::vector<Extent> sizes = gatys.scale_sizes();
+  std::vector<Extent> styles;
+  for (const GatysObjective::Style& style : pictures.styles) {
+    styles.push_back(gatys.style_size(style.picture, static_cast<int>(sizes.size()) - 1));
+  }
+  return plan_memory(network, settings, sizes, styles);
+}
+
+struct PlanCase {
+  std::string name;
+  GatysOptimizer optimizer;
+  PoolKind pooling;
+  int64_t height, width, style_side;
+  int scales = 1;
+};
+
+class PlannedMemory : public ::testing::TestWithParam<PlanCase> {};
+
+TEST_P(PlannedMemory, IsThatOfTheRun) {
+  const PlanCase& tested = GetParam();
+  Allocator& memory = allocator(Device::cpu());
+  const int64_t before = memory.stats().in_use;
+  layers::Vgg network(growing_vgg(), {.taps = {}, .pooling = tested.pooling});
+  GatysSettings settings = small_settings();
+  settings.optimizer = tested.optimizer;
+  settings.scales = tested.scales;
+  settings.iterations = tested.optimizer == GatysOptimizer::lbfgs ? 12 : 2;  // the history is full
+  const GatysPictures pictures{.content = wavy_picture(tested.height, tested.width, 1),
+                               .styles = {{wavy_picture(tested.style_side, tested.style_side, 2)}},
+                               .init = {}};
+  Gatys gatys(network, settings, pictures);
+  const MemoryPlan plan = plan_for(network, settings, gatys, pictures);
+  memory.reset_peak();
+  gatys.run();
+  const double measured = static_cast<double>(memory.stats().peak_in_use - before);
+  std::string rows;
+  for (const MemoryPlan::Row& row : plan.rows) rows += row.what + " " + std::to_string(row.bytes) + "\n";
+  EXPECT_NEAR(static_cast<double>(plan.peak_bytes) / measured, 1.0, 0.25) << rows << "measured " << measured;
+  RecordProperty("planned_by_measured", std::to_string(static_cast<double>(plan.peak_bytes) / measured));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Runs, PlannedMemory,
+    ::testing::Values(PlanCase{"lbfgs_max", GatysOptimizer::lbfgs, PoolKind::max, 256, 288, 256},
+                      PlanCase{"lbfgs_avg", GatysOptimizer::lbfgs, PoolKind::average, 256, 288, 256},
+                      PlanCase{"adam_max", GatysOptimizer::adam, PoolKind::max, 288, 256, 256},
+                      PlanCase{"adam_avg", GatysOptimizer::adam, PoolKind::average, 288, 256, 256},
+                      PlanCase{"sgd_two_scales", GatysOptimizer::sgd, PoolKind::max, 288, 256, 256, 2},
+                      PlanCase{"large_style", GatysOptimizer::adam, PoolKind::max, 128, 128, 512}),
+    [](const auto& tested) { return tested.param.name; });
+
+class MemoryPlanShapes : public ::testing::Test {
+ protected:
+  MemoryPlan plan(Extent size, const GatysSettings& settings = small_settings(), Extent style = {64, 64}) const {
+    return plan_memory(network_, settings, {size}, {style});
+  }
+
+  layers::Vgg network_{growing_vgg()};
+};
+
+TEST_F(MemoryPlanShapes, RowsSumToThePeak) {
+  for (const Extent style : {Extent{64, 64}, Extent{1000, 1000}}) {
+    const MemoryPlan planned = plan({200, 300}, small_settings(), style);
+    const auto add = [](int64_t sum, const MemoryPlan::Row& row) { return sum + row.bytes; };
+    EXPECT_EQ(std::accumulate(planned.rows.begin(), planned.rows.end(), int64_t{0}, add), planned.peak_bytes);
+    for (const MemoryPlan::Row& row : planned.rows) EXPECT_GE(row.bytes, 0) << row.what;
+  }
+}
+
+TEST_F(MemoryPlanShapes, MoreOfEverythingNeedsMore) {
+  const MemoryPlan small = plan({200, 300}), large = plan({400, 600});
+  EXPECT_NEAR(static_cast<double>(large.peak_bytes) / static_cast<double>(small.peak_bytes), 4.0, 0.4);
+  EXPECT_NEAR(large.flops_per_evaluation / small.flops_per_evaluation, 4.0, 0.05);
+  GatysSettings settings = small_settings();
+  settings.history = 50;
+  EXPECT_EQ(plan({200, 300}, settings).peak_bytes - small.peak_bytes, 2 * 40 * 200 * 300 * 3 * 4);
+  EXPECT_GT(plan({200, 300}, small_settings(), {2000, 2000}).peak_bytes, small.peak_bytes);
+  settings = small_settings();
+  settings.iterations *= 3;
+  EXPECT_DOUBLE_EQ(plan({200, 300}, settings).flops_of_run, 3.0 * small.flops_of_run);
+}
+
+// 2 x 189 GFLOP: the network of the paper at 512 x 512 up to relu5_1.
+TEST(MemoryPlanVgg, WorkOfOneEvaluation) {
+  layers::NetworkDescription vgg19 = layers::vgg_description(19, false);
+  GatysSettings settings;
+  layers::fill_random_weights(vgg19, 1);
+  const MemoryPlan plan = plan_memory(layers::Vgg(vgg19), settings, {{512, 512}}, {{512, 512}});
+  EXPECT_NEAR(plan.flops_per_evaluation, 397e9, 20e9);
+}
+
+}  // namespace
+}  // namespace minidl::test
