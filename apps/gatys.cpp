@@ -54,6 +54,9 @@ Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pic
   MINIDL_CHECK(pictures.content && !pictures.styles.empty(),
                "[gatys] a content picture and at least one style picture are needed");
   MINIDL_CHECK(settings.init != GatysInit::picture || pictures.init, "[gatys] the starting picture is missing");
+  const Shape& shape = pictures.content.shape();
+  MINIDL_CHECK(shape.rank() == 4 && shape[3] == 3,
+               "[gatys] the content picture has shape {}, it must be [1, height, width, 3]", shape);
   for (GatysObjective::Style& style : pictures.styles)
     style.picture = match_colors(style.picture, pictures.content, settings.match_colors);
   choose_sizes();
@@ -62,8 +65,6 @@ Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pic
 void Gatys::Impl::choose_sizes() {
   constexpr int64_t kLeastCoarseSide = 64;  // below it a picture has too little to be laid out
   const Shape& shape = pictures.content.shape();
-  MINIDL_CHECK(shape.rank() == 4 && shape[3] == 3,
-               "[gatys] the content picture has shape {}, it must be [1, height, width, 3]", shape);
   const Extent full = fit_longer_side(shape[1], shape[2], settings.size);
   int64_t least = kLeastCoarseSide;
   for (const std::string& tap : settings.taps()) least = std::max(least, network.smallest_side(tap));

@@ -29,6 +29,8 @@ Tensor numbers(const std::vector<double>& values) {
 
 std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name) {
   const Tensor tensor = reader.read(name);
+  MINIDL_CHECK(tensor.dtype() == Dtype::f64, "[resume] '{}' is damaged: its {} has type {}, it must be f64",
+               reader.path().string(), name, to_string(tensor.dtype()));
   const std::span<const double> values = tensor.span<double>();
   return {values.begin(), values.end()};
 }
@@ -80,12 +82,16 @@ void Gatys::Impl::load_state(const std::filesystem::path& path) {
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history");
   const auto is_count = [](double value) { return value >= 0 && value <= std::numeric_limits<int>::max(); };
   MINIDL_CHECK(position.size() == 4 && is_count(position[0]) && position[0] < static_cast<double>(sizes.size()) &&
-                   is_count(position[1]) && is_count(position[2]) && curve.size() % kPointNumbers == 0,
+                   is_count(position[1]) && is_count(position[2]),
                "[resume] '{}' is damaged: its position in the run makes no sense", path.string());
+  MINIDL_CHECK(curve.size() % kPointNumbers == 0, "[resume] '{}' is damaged: its history has {} numbers", path.string(),
+               curve.size());
   Tensor saved = reader.read("picture");
   const Extent size = sizes[static_cast<size_t>(position[0])];
-  MINIDL_CHECK(saved.shape() == Shape({1, size.height, size.width, 3}) && saved.dtype() == Dtype::f32,
-               "[resume] '{}' is damaged: its picture has shape {}", path.string(), saved.shape());
+  MINIDL_CHECK(
+      saved.shape() == Shape({1, size.height, size.width, 3}) && saved.dtype() == Dtype::f32 && all_finite(saved),
+      "[resume] '{}' is damaged: its picture, of shape {}, does not fit or is not finite", path.string(),
+      saved.shape());
 
   close_scale();
   picture = saved;

@@ -14,7 +14,7 @@ constexpr int64_t kFloat = sizeof(float);
 /// One step of the network as it runs: a convolution with its ReLU, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
-  int64_t saved = 0;              // bytes that stay for the backward pass
+  int64_t saved = 0;              // bytes that stay for the backward pass: the output, or a pool's choices
   int64_t workspace = 0;
   int64_t tapped = 0;  // bytes of the output when the loss asks for it
   double flops = 0;
@@ -58,9 +58,11 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
 /// Of a pass that nothing records, as for targets: a layer's input and output and the tapped values so far.
 int64_t forward_peak(const std::vector<Step>& steps) {
   int64_t kept = 0, peak = 0;
+  bool input_is_kept = false;
   for (const Step& step : steps) {
-    peak = std::max(peak, kept + step.input + step.output + step.workspace);
+    peak = std::max(peak, kept + (input_is_kept ? 0 : step.input) + step.output + step.workspace);
     kept += step.tapped;
+    input_is_kept = step.tapped > 0;
   }
   return peak;
 }
@@ -77,11 +79,12 @@ RecordedPeak recorded_peak(const std::vector<Step>& steps) {
   const auto consider = [&](const RecordedPeak& moment) {
     if (moment.total() > peak.total()) peak = moment;
   };
+  bool input_is_saved = false;
   for (const Step& step : steps) {
-    // The input is a value of its own only when it is not saved already; counted with the gradients, which do not exist
-    // yet.
-    consider({saved + step.output, step.input, step.workspace});
+    // An input that nothing saves is counted with the gradients, which do not exist yet.
+    consider({saved + step.output, input_is_saved ? 0 : step.input, step.workspace});
     saved += step.saved;
+    input_is_saved = step.saved == step.output;
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     consider({saved, step->output + step->input, step->workspace});

@@ -41,6 +41,10 @@ struct PlanCase {
   int scales = 1;
 };
 
+std::ostream& operator<<(std::ostream& stream, const PlanCase& tested) {
+  return stream << tested.name;
+}
+
 class PlannedMemory : public ::testing::TestWithParam<PlanCase> {};
 
 TEST_P(PlannedMemory, IsThatOfTheRun) {
@@ -51,7 +55,8 @@ TEST_P(PlannedMemory, IsThatOfTheRun) {
   GatysSettings settings = small_settings();
   settings.optimizer = tested.optimizer;
   settings.scales = tested.scales;
-  settings.iterations = tested.optimizer == GatysOptimizer::lbfgs ? 12 : 2;  // the history is full
+  settings.history = 3;
+  settings.iterations = tested.optimizer == GatysOptimizer::lbfgs ? 5 : 1;  // the history is full
   const GatysPictures pictures{.content = wavy_picture(tested.height, tested.width, 1),
                                .styles = {{wavy_picture(tested.style_side, tested.style_side, 2)}},
                                .init = {}};
@@ -68,12 +73,12 @@ TEST_P(PlannedMemory, IsThatOfTheRun) {
 
 INSTANTIATE_TEST_SUITE_P(
     Runs, PlannedMemory,
-    ::testing::Values(PlanCase{"lbfgs_max", GatysOptimizer::lbfgs, PoolKind::max, 256, 288, 256},
-                      PlanCase{"lbfgs_avg", GatysOptimizer::lbfgs, PoolKind::average, 256, 288, 256},
-                      PlanCase{"adam_max", GatysOptimizer::adam, PoolKind::max, 288, 256, 256},
-                      PlanCase{"adam_avg", GatysOptimizer::adam, PoolKind::average, 288, 256, 256},
-                      PlanCase{"sgd_two_scales", GatysOptimizer::sgd, PoolKind::max, 288, 256, 256, 2},
-                      PlanCase{"large_style", GatysOptimizer::adam, PoolKind::max, 128, 128, 512}),
+    ::testing::Values(PlanCase{"lbfgs_max", GatysOptimizer::lbfgs, PoolKind::max, 448, 512, 384},
+                      PlanCase{"lbfgs_avg", GatysOptimizer::lbfgs, PoolKind::average, 448, 512, 384},
+                      PlanCase{"adam_max", GatysOptimizer::adam, PoolKind::max, 512, 448, 384},
+                      PlanCase{"adam_avg", GatysOptimizer::adam, PoolKind::average, 512, 448, 384},
+                      PlanCase{"sgd_two_scales", GatysOptimizer::sgd, PoolKind::max, 512, 448, 384, 2},
+                      PlanCase{"large_style", GatysOptimizer::adam, PoolKind::max, 128, 128, 768}),
     [](const auto& tested) { return tested.param.name; });
 
 class MemoryPlanShapes : public ::testing::Test {
@@ -95,16 +100,16 @@ TEST_F(MemoryPlanShapes, RowsSumToThePeak) {
 }
 
 TEST_F(MemoryPlanShapes, MoreOfEverythingNeedsMore) {
-  const MemoryPlan small = plan({200, 300}), large = plan({400, 600});
+  const MemoryPlan small = plan({400, 600}), large = plan({800, 1200});
   EXPECT_NEAR(static_cast<double>(large.peak_bytes) / static_cast<double>(small.peak_bytes), 4.0, 0.4);
   EXPECT_NEAR(large.flops_per_evaluation / small.flops_per_evaluation, 4.0, 0.05);
   GatysSettings settings = small_settings();
   settings.history = 50;
-  EXPECT_EQ(plan({200, 300}, settings).peak_bytes - small.peak_bytes, 2 * 40 * 200 * 300 * 3 * 4);
-  EXPECT_GT(plan({200, 300}, small_settings(), {2000, 2000}).peak_bytes, small.peak_bytes);
+  EXPECT_EQ(plan({400, 600}, settings).peak_bytes - small.peak_bytes, 2 * 40 * 400 * 600 * 3 * 4);
+  EXPECT_GT(plan({400, 600}, small_settings(), {2000, 2000}).peak_bytes, small.peak_bytes);
   settings = small_settings();
   settings.iterations *= 3;
-  EXPECT_DOUBLE_EQ(plan({200, 300}, settings).flops_of_run, 3.0 * small.flops_of_run);
+  EXPECT_DOUBLE_EQ(plan({400, 600}, settings).flops_of_run, 3.0 * small.flops_of_run);
 }
 
 // 2 x 189 GFLOP: the network of the paper at 512 x 512 up to relu5_1.

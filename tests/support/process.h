@@ -58,7 +58,21 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void send(int signal) const { ::kill(id_, signal); }
+  /// Threads that it has now.
+  int threads() const {
+    const std::string tasks = "/proc/" + std::to_string(id_) + "/task";
+    return static_cast<int>(std::distance(std::filesystem::directory_iterator(tasks), {}));
+  }
   std::string errors_so_far() const { return read_bytes(folder_ / "errors"); }
+  /// Returns when `words` have been written to standard error, or false when a minute has gone by.
+  bool wait_for(const std::string& words) const {
+    constexpr int kTries = 6000;
+    for (int i = 0; i < kTries; ++i) {
+      if (errors_so_far().find(words) != std::string::npos) return true;
+      ::usleep(10'000);
+    }
+    return false;
+  }
   ProcessResult wait() {
     int status = 0;
     if (::waitpid(id_, &status, 0) != id_) ADD_FAILURE() << "the process was lost";
