@@ -145,7 +145,7 @@ MatValue MatValue::text(const std::string& utf8) {
           .write = [utf8](const Sink& sink) { sink(utf8.data(), std::ssize(utf8)); }};
 }
 
-MatValue MatValue::row(std::vector<double> numbers) {
+MatValue MatValue::row(const std::vector<double>& numbers) {
   return {.type = MatClass::f64,
           .dims = {1, std::ssize(numbers)},
           .stored_as = MatType::f64,
@@ -163,16 +163,17 @@ MatValue MatValue::boolean(bool value) {
 }
 
 MatValue MatValue::cell(std::vector<MatValue> elements) {
-  return {.type = MatClass::cell,
-          .dims = {elements.empty() ? 0 : 1, std::ssize(elements)},
-          .children = std::move(elements)};
+  MatValue result;  // 0 x 0
+  if (!elements.empty()) result.dims = {1, std::ssize(elements)};
+  result.children = std::move(elements);
+  return result;
 }
 
-MatValue MatValue::structure(std::vector<std::pair<std::string, MatValue>> fields) {
+MatValue MatValue::structure(const std::vector<std::pair<std::string, MatValue>>& fields) {
   MatValue result{.type = MatClass::structure, .dims = {1, 1}};
-  for (auto& [name, value] : fields) {
+  for (const auto& [name, value] : fields) {
     result.fields.push_back(name);
-    result.children.push_back(std::move(value));
+    result.children.push_back(value);
   }
   return result;
 }
@@ -197,8 +198,8 @@ void write_mat(const fs::path& path, const std::vector<std::pair<std::string, Ma
     header.resize(116, ' ');
     header += std::string(8, '\0') + std::string("\x00\x01IM", 4);
     output.write_raw(header.data(), std::ssize(header));
-    for (const auto& [name, value] : variables) {
-      output.write_compressed([&](const MatValue::Sink& sink) { write_array(value, name, sink); });
+    for (const auto& variable : variables) {
+      output.write_compressed([&](const MatValue::Sink& sink) { write_array(variable.second, variable.first, sink); });
     }
     output.close();
   });

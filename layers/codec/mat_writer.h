@@ -20,10 +20,10 @@ struct MatValue {
   bool logical = false;
 
   static MatValue text(const std::string& utf8);
-  static MatValue row(std::vector<double> numbers);  // 1 x n
+  static MatValue row(const std::vector<double>& numbers);  // 1 x n
   static MatValue boolean(bool value);
   static MatValue cell(std::vector<MatValue> elements);  // 1 x n
-  static MatValue structure(std::vector<std::pair<std::string, MatValue>> fields);
+  static MatValue structure(const std::vector<std::pair<std::string, MatValue>>& fields);
   static MatValue singles(std::vector<int64_t> dims, std::function<void(const Sink&)> write);
 };
 

@@ -165,7 +165,7 @@ class NameDeriver {
       case Kind::relu:
         return "relu" + number();
       case Kind::pool: {
-        const std::string name = "pool" + std::to_string(block_);
+        std::string name = "pool" + std::to_string(block_);
         ++block_;
         index_ = 0;
         return name;

@@ -72,7 +72,7 @@ MatValue layer_of(const LayerDescription& layer) {
       fields.emplace_back("precious", MatValue::boolean(false));
       break;
   }
-  return MatValue::structure(std::move(fields));
+  return MatValue::structure(fields);
 }
 
 MatValue meta_of(const NetworkDescription& network) {
@@ -85,9 +85,9 @@ MatValue meta_of(const NetworkDescription& network) {
     for (const std::string& name : network.class_names) names.push_back(MatValue::text(name));
     std::vector<std::pair<std::string, MatValue>> classes;
     classes.emplace_back("description", MatValue::cell(std::move(names)));
-    fields.emplace_back("classes", MatValue::structure(std::move(classes)));
+    fields.emplace_back("classes", MatValue::structure(classes));
   }
-  return MatValue::structure(std::move(fields));
+  return MatValue::structure(fields);
 }
 
 }  // namespace
