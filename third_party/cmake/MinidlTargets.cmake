@@ -55,11 +55,8 @@ endfunction()
 
 # minidl_sources(LIBRARY FILE...): sources of this folder, listed by name.
 function(minidl_sources library)
-  foreach(file ${ARGN})
-    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-      target_sources(${library}_objects PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-    endif()
-  endforeach()
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
+  target_sources(${library}_objects PRIVATE ${files})
 endfunction()
 
 # minidl_links(LIBRARY TARGET...): private dependencies of the objects and of both libraries made of them.
@@ -76,11 +73,6 @@ endfunction()
 
 # minidl_program(NAME SOURCE...): a command-line program in bin/.
 function(minidl_program name)
-  foreach(file ${ARGN})
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${file})
-      return()
-    endif()
-  endforeach()
   add_executable(${name} ${ARGN})
   target_link_libraries(${name} PRIVATE minidl_settings minidl_apps_common)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
