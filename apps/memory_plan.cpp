@@ -27,8 +27,7 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::string>& taps, Extent size) {
   const Shape image{1, size.height, size.width, 3};
   const std::vector<LayerDescription>& layers = network.description().layers;
-  size_t deepest = 0;
-  for (const std::string& tap : taps) deepest = std::max(deepest, network.description().index_of(tap));
+  const size_t deepest = network.description().count_until(taps) - 1;
   std::vector<Step> steps;
   Shape input = image;
   for (size_t i = 0; i <= deepest; ++i) {

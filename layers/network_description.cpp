@@ -2,6 +2,8 @@
 #include <minidl/layers/init.h>
 #include <minidl/layers/network_description.h>
 
+#include <algorithm>
+
 namespace minidl::layers {
 namespace {
 
@@ -34,6 +36,13 @@ size_t NetworkDescription::index_of(const std::string& name) const {
   const std::string nearest = nearest_name(name, names);
   fail("[network] '{}' has no layer '{}'{}; its layers are: {}", source, name,
        nearest.empty() ? "" : " (did you mean '" + nearest + "'?)", list);
+}
+
+size_t NetworkDescription::count_until(std::span<const std::string> names) const {
+  if (names.empty()) return layers.size();
+  size_t count = 0;
+  for (const std::string& name : names) count = std::max(count, index_of(name) + 1);
+  return count;
 }
 
 NetworkDescription vgg_description(int depth, bool classifier) {

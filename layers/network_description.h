@@ -4,6 +4,7 @@
 #include <minidl/kernels/pool2d.h>
 
 #include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct NetworkDescription {
 
   /// Index of the layer called `name`; throws Error with the names there are and the nearest one.
   size_t index_of(const std::string& name) const;
+  /// Number of layers up to and with the deepest of `names`; all of them for an empty list. Throws as index_of does.
+  size_t count_until(std::span<const std::string> names) const;
 };
 
 /// The convolutional and fully connected layers of VGG-16 or VGG-19 (Simonyan & Zisserman 2014, configurations D and E) without weights:

@@ -39,11 +39,7 @@ Vgg Vgg::load(const std::filesystem::path& path, const VggOptions& options) {
 
 Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::move(network)) {
   MINIDL_CHECK(!network_.layers.empty(), "[vgg] '{}' has no layers", network_.source);
-  if (!options.taps.empty()) {
-    size_t deepest = 0;
-    for (const std::string& tap : options.taps) deepest = std::max(deepest, network_.index_of(tap));
-    network_.layers.resize(deepest + 1);
-  }
+  network_.layers.resize(network_.count_until(options.taps));
   for (LayerDescription& layer : network_.layers) {
     if (layer.kind == Kind::pool && options.pooling) layer.pool = *options.pooling;
     weights_.emplace_back();
@@ -64,10 +60,9 @@ std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::init
 
 std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span<const std::string> taps) {
   const std::set<std::string> wanted(taps.begin(), taps.end());
-  size_t deepest = 0;
-  for (const std::string& tap : wanted) deepest = std::max(deepest, network_.index_of(tap));
   std::map<std::string, Variable> values;
   if (wanted.empty()) return values;
+  const size_t deepest = network_.count_until(taps) - 1;
   check_size(network_.layers[deepest].name, image.shape());
 
   Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value());

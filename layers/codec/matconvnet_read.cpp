@@ -123,7 +123,7 @@ NetworkDescription read_matconvnet(const std::filesystem::path& path, const std:
   check_network(network);
   read_mean_colour(file, network);
   network.class_names = read_class_names(file);
-  const size_t count = count_layers_until(network, until);
+  const size_t count = network.count_until(until);
   for (size_t i = 0; i < count; ++i) {
     if (network.layers[i].kind == Kind::conv) load_weights(file, network, cells[i], network.layers[i]);
   }

@@ -79,11 +79,4 @@ void check_finite(const NetworkDescription& network, const Tensor& values, const
                network.source, what, bad == numbers.end() ? 0.0f : *bad);
 }
 
-size_t count_layers_until(const NetworkDescription& network, const std::vector<std::string>& until) {
-  if (until.empty()) return network.layers.size();
-  size_t count = 0;
-  for (const std::string& name : until) count = std::max(count, network.index_of(name) + 1);
-  return count;
-}
-
 }  // namespace minidl::layers

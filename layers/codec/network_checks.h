@@ -10,7 +10,5 @@ void check_network(const NetworkDescription& network);
 /// Throws Error when a value is not a finite number; `what` names the tensor: "layers{1}.weights{1} of layer
 /// 'conv1_1'".
 void check_finite(const NetworkDescription& network, const Tensor& values, const std::string& what);
-/// Number of layers up to the deepest of `until`, all of them when it is empty. Throws Error for an unknown name.
-size_t count_layers_until(const NetworkDescription& network, const std::vector<std::string>& until);
 
 }  // namespace minidl::layers

@@ -129,7 +129,7 @@ NetworkDescription read_network_safetensors(const std::filesystem::path& path, c
   const bool torchvision = network.layers.empty() && reader.contains("features.0.weight");
   if (network.layers.empty()) recognise_vgg(reader, torchvision, network);
   check_network(network);
-  const size_t count = count_layers_until(network, until);
+  const size_t count = network.count_until(until);
   for (size_t i = 0; i < count; ++i) {
     if (network.layers[i].kind != Kind::conv) continue;
     load_weights(reader, network, prefix_of(network, i, torchvision), network.layers[i]);
