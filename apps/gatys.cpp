@@ -11,10 +11,6 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double norm(const Tensor& x) {
-  return std::sqrt(squared_norm(x));
-}
-
 }  // namespace
 
 Gatys::Gatys(layers::Vgg& network, GatysSettings settings, GatysPictures pictures)
@@ -116,6 +112,7 @@ Tensor Gatys::Impl::start_picture(Extent size) const {
 
 void Gatys::Impl::open_scale(int index) {
   scale = index;
+  last_step.reset();
   const Extent size = sizes[static_cast<size_t>(index)];
   picture = picture ? resize_image(picture, size.height, size.width).clone() : start_picture(size);
   std::vector<GatysObjective::Style> styles;
@@ -132,6 +129,7 @@ void Gatys::Impl::open_scale(int index) {
 }
 
 void Gatys::Impl::close_scale() {
+  last_step.reset();
   stepper.reset();
   objective.reset();
   picture = Tensor();
@@ -180,7 +178,7 @@ GatysResult Gatys::Impl::run(const Callback& callback) {
   if (scale < 0) open_scale(settings.iterations > 0 ? 0 : scales - 1);
   while (true) {
     while (iteration < settings.iterations && !result.cancelled) {
-      GatysStepper::Step step = stepper->step();
+      const GatysStepper::Step& step = last_step.emplace(stepper->step());
       iteration = step.converged ? settings.iterations : iteration + 1;
       take(step, started);
       if (!callback) continue;
@@ -202,9 +200,14 @@ GatysResult Gatys::Impl::run(const Callback& callback) {
     open_scale(scale + 1);
     iteration = 0;
   }
-  Tensor gradient;
-  result.losses = objective->evaluate(picture, &gradient);
-  result.grad_norm = norm(gradient);
+  if (last_step) {
+    result.losses = last_step->losses;
+    result.grad_norm = last_step->grad_norm;
+  } else {
+    Tensor gradient;
+    result.losses = objective->evaluate(picture, &gradient);
+    result.grad_norm = std::sqrt(squared_norm(gradient));
+  }
   result.picture = finished_picture();
   result.history = history;
   result.iterations = static_cast<int>(history.size());

@@ -13,10 +13,6 @@ namespace {
 constexpr double kTiny = 1e-12;
 constexpr double kTvLevel = 128.0;
 
-Tensor features_of(layers::Vgg& network, const Tensor& picture, const std::string& layer) {
-  return network(Variable(picture), {layer}).at(layer).value();
-}
-
 void check_picture(const layers::Vgg& network, const Tensor& picture, const std::vector<std::string>& taps,
                    const std::string& what) {
   MINIDL_CHECK(picture.shape().rank() == 4 && picture.shape()[0] == 1 && picture.shape()[3] == 3,
@@ -58,10 +54,10 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
       add_scaled(1.0f, gram, share, targets.gram(layer.name), gram);
     }
   }
-  set_form_factors(network);
+  set_form_factors();
 }
 
-void GatysObjective::set_form_factors(const layers::Vgg&) {
+void GatysObjective::set_form_factors() {
   for (const auto& [name, features] : content_) {
     double& factor = factors_["content " + name];
     switch (settings_.form) {
@@ -142,14 +138,15 @@ GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
 
 void GatysObjective::normalize_at(const Tensor& picture) {
   const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
+  const std::map<std::string, Variable> values = network_(Variable(picture), taps_);
   for (const auto& [name, target] : content_) {
-    Tensor gradient = features_of(network_, picture, name);
-    add_scaled(1.0f, gradient, -1.0f, target, gradient);
+    Tensor gradient = Tensor::empty(target.shape());
+    add_scaled(1.0f, values.at(name).value(), -1.0f, target, gradient);
     // At the content itself the gradient vanishes: there the term keeps the scale that its features have.
     factors_["content " + name] = max_abs(gradient) > 0 ? normalized(gradient) : normalized(target);
   }
   for (const auto& [name, target] : grams_) {
-    const Tensor features = features_of(network_, picture, name);
+    const Tensor& features = values.at(name).value();
     Tensor difference = ops::gram_per_position(features);
     add_scaled(1.0f, difference, -1.0f, target, difference);
     Tensor gradient = Tensor::empty(features.shape());

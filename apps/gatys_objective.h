@@ -44,7 +44,7 @@ class GatysObjective {
   void set_factors(std::map<std::string, double> factors) { factors_ = std::move(factors); }
 
  private:
-  void set_form_factors(const layers::Vgg& network);
+  void set_form_factors();
 
   layers::Vgg& network_;
   GatysSettings settings_;

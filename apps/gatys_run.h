@@ -43,6 +43,7 @@ struct Gatys::Impl {
   Tensor picture;  // [1, h, w, 3], shared with the stepper, which writes to it
   std::unique_ptr<GatysObjective> objective;
   std::unique_ptr<GatysStepper> stepper;
+  std::optional<GatysStepper::Step> last_step;  // of the open scale: its losses are those of `picture`
 };
 
 }  // namespace minidl
