@@ -47,6 +47,7 @@ Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pic
     : network(vgg), settings(std::move(given)), pictures(std::move(given_pictures)) {
   network.freeze();
   settings.check(network);
+  if (settings.pooling) network.set_pooling(*settings.pooling);
   MINIDL_CHECK(pictures.content && !pictures.styles.empty(),
                "[gatys] a content picture and at least one style picture are needed");
   MINIDL_CHECK(settings.init != GatysInit::picture || pictures.init, "[gatys] the starting picture is missing");
@@ -113,6 +114,10 @@ Tensor Gatys::Impl::start_picture(Extent size) const {
 void Gatys::Impl::open_scale(int index) {
   scale = index;
   last_step.reset();
+  const optim::State moments = stepper ? stepper->moments() : optim::State();
+  stepper.reset();
+  objective.reset();
+  allocator(pictures.content.device()).release_cached();  // blocks of the coarser scale's sizes
   const Extent size = sizes[static_cast<size_t>(index)];
   picture = picture ? resize_image(picture, size.height, size.width).clone() : start_picture(size);
   std::vector<GatysObjective::Style> styles;
@@ -123,9 +128,8 @@ void Gatys::Impl::open_scale(int index) {
   const Tensor content = resize_image(pictures.content, size.height, size.width);
   objective = std::make_unique<GatysObjective>(network, settings, content, styles);
   if (settings.normalize_gradients) objective->normalize_at(picture);
-  std::unique_ptr<GatysStepper> coarser = std::move(stepper);
   stepper = GatysStepper::make(settings, *objective, picture);
-  if (coarser) stepper->carry_over(*coarser);
+  stepper->carry_over(moments);
 }
 
 void Gatys::Impl::close_scale() {

@@ -56,7 +56,7 @@ class Gatys {
   /// Returns false to stop after this iteration.
   using Callback = std::function<bool(const GatysProgress&)>;
 
-  /// Keeps a reference to `network`, which is frozen. Throws Error for settings out of their range and for pictures
+  /// Keeps a reference to `network`, which is frozen and pools as the settings say. Throws Error for settings out of their range and for pictures
   /// that are too small.
   Gatys(layers::Vgg& network, GatysSettings settings, GatysPictures pictures);
   ~Gatys();

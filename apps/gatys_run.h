@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/apps/gatys.h>
 #include <minidl/apps/gatys_stepper.h>
+#include <minidl/core/allocator.h>
 #include <minidl/core/rng.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/reduce.h>

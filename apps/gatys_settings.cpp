@@ -22,6 +22,8 @@ GatysSettings paper_preset() {
   GatysSettings settings;
   settings.form = LossForm::paper;
   settings.beta = 1000.0;
+  settings.tv = 0.0;
+  settings.pooling = {};
   settings.init = GatysInit::noise;
   settings.scales = 1;
   settings.iterations = 300;
@@ -34,6 +36,7 @@ GatysSettings neural_style_preset() {
   settings.alpha = 5.0;
   settings.beta = 100.0;
   settings.tv = 1e-3;
+  settings.pooling = {};
   // Its program adds the layers' losses without averaging them.
   for (layers::WeightedLayer& layer : settings.style_layers) layer.weight = 1.0;
   settings.init = GatysInit::noise;

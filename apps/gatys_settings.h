@@ -32,10 +32,10 @@ struct GatysSettings {
   std::vector<layers::WeightedLayer> content_layers{{"relu4_2", 1.0}};
   std::vector<layers::WeightedLayer> style_layers{
       {"relu1_1", 0.2}, {"relu2_1", 0.2}, {"relu3_1", 0.2}, {"relu4_1", 0.2}, {"relu5_1", 0.2}};
-  double alpha = 1.0;                    // weight of the content term, >= 0
-  double beta = 30.0;                    // weight of the style term, >= 0
-  double tv = 0.0;                       // weight of the total variation, >= 0
-  std::optional<PoolKind> pooling = {};  // empty: as the network file says
+  double alpha = 1.0;                                   // weight of the content term, >= 0
+  double beta = 30.0;                                   // weight of the style term, >= 0
+  double tv = 2.0;                                      // weight of the total variation, >= 0
+  std::optional<PoolKind> pooling = PoolKind::average;  // empty: as the network file says
   /// Divides each term by the L1 norm of its gradient with respect to its layer's features, at the first picture of
   /// each size.
   bool normalize_gradients = false;

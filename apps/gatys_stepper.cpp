@@ -23,7 +23,8 @@ constexpr int kMostRecoveries = 40;
 class LbfgsStepper final : public GatysStepper {
  public:
   LbfgsStepper(const GatysSettings& settings, GatysObjective& objective, const Tensor& picture)
-      : objective_(objective), lbfgs_(picture, {.history = settings.history_for(picture.count())}) {}
+      : objective_(objective),
+        lbfgs_(picture, {.history = settings.history_for(picture.count()), .preconditioner = optim::smoothing()}) {}
 
   Step step() override {
     std::vector<GatysLosses> tried;
@@ -117,17 +118,18 @@ class FirstOrderStepper final : public GatysStepper {
     first_rms_ = values.data<double>()[1];
     if (gradient) variable_.mutable_grad() = gradient.mapped();
   }
-  void carry_over(const GatysStepper& coarser) override {
-    const auto* other = dynamic_cast<const FirstOrderStepper*>(&coarser);
-    if (!other || is_sgd_) return;  // SGD's velocity is in units of the coarser loss
-    optim::State moments = other->optimizer_->state();
+  optim::State moments() const override { return is_sgd_ ? optim::State{} : state(); }
+  void carry_over(optim::State moments) override {
+    const auto numbers = moments.extract("stepper");
+    if (!numbers) return;
+    moments.erase("gradient");
     const Shape& shape = variable_.shape();
     for (auto& [name, tensor] : moments) {
       // Area averaging and linear growth keep second moments from becoming negative.
       if (tensor.shape().rank() == 4) tensor = resize_image(tensor, shape[1], shape[2], ResizeFilter::area);
     }
     optimizer_->load_state(moments);
-    optimizer_->set_lr(other->optimizer_->lr());
+    optimizer_->set_lr(static_cast<float>(numbers.mapped().data<double>()[0]));
   }
 
  private:

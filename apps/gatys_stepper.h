@@ -23,8 +23,11 @@ class GatysStepper {
   virtual Step step() = 0;
   virtual optim::State state() const = 0;
   virtual void load_state(const optim::State& state) = 0;
-  /// Takes over what is worth keeping from a coarser picture's optimiser (Adam's moments, resized).
-  virtual void carry_over(const GatysStepper&) {}
+  /// What is worth keeping for a finer picture: Adam's moments. Those of L-BFGS and SGD are in units of this scale's
+  /// loss.
+  virtual optim::State moments() const { return {}; }
+  /// Takes over the moments of a coarser picture's optimiser of the same kind, resized.
+  virtual void carry_over(optim::State) {}
 
   static std::unique_ptr<GatysStepper> make(const GatysSettings& settings, GatysObjective& objective, Tensor picture);
 };

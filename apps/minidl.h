@@ -57,6 +57,7 @@
 #include <minidl/optim/lbfgs_history.h>
 #include <minidl/optim/line_search.h>
 #include <minidl/optim/optimizer.h>
+#include <minidl/optim/preconditioner.h>
 #include <minidl/optim/schedule.h>
 #include <minidl/optim/sgd.h>
 #include <minidl/version.h>

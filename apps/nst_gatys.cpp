@@ -84,8 +84,7 @@ int run(int argc, char** argv) {
   if (!parse_gatys_options(argc, argv, options)) return kSuccess;
   const Device device = apply_compute_flags(options.compute);
   const Job job(options);
-  layers::Vgg network =
-      layers::Vgg::load(options.weights, {.taps = options.settings.taps(), .pooling = options.settings.pooling});
+  layers::Vgg network = layers::Vgg::load(options.weights, {.taps = options.settings.taps()});
   network.to(device);
   Gatys gatys(network, options.settings, job.pictures);
   if (!options.resume.empty()) gatys.load_state(options.resume);

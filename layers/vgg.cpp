@@ -41,7 +41,6 @@ Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::
   MINIDL_CHECK(!network_.layers.empty(), "[vgg] '{}' has no layers", network_.source);
   network_.layers.resize(network_.count_until(options.taps));
   for (LayerDescription& layer : network_.layers) {
-    if (layer.kind == Kind::pool && options.pooling) layer.pool = *options.pooling;
     weights_.emplace_back();
     biases_.emplace_back();
     if (layer.kind != Kind::conv) continue;
@@ -52,6 +51,12 @@ Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::
   Tensor offset = Tensor::empty({3});
   std::transform(network_.mean.begin(), network_.mean.end(), offset.data<float>(), std::negate<>());
   negative_mean_ = register_buffer("negative_mean", std::move(offset));
+}
+
+void Vgg::set_pooling(PoolKind pooling) {
+  for (LayerDescription& layer : network_.layers) {
+    if (layer.kind == Kind::pool) layer.pool = pooling;
+  }
 }
 
 std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::initializer_list<std::string> taps) {

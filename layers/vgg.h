@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <span>
 
 namespace minidl::layers {
@@ -12,12 +11,11 @@ namespace minidl::layers {
 struct VggOptions {
   /// Load and keep only what these layers need; empty: every layer of the file.
   std::vector<std::string> taps = {};
-  /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
-  std::optional<PoolKind> pooling = {};
 };
 
-/// A chain of convolutions, ReLUs and pools such as VGG-16 and VGG-19, with features by layer name ("relu4_2") and, when the file has them, the
-/// fully connected layers. Input: pictures [n, h, w, 3], RGB in [0, 255]; the network takes its own mean off.
+/// A chain of convolutions, ReLUs and pools such as VGG-16 and VGG-19, with features by layer name ("relu4_2") and,
+/// when the file has them, the fully connected layers. Input: pictures [n, h, w, 3], RGB in [0, 255]; the network takes
+/// its own mean off.
 class Vgg final : public Module {
  public:
   /// Reads MatConvNet .mat or .safetensors by content (see vgg_weights.h).
@@ -25,12 +23,16 @@ class Vgg final : public Module {
   explicit Vgg(NetworkDescription network, const VggOptions& options = {});
 
   using Module::operator();
-  /// Values of the named layers (of a softmax: the logarithms of its probabilities), each computed once, stopping at the deepest. Throws Error for an unknown name and for a picture too small for it,
-  /// with the smallest size that works.
+  /// Values of the named layers (of a softmax: the logarithms of its probabilities), each computed once, stopping at
+  /// the deepest. Throws Error for an unknown name and for a picture too small for it, with the smallest size that
+  /// works.
   std::map<std::string, Variable> operator()(const Variable& image, std::span<const std::string> taps);
   std::map<std::string, Variable> operator()(const Variable& image, std::initializer_list<std::string> taps);
   /// The last layer of the chain.
   Variable forward(const Variable& image) override;
+
+  /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
+  void set_pooling(PoolKind pooling);
 
   /// Names of the layers in order.
   std::vector<std::string> layer_names() const;

@@ -27,7 +27,7 @@ struct Lbfgs::Impl {
       : parameter(std::move(x)),
         settings(chosen),
         search_settings{chosen.max_evaluations, chosen.sufficient_decrease, chosen.curvature},
-        history(chosen.history) {
+        history(chosen.history, chosen.preconditioner) {
     search_settings.check();
   }
 
@@ -71,10 +71,11 @@ void Lbfgs::Impl::evaluate_start(const Evaluate& evaluate) {
   restart();
 }
 
-/// The first step goes along the negative gradient, with the root mean square length that the settings ask for.
+/// The next direction is the negative gradient, preconditioned, with the root mean square length that the settings ask
+/// for.
 void Lbfgs::Impl::restart() {
   const double length = settings.first_step * std::sqrt(static_cast<double>(parameter.count()));
-  history.restart(grad_norm > 0 ? length / grad_norm : 1);
+  history.restart(grad_norm > 0 ? length / norm(history.precondition(gradient)) : 1);
 }
 
 LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
@@ -212,7 +213,7 @@ void Lbfgs::load_state(const State& state) {
       std::isfinite(values[0]) && std::isfinite(values[1]) && values[1] > 0 && values[2] >= 0 && values[2] <= 1e6,
       "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
   const auto pairs = static_cast<int64_t>(values[2]);
-  LbfgsHistory history(impl_->settings.history);
+  LbfgsHistory history(impl_->settings.history, impl_->settings.preconditioner);
   history.restart(values[1]);
   for (int64_t i = 0; i < pairs; ++i) {
     const std::string index = std::to_string(i);

@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/optim/optimizer.h>
+#include <minidl/optim/preconditioner.h>
 
 #include <functional>
 #include <memory>
@@ -8,12 +9,12 @@
 namespace minidl::optim {
 
 struct LbfgsSettings {
-  int history = 10;                   // curvature pairs kept
-  int max_evaluations = 20;           // of one line search
-  double sufficient_decrease = 1e-4;  // Wolfe constant c1 in (0, 1/2)
-  double curvature = 0.9;             // Wolfe constant c2 in (c1, 1)
-  double first_step =
-      10.0;  // root mean square change of the first trial, along the negative gradient, in units of the parameter
+  int history = 10;                    // curvature pairs kept
+  int max_evaluations = 20;            // of one line search
+  double sufficient_decrease = 1e-4;   // Wolfe constant c1 in (0, 1/2)
+  double curvature = 0.9;              // Wolfe constant c2 in (c1, 1)
+  double first_step = 10.0;            // root mean square change of the first trial, in units of the parameter
+  Preconditioner preconditioner = {};  // M: a run starts along -M gradient; empty: the identity
 };
 
 /// What one iteration did. `note` says in words when something other than an ordinary step happened (restart, recovery,

@@ -1,12 +1,12 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/optim/preconditioner.h>
 
 #include <deque>
 
 namespace minidl::optim {
 
 /// The curvature pairs of L-BFGS and the inverse Hessian H that they stand for (Nocedal & Wright 2006, section 7.2):
-///   s = change of the position, y = change of the gradient;  H is scale() times the identity, updated by all pairs.
+///   s = change of the position, y = change of the gradient;  H is scale() * M, updated by all pairs.
 /// Tensors of a pair are never written again, so handles to them may be kept. Memory: 2 * capacity * position.
 class LbfgsHistory {
  public:
@@ -15,18 +15,20 @@ class LbfgsHistory {
     double sy;  // s'y
   };
 
-  /// Throws Error unless capacity >= 1.
-  explicit LbfgsHistory(int capacity);
+  /// `preconditioner` is M; empty: the identity. Throws Error unless capacity >= 1.
+  explicit LbfgsHistory(int capacity, Preconditioner preconditioner = {});
 
   /// Keeps the pair, in place of the oldest when there is no room, if s'y > 1e-10 ||s|| ||y||: H stays positive
   /// definite. True when kept.
   bool add(Tensor s, Tensor y);
-  /// Forgets the pairs: H is `scale` times the identity.
+  /// Forgets the pairs: H is scale * M.
   void restart(double scale);
 
   /// direction = -H gradient by the two-loop recursion (algorithm 7.4): scalars in f64, vectors in f32.
   void apply(const Tensor& gradient, Tensor& direction) const;
-  /// 2 s'y / y'y of the newest pair, or what restart() set. s'y / y'y itself (equation 7.20) is a mean of the inverse
+  /// M x; x itself when M is the identity.
+  Tensor precondition(const Tensor& x) const;
+  /// 2 s'y / y'My of the newest pair, or what restart() set. s'y / y'My itself (equation 7.20) is a mean of the inverse
   /// curvatures weighted towards the steepest directions, too small for those that the pairs do not span: on
   /// style transfer twice as much reaches the same loss in 5 to 10 % fewer evaluations, and unit steps are still
   /// accepted.
@@ -37,6 +39,7 @@ class LbfgsHistory {
 
  private:
   size_t capacity_;
+  Preconditioner preconditioner_;
   std::deque<Pair> pairs_;
   double scale_ = 1;
 };

@@ -105,6 +105,7 @@ TEST_F(GatysExtremes, PowersOfTwoOfTheLossChangeNoByte) {
     GatysSettings scaled = settings;
     scaled.alpha *= factor;
     scaled.beta *= factor;
+    scaled.tv *= factor;
     EXPECT_TRUE(same_bytes(run(scaled).picture, expected)) << factor;
   }
 }

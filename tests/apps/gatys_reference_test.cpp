@@ -27,7 +27,7 @@ TEST_P(GatysReference, LossesAndGradient) {
   settings.size = 0;
   settings.init = GatysInit::picture;
   settings.pooling = pooling == "max" ? PoolKind::max : PoolKind::average;
-  layers::Vgg network = layers::Vgg::load(weights, {.taps = settings.taps(), .pooling = settings.pooling});
+  layers::Vgg network = layers::Vgg::load(weights, {.taps = settings.taps()});
   execution::set_conv2d_engine(engine);
 
   Gatys gatys(network, settings,

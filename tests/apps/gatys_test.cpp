@@ -31,7 +31,8 @@ class GatysGradient : public ::testing::TestWithParam<GradientCase> {};
 // Along random directions: differences of single values drown in the rounding of f32 features.
 TEST_P(GatysGradient, MatchesDifferences) {
   const GradientCase& tested = GetParam();
-  layers::Vgg network(small_vgg(), {.taps = {}, .pooling = tested.pooling});
+  layers::Vgg network(small_vgg());
+  network.set_pooling(tested.pooling);
   GatysSettings settings = small_settings();
   settings.form = tested.form;
   settings.content_layers = {{"relu3_1", 0.5}, {"relu4_1", 1.0}};

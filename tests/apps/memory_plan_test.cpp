@@ -51,8 +51,9 @@ TEST_P(PlannedMemory, IsThatOfTheRun) {
   const PlanCase& tested = GetParam();
   Allocator& memory = allocator(Device::cpu());
   const int64_t before = memory.stats().in_use;
-  layers::Vgg network(growing_vgg(), {.taps = {}, .pooling = tested.pooling});
+  layers::Vgg network(growing_vgg());
   GatysSettings settings = small_settings();
+  settings.pooling = tested.pooling;
   settings.optimizer = tested.optimizer;
   settings.scales = tested.scales;
   settings.history = 3;

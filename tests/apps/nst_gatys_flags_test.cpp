@@ -56,7 +56,7 @@ const std::vector<PixelCase>& pixel_cases() {
       {{"--tv"}, {"100"}},
       {{"--content-layers"}, {"relu2_1:0.3,relu3_2"}, {"--init", "noise"}},
       {{"--style-layers"}, {"relu2_1:0.3,relu3_2"}},
-      {{"--pooling"}, {"avg"}},
+      {{"--pooling"}, {"max"}},
       {{"--normalize-gradients"}},
       {{"--original-colors"}},
       {{"--match-colors"}, {"mean"}},

@@ -116,7 +116,7 @@ TEST_F(NstGatys, WithoutIterationsItMeasuresAPictureWithTheRealNetwork) {
   GatysSettings settings = GatysSettings::preset("paper");
   settings.size = settings.iterations = 0;
   settings.init = GatysInit::picture;
-  layers::Vgg network = layers::Vgg::load(weights, {.taps = settings.taps(), .pooling = {}});
+  layers::Vgg network = layers::Vgg::load(weights, {.taps = settings.taps()});
   Gatys gatys(network, settings,
               {.content = load_image(folder_.path("content.png")),
                .styles = {{load_image(folder_.path("style.png"))}},

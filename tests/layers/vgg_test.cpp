@@ -103,16 +103,21 @@ TEST(Vgg, FrozenWeightsGetNoGradientAndOthersDo) {
   for (const auto& [name, parameter] : vgg.named_parameters()) EXPECT_FALSE(parameter.grad()) << name;
 }
 
-TEST(Vgg, OptionsCutTheChainAndReplaceThePooling) {
-  const VggOptions options{.taps = {"relu2_1", "relu1_2"}, .pooling = PoolKind::average};
-  Vgg vgg(tiny_vgg(), options);
+TEST(Vgg, TapsCutTheChain) {
+  const Vgg vgg(tiny_vgg(), {.taps = {"relu2_1", "relu1_2"}});
   EXPECT_EQ(vgg.layer_names(), (Names{"conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1", "conv2_1", "relu2_1"}));
   EXPECT_TRUE(vgg.has_layer("pool1"));
   EXPECT_FALSE(vgg.has_layer("conv2_2"));
+}
+
+TEST(Vgg, PoolingCanBeReplaced) {
+  Vgg vgg(tiny_vgg());
+  vgg.set_pooling(PoolKind::average);
   NetworkDescription averaged = tiny_vgg();
   for (LayerDescription& layer : averaged.layers) layer.pool = PoolKind::average;
   const Variable image(picture(1, 17, 16));
-  EXPECT_TRUE(same_bytes(vgg(image).value(), layer_by_layer(averaged, image).at("relu2_1").value()));
+  EXPECT_TRUE(
+      same_bytes(vgg(image, {"relu2_1"}).at("relu2_1").value(), layer_by_layer(averaged, image).at("relu2_1").value()));
 }
 
 TEST(Vgg, StaysValidWhenMoved) {
