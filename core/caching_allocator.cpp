@@ -2,8 +2,13 @@
 #include <minidl/core/error.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
-#include <new>
+
+#include <sys/mman.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace minidl {
 namespace {
@@ -18,13 +23,30 @@ constexpr size_t round_up(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+/// Straight from the system, in multiples of 2 MiB aligned to 2 MiB: huge pages spare a kernel most of its address
+/// lookups, and what is released does not stay with a heap.
 class HostSource final : public RawSource {
  public:
-  void* allocate(size_t bytes) override { return ::operator new(bytes, kAlignment, std::nothrow); }
-  void release(void* pointer, size_t) noexcept override { ::operator delete(pointer, kAlignment); }
-
- private:
-  static constexpr std::align_val_t kAlignment{4096};
+  void* allocate(size_t bytes) override {
+    void* mapped = mmap(nullptr, bytes + kLargeUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    char* first = static_cast<char*>(mapped);
+    const size_t before = (kLargeUnit - reinterpret_cast<uintptr_t>(mapped) % kLargeUnit) % kLargeUnit;
+    if (before > 0) munmap(first, before);
+    munmap(first + before + bytes, kLargeUnit - before);
+#if defined(MADV_HUGEPAGE)
+    madvise(first + before, bytes, MADV_HUGEPAGE);  // without it everything works, slower
+#endif
+    return first + before;
+  }
+  void release(void* pointer, size_t bytes) noexcept override {
+    munmap(pointer, bytes);
+  }
+#if defined(__SANITIZE_ADDRESS__)
+  void set_usable(void* pointer, size_t bytes, bool usable) noexcept override {
+    usable ? ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) : ASAN_POISON_MEMORY_REGION(pointer, bytes);
+  }
+#endif
 };
 
 }  // namespace
@@ -63,6 +85,7 @@ void* CachingAllocator::allocate(size_t bytes) {
   stats_.in_use += static_cast<int64_t>(block.size);
   stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
   ++stats_.allocations;
+  source_.set_usable(pointer, bytes, true);
   return pointer;
 }
 
@@ -74,6 +97,7 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
     std::abort();  // a pointer that is not ours, or freed twice: memory is corrupt
   stats_.in_use -= static_cast<int64_t>(block->second.size);
   block->second.free = true;
+  source_.set_usable(pointer, block->second.size, false);
 
   const auto next = std::next(block);
   if (next != blocks_.end() && next->second.free && next->second.segment == block->second.segment) {
@@ -117,6 +141,7 @@ char* CachingAllocator::take_segment(size_t bytes) {
   }
   if (!source) return nullptr;
   char* pointer = static_cast<char*>(source);
+  source_.set_usable(pointer, bytes, false);
   segments_[pointer] = bytes;
   blocks_[pointer] = {bytes, pointer, true};
   stats_.held += static_cast<int64_t>(bytes);
@@ -134,6 +159,7 @@ void CachingAllocator::release_free_segments() {
     free_list_.erase({bytes, pointer});
     blocks_.erase(block);
     segment = segments_.erase(segment);
+    source_.set_usable(pointer, bytes, true);
     source_.release(pointer, bytes);
     stats_.held -= static_cast<int64_t>(bytes);
   }

@@ -15,6 +15,8 @@ class RawSource {
   virtual ~RawSource() = default;
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
+  /// Tells a checker of memory errors which bytes may be touched; other sources ignore it.
+  virtual void set_usable(void*, size_t, bool) noexcept {}
 };
 
 /// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B below 1 MiB and to 2 MiB above; blocks
