@@ -21,7 +21,8 @@ std::set<std::string> engines_of(const layers::Vgg& network, const Extent& size,
   for (const layers::LayerDescription& layer : network.description().layers) {
     if (layer.kind == layers::LayerDescription::Kind::conv) {
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
-      engines.insert(conv2d_engine_for(desc, device).name);
+      for (const Conv2dDirection direction : {Conv2dDirection::forward, Conv2dDirection::backward_data})
+        engines.insert(conv2d_engine_for({desc, direction}, device).name);
     }
     input = network.feature_shape(layer.name, picture);
   }

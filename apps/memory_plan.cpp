@@ -15,13 +15,17 @@ constexpr int64_t kFloat = sizeof(float);
 struct Step {
   int64_t input = 0, output = 0;  // bytes
   int64_t saved = 0;              // bytes that stay for the backward pass: the output, or a pool's choices
-  int64_t workspace = 0;
+  int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t tapped = 0;  // bytes of the output when the loss asks for it
   double flops = 0;
 };
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+int64_t workspace_of(const Conv2dProblem& problem) {
+  return conv2d_engine_for(problem, Device::cpu()).workspace_bytes(problem);
 }
 
 std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::string>& taps, Extent size) {
@@ -38,7 +42,8 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     if (layer.kind == Kind::conv) {
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       step.flops = desc.flops();
-      step.workspace = conv2d_engine_for(desc, Device::cpu()).workspace_bytes(desc);
+      step.forward_workspace = workspace_of({desc, Conv2dDirection::forward});
+      step.backward_workspace = workspace_of({desc, Conv2dDirection::backward_data});
       const bool fused = i < deepest && layers[i + 1].kind == Kind::relu && !contains(taps, name);
       if (fused) name = layers[++i].name;
       if (fused) step.saved = step.output;  // the ReLU's mask
@@ -59,7 +64,7 @@ int64_t forward_peak(const std::vector<Step>& steps) {
   int64_t kept = 0, peak = 0;
   bool input_is_kept = false;
   for (const Step& step : steps) {
-    peak = std::max(peak, kept + (input_is_kept ? 0 : step.input) + step.output + step.workspace);
+    peak = std::max(peak, kept + (input_is_kept ? 0 : step.input) + step.output + step.forward_workspace);
     kept += step.tapped;
     input_is_kept = step.tapped > 0;
   }
@@ -81,12 +86,12 @@ RecordedPeak recorded_peak(const std::vector<Step>& steps) {
   bool input_is_saved = false;
   for (const Step& step : steps) {
     // An input that nothing saves is counted with the gradients, which do not exist yet.
-    consider({saved + step.output, input_is_saved ? 0 : step.input, step.workspace});
+    consider({saved + step.output, input_is_saved ? 0 : step.input, step.forward_workspace});
     saved += step.saved;
     input_is_saved = step.saved == step.output;
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-    consider({saved, step->output + step->input, step->workspace});
+    consider({saved, step->output + step->input, step->backward_workspace});
     saved -= step->saved;
   }
   return peak;

@@ -76,12 +76,26 @@ struct Conv2dBackwardWeightArgs {
   float* grad_weight;
 };
 
-/// One implementation of all three directions. The results of an engine do not depend on the number of threads.
+enum class Conv2dDirection { forward, backward_data, backward_weight };
+
+/// What an engine is asked to do.
+struct Conv2dProblem {
+  Conv2dDesc desc;
+  Conv2dDirection direction = Conv2dDirection::forward;
+
+  std::string str() const;
+};
+
+/// One implementation of a convolution. Its results do not depend on the number of threads.
 struct Conv2dEngine {
   const char* name;
   Device::Kind device;
-  const char* (*decline)(const Conv2dDesc& desc, Precision precision);  // nullptr: can do it
-  int64_t (*workspace_bytes)(const Conv2dDesc& desc);                   // most that any direction allocates beside its arguments
+  /// Most that a result may deviate from f64, ||difference|| / ||result||, on features and weights as networks have them.
+  double error;
+  bool exact_integers;  // products and sums of small integers come out exact
+  const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
+  int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
+  /// A direction that the engine always declines is nullptr.
   void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
   void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);
   void (*backward_weight)(const Conv2dDesc& desc, const Conv2dBackwardWeightArgs& args);
@@ -89,7 +103,7 @@ struct Conv2dEngine {
 
 /// All engines of this build in order of preference; the last accepts everything.
 std::span<const Conv2dEngine* const> conv2d_engines();
-/// The engine that a call with this description uses under the current execution settings.
-const Conv2dEngine& conv2d_engine_for(const Conv2dDesc& desc, Device device);
+/// The engine that a call uses under the current execution settings.
+const Conv2dEngine& conv2d_engine_for(const Conv2dProblem& problem, Device device);
 
 }  // namespace minidl

@@ -11,7 +11,7 @@
 namespace minidl::cpu {
 namespace {
 
-const char* decline(const Conv2dDesc&, Precision precision) {
+const char* decline(const Conv2dProblem&, Precision precision) {
   return precision == Precision::fp32 ? nullptr : "computes in fp32 only";
 }
 
@@ -157,20 +157,29 @@ void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
   }
 }
 
-int64_t workspace_bytes(const Conv2dDesc& d) {
+int64_t workspace_bytes(const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
   const int64_t positions = d.n * d.out_h() * d.out_w(), taps = d.k_h * d.k_w;
+  if (problem.direction == Conv2dDirection::forward) return packed_gemm_workspace(positions, d.out_c, taps * d.in_c);
+  if (problem.direction == Conv2dDirection::backward_weight)
+    return packed_gemm_workspace(d.out_c, taps * d.in_c, positions);
   const Padding& padding = d.window.padding;
-  const Shape target =
-      padding.mode == Padding::Mode::zero ? d.input_shape() : padded_shape({1, d.in_h, d.in_w, d.in_c}, padding);
-  const int64_t folded = padding.mode == Padding::Mode::zero ? 0 : target.count() * static_cast<int64_t>(sizeof(float));
-  const int64_t backward = folded + packed_gemm_workspace(target.count() / d.in_c, d.in_c, taps * d.out_c);
-  return std::max({packed_gemm_workspace(positions, d.out_c, taps * d.in_c), backward,
-                   packed_gemm_workspace(d.out_c, taps * d.in_c, positions)});
+  const bool folded = padding.mode != Padding::Mode::zero && padding.any();
+  const Shape target = folded ? padded_shape({1, d.in_h, d.in_w, d.in_c}, padding) : d.input_shape();
+  return (folded ? target.count() * static_cast<int64_t>(sizeof(float)) : 0) +
+         packed_gemm_workspace(target.count() / d.in_c, d.in_c, taps * d.out_c);
 }
 
 }  // namespace
 
-const Conv2dEngine conv2d_im2col{"im2col", Device::Kind::cpu, decline,        workspace_bytes,
-                                 forward,  backward_data,     backward_weight};
+const Conv2dEngine conv2d_im2col{.name = "im2col",
+                                 .device = Device::Kind::cpu,
+                                 .error = 1e-6,
+                                 .exact_integers = true,
+                                 .decline = decline,
+                                 .workspace_bytes = workspace_bytes,
+                                 .forward = forward,
+                                 .backward_data = backward_data,
+                                 .backward_weight = backward_weight};
 
 }  // namespace minidl::cpu

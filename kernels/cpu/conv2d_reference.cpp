@@ -10,11 +10,12 @@ namespace {
 // The definition: loops n h w k r s c in this order or a part of it, sums in f64, no blocking. Everything faster
 // answers to it.
 
-const char* decline(const Conv2dDesc&, Precision precision) {
+const char* decline(const Conv2dProblem&, Precision precision) {
   return precision == Precision::fp32 ? nullptr : "computes in fp32 only";
 }
 
-int64_t workspace_bytes(const Conv2dDesc& d) {
+int64_t workspace_bytes(const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
   const int64_t row = std::max({d.out_c, d.in_w * d.in_c, d.k_h * d.k_w * d.in_c});
   return row * static_cast<int64_t>(sizeof(double)) * num_threads();
 }
@@ -130,7 +131,14 @@ void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) 
 
 }  // namespace
 
-const Conv2dEngine conv2d_reference{"reference", Device::Kind::cpu, decline,        workspace_bytes,
-                                    forward,     backward_data,     backward_weight};
+const Conv2dEngine conv2d_reference{.name = "reference",
+                                    .device = Device::Kind::cpu,
+                                    .error = 1e-6,
+                                    .exact_integers = true,
+                                    .decline = decline,
+                                    .workspace_bytes = workspace_bytes,
+                                    .forward = forward,
+                                    .backward_data = backward_data,
+                                    .backward_weight = backward_weight};
 
 }  // namespace minidl::cpu

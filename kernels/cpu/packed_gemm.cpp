@@ -1,8 +1,7 @@
 #include <minidl/core/parallel.h>
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/cpu/cache_size.h>
 #include <minidl/kernels/cpu/packed_gemm.h>
-
-#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -20,15 +19,6 @@ constexpr int64_t kPartialFloats = (32 << 20) / kFloat;  // of all slices of a p
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
-}
-
-/// Size of a processor's second cache in floats.
-int64_t l2_floats() {
-  static const int64_t floats = [] {
-    const int64_t bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return (bytes > 0 ? bytes : 512 << 10) / kFloat;
-  }();
-  return floats;
 }
 
 /// How a product [m, k] x [k, n] is cut. A task's rows of A, as deep as a block, and a panel of B stay in the second

@@ -79,9 +79,9 @@ TEST(Execution, RefusesUnknownEngines) {
   EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); }, "this build has: im2col, reference"));
   execution::set_conv2d_engine("reference");
   EXPECT_EQ(execution::conv2d_engine(), "reference");
-  EXPECT_STREQ(conv2d_engine_for(Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {}), Device::cpu()).name, "reference");
+  EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "reference");
   execution::set_conv2d_engine("");
-  EXPECT_STREQ(conv2d_engine_for(Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {}), Device::cpu()).name, "im2col");
+  EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "im2col");
 }
 
 /// Prints what `setting` gives or throws, in a new process whose environment has `variable` set.

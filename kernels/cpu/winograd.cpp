@@ -1,0 +1,212 @@
+#include <minidl/kernels/cpu/winograd.h>
+
+#include <algorithm>
+
+// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/winograd.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <minidl/kernels/cpu/map-inl.h>
+#include <minidl/kernels/cpu/winograd-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+
+constexpr int kEdge = 6, kTile = WinogradConv::kTile;  // of an input and an output tile
+
+/// Where tile `index` lies: its picture and its first output.
+struct TilePlace {
+  int64_t n, h, w;
+};
+HWY_INLINE TilePlace tile_place(const WinogradConv& conv, int64_t index) {
+  const int64_t columns = conv.tiles_w(), rows = conv.tiles_h();
+  return {index / columns / rows, index / columns % rows * kTile, index % columns * kTile};
+}
+
+/// The pixels of an input tile inside the picture: equally spaced.
+struct InsidePixels {
+  const float* first;
+  int64_t row, column;
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, int i, int j, int64_t c) const {
+    return hn::LoadU(d, first + i * row + j * column + c);
+  }
+};
+
+/// The pixels of an input tile that reaches over the border; nullptr is a zero.
+struct BorderPixels {
+  const float* pixel[kEdge][kEdge];
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, int i, int j, int64_t c) const {
+    return pixel[i][j] ? hn::LoadU(d, pixel[i][j] + c) : hn::Zero(d);
+  }
+};
+
+template <class Pixels>
+HWY_INLINE void input_tile(const Pixels& pixels, int64_t channels, float* values, int64_t plane) {
+  for_lanes(0, channels, [&](auto d, int64_t c) HWY_ATTR {
+    using V = hn::Vec<decltype(d)>;
+    V t[kEdge][kEdge];  // column by column: Bᵀ d
+    HWY_UNROLL(6)
+    for (int j = 0; j < kEdge; ++j) {
+      HWY_UNROLL(6)
+      for (int i = 0; i < kEdge; ++i) t[j][i] = pixels.load(d, i, j, c);
+      transform_input(d, t[j]);
+    }
+    HWY_UNROLL(6)
+    for (int i = 0; i < kEdge; ++i) {
+      V x[kEdge] = {t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i]};
+      transform_input(d, x);
+      HWY_UNROLL(6)
+      for (int j = 0; j < kEdge; ++j) hn::StoreU(x[j], d, values + (i * kEdge + j) * plane + c);
+    }
+  });
+}
+
+void Input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
+  for (int64_t tile = begin; tile < end; ++tile, values += conv.in_c) {
+    const TilePlace place = tile_place(conv, tile);
+    const int64_t h = place.h - conv.top, w = place.w - conv.left, row = conv.in_w * conv.in_c;
+    const float* picture = conv.picture + place.n * conv.in_h * row;
+    if (h >= 0 && w >= 0 && h + kEdge <= conv.in_h && w + kEdge <= conv.in_w) {
+      input_tile(InsidePixels{picture + h * row + w * conv.in_c, row, conv.in_c}, conv.in_c, values, plane);
+      continue;
+    }
+    BorderPixels border;
+    for (int i = 0; i < kEdge; ++i) {
+      const int64_t y = padded_index(h + i, conv.in_h, conv.mode);
+      for (int j = 0; j < kEdge; ++j) {
+        const int64_t x = padded_index(w + j, conv.in_w, conv.mode);
+        border.pixel[i][j] = y < 0 || x < 0 ? nullptr : picture + y * row + x * conv.in_c;
+      }
+    }
+    input_tile(border, conv.in_c, values, plane);
+  }
+}
+
+/// G g Gᵀ of the filters whose first taps lie together from `taps` on: store(d, point, i, vector) for lanes [i, ...).
+template <class Store>
+HWY_INLINE void filter_lanes(const float* taps, int64_t tap_stride, int64_t count, const Store& store) {
+  for_lanes(0, count, [&](auto d, int64_t i) HWY_ATTR {
+    using V = hn::Vec<decltype(d)>;
+    V t[3][kEdge];  // column by column: G g
+    for (int s = 0; s < 3; ++s) {
+      V g[3];
+      for (int r = 0; r < 3; ++r) g[r] = hn::LoadU(d, taps + (r * 3 + s) * tap_stride + i);
+      transform_filter(d, g, t[s]);
+    }
+    for (int p = 0; p < kEdge; ++p) {
+      const V g[3] = {t[0][p], t[1][p], t[2][p]};
+      V x[kEdge];
+      transform_filter(d, g, x);
+      for (int q = 0; q < kEdge; ++q) store(d, p * kEdge + q, i, x[q]);
+    }
+  });
+}
+
+void Filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count, int64_t width,
+             float* panel, int64_t plane) {
+  constexpr int64_t kPoints = WinogradConv::kPoints, kBlock = 16;
+  if (filters.k_stride == 1) {
+    for (int64_t i = c; i < c + channels; ++i) {
+      float* row = panel + i * width;
+      filter_lanes(filters.weight + i * filters.c_stride + column, filters.tap_stride, count,
+                   [&](auto d, int64_t point, int64_t j, auto x)
+                       HWY_ATTR { hn::StoreU(x, d, row + point * plane + j); });
+      for (int64_t point = 0; count < width && point < kPoints; ++point)
+        std::fill(row + point * plane + count, row + point * plane + width, 0.0f);
+    }
+    return;
+  }
+  HWY_ALIGN float scratch[kPoints * kBlock * kBlock];  // [point, k, c]
+  for (int64_t i = c; i < c + channels; i += kBlock) {
+    const int64_t rows = std::min(kBlock, c + channels - i);
+    for (int64_t j = 0; j < width; j += kBlock) {
+      const int64_t columns = std::min(kBlock, width - j), existing = std::clamp<int64_t>(count - j, 0, columns);
+      for (int64_t k = 0; k < existing; ++k) {
+        filter_lanes(filters.weight + (column + j + k) * filters.k_stride + i, filters.tap_stride, rows,
+                     [&](auto d, int64_t point, int64_t lane, auto x)
+                         HWY_ATTR { hn::StoreU(x, d, scratch + (point * kBlock + k) * kBlock + lane); });
+      }
+      for (int64_t point = 0; point < kPoints; ++point) {
+        float* square = scratch + point * kBlock * kBlock;
+        std::fill(square + existing * kBlock, square + columns * kBlock, 0.0f);
+        transpose(square, kBlock, rows, columns, panel + point * plane + i * width + j, width);
+      }
+    }
+  }
+}
+
+/// Writes one pixel's vector of output channels.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void write_output(D d, const WinogradConv& conv, int64_t at, V bias, V x) {
+  const V zero = hn::Zero(d);
+  if (conv.relu_mask) x = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, conv.relu_mask + at), zero), x);
+  if (conv.beta != 0.0f) x = hn::MulAdd(hn::Set(d, conv.beta), hn::LoadU(d, conv.output + at), x);
+  x = hn::Add(x, bias);
+  if (conv.relu) x = hn::IfThenElse(hn::Lt(x, zero), zero, x);  // NaN stays NaN
+  hn::StoreU(x, d, conv.output + at);
+}
+
+void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count, const float* sums,
+            int64_t plane, int64_t stride) {
+  for (int64_t tile = begin; tile < end; ++tile, sums += stride) {
+    const TilePlace place = tile_place(conv, tile);
+    const int64_t rows = std::min<int64_t>(kTile, conv.out_h - place.h),
+                  columns = std::min<int64_t>(kTile, conv.out_w - place.w);
+    const int64_t first = ((place.n * conv.out_h + place.h) * conv.out_w + place.w) * conv.out_c + column;
+    for_lanes(0, count, [&](auto d, int64_t k) HWY_ATTR {
+      using V = hn::Vec<decltype(d)>;
+      V t[kEdge][kTile];  // column by column: Aᵀ m
+      HWY_UNROLL(6)
+      for (int j = 0; j < kEdge; ++j) {
+        V m[kEdge];
+        HWY_UNROLL(6)
+        for (int i = 0; i < kEdge; ++i) m[i] = hn::LoadU(d, sums + (i * kEdge + j) * plane + k);
+        transform_output(d, m, t[j]);
+      }
+      const V bias = conv.bias ? hn::LoadU(d, conv.bias + column + k) : hn::Zero(d);
+      HWY_UNROLL(4)
+      for (int i = 0; i < kTile; ++i) {
+        if (i >= rows) break;
+        const V m[kEdge] = {t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i]};
+        V x[kTile];
+        transform_output(d, m, x);
+        const int64_t at = first + i * conv.out_w * conv.out_c + k;
+        HWY_UNROLL(4)
+        for (int j = 0; j < kTile; ++j) {
+          if (j < columns) write_output(d, conv, at + j * conv.out_c, bias, x[j]);
+        }
+      }
+    });
+  }
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(Input);
+HWY_EXPORT(Filters);
+HWY_EXPORT(Output);
+
+void winograd_input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
+  HWY_DYNAMIC_DISPATCH(Input)(conv, begin, end, values, plane);
+}
+
+void winograd_filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count,
+                      int64_t width, float* panel, int64_t plane) {
+  HWY_DYNAMIC_DISPATCH(Filters)(filters, c, channels, column, count, width, panel, plane);
+}
+
+void winograd_output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count,
+                     const float* sums, int64_t plane, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(Output)(conv, begin, end, column, count, sums, plane, stride);
+}
+
+}  // namespace minidl::cpu
+#endif

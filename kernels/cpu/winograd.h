@@ -1,0 +1,53 @@
+#pragma once
+#include <minidl/kernels/cpu/gemm_kernel.h>
+#include <minidl/kernels/padding.h>
+
+#include <cstdint>
+
+namespace minidl::cpu {
+
+/// A 3x3 convolution with stride 1, cut into tiles of 4x4 outputs that read 6x6 inputs each (Lavin & Gray 2016,
+/// F(4x4, 3x3)):
+///   output tile = Aᵀ [ sum over c of (G filter Gᵀ) * (Bᵀ input tile B) ] A,  * element by element,
+/// so that a multiplication for each of 36 points replaces nine for each of 16 outputs. The points of the polynomials
+/// are 0, ±1/√2, ±√2 and infinity: half the rounding error of 0, ±1, ±2 and infinity.
+struct WinogradConv {
+  static constexpr int64_t kTile = 4, kPoints = 36;
+
+  const float* picture = nullptr;  // [n, in_h, in_w, in_c]
+  int64_t n = 1, in_h = 1, in_w = 1, in_c = 1;
+  int64_t top = 0, left = 0;  // output (h, w) reads from (h - top, w - left) on; may be negative
+  Padding::Mode mode = Padding::Mode::zero;
+  int64_t out_h = 1, out_w = 1, out_c = 1;
+  float* output = nullptr;  // [n, out_h, out_w, out_c]
+  /// output = act(beta * output + (relu_mask > 0 ? r : 0) + bias); unused pointers are nullptr, with beta 0 the old
+  /// output is not read.
+  const float* bias = nullptr;
+  bool relu = false;
+  float beta = 0.0f;
+  const float* relu_mask = nullptr;  // [n, out_h, out_w, out_c]
+
+  int64_t tiles_h() const { return (out_h + kTile - 1) / kTile; }
+  int64_t tiles_w() const { return (out_w + kTile - 1) / kTile; }
+  int64_t tiles() const { return n * tiles_h() * tiles_w(); }
+};
+
+/// Filters of such a convolution: filter k of channel c has its tap (r, s) at weight[k * k_stride + c * c_stride +
+/// (r * 3 + s) * tap_stride]; either k_stride or c_stride is 1. A negative tap_stride turns the filter by 180°.
+struct WinogradFilters {
+  const float* weight;
+  int64_t k_stride, c_stride, tap_stride;
+};
+
+/// Bᵀ d B of tiles [begin, end): values[point * plane + (tile - begin) * in_c + c].
+void winograd_input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane);
+/// G g Gᵀ of channels [c, c + channels) of the filters of one panel, columns [column, column + count) of which exist:
+/// panel[point * plane + (c + i) * width + j]; columns from `count` to `width` become zero.
+void winograd_filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count,
+                      int64_t width, float* panel, int64_t plane);
+/// Output channels [column, column + count) of tiles [begin, end) from sums[point * plane + (tile - begin) * stride +
+/// k - column].
+void winograd_output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count,
+                     const float* sums, int64_t plane, int64_t stride);
+
+}  // namespace minidl::cpu
