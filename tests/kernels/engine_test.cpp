@@ -75,8 +75,8 @@ TEST(Execution, RefusesPrecisionsThatNoEngineHas) {
 TEST(Execution, RefusesUnknownEngines) {
   EXPECT_TRUE(test::throws_error(
       [] { execution::set_conv2d_engine("fast"); },
-      "[conv2d] the setting names the engine 'fast', which does not exist; this build has: im2col, reference"));
-  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); }, "this build has: im2col, reference"));
+      "[conv2d] the setting names the engine 'fast', which does not exist; this build has: winograd, im2col, reference"));
+  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); }, "this build has: winograd, im2col, reference"));
   execution::set_conv2d_engine("reference");
   EXPECT_EQ(execution::conv2d_engine(), "reference");
   EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "reference");
@@ -107,7 +107,7 @@ TEST_F(ExecutionEnvironment, NamesTheEngine) {
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "reference", [] { return execution::conv2d_engine(); }), succeeded,
               "^reference");
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
-              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: im2col, reference");
+              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: winograd, im2col, reference");
   EXPECT_EXIT(print_and_exit("MINIDL_VERIFY", "slow", [] { return execution::verify_engine(); }), succeeded,
               "MINIDL_VERIFY names the engine 'slow'");
 }
