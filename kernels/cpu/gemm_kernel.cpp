@@ -223,6 +223,9 @@ HWY_ATTR void Transpose(const float* input, int64_t input_stride, int64_t rows, 
   for (int64_t strip = 0; strip < whole_rows; strip += 16) {
     const int64_t strip_end = std::min(whole_rows, strip + 16);
     for (int64_t j = 0; j < whole_columns; j += 4) {
+      // Each column of output is another page of input, whose lines no processor fetches ahead by itself.
+      for (int64_t ahead = j + 32; ahead < std::min(j + 36, whole_columns); ++ahead)
+        hwy::Prefetch(input + ahead * input_stride + strip);
       for (int64_t i = strip; i < strip_end; i += 4) {
         TransposeSquare(input + j * input_stride + i, input_stride, output + i * output_stride + j, output_stride);
       }
