@@ -19,7 +19,7 @@ constexpr int64_t kSkew = 80;  // floats between planes: 36 planes at a power of
 constexpr int64_t kTileUnit = 12;                     // tiles of a block: a multiple of the rows of a micro-kernel call
 constexpr int64_t kMostTiles = 48, kLeastTiles = 24;  // of a block of one thread
 constexpr int64_t kSharedTiles = 264;                 // of a block that all threads share
-constexpr int64_t kTasks = 16;                        // aimed at
+constexpr int64_t kLeastTasks = 12, kEvenTasks = 4;   // their number is a multiple of the usual numbers of threads
 
 const char* decline(const Conv2dProblem& problem, Precision precision) {
   const Conv2dDesc& d = problem.desc;
@@ -48,8 +48,9 @@ struct Blocking {
     const int64_t tile_floats = kPoints * (conv.in_c + columns.padded());
     const int64_t fitting = l2_floats() / tile_floats / kTileUnit * kTileUnit;
     tiles = std::clamp(fitting, kLeastTiles, kMostTiles);
-    shared = conv.tiles() < kTasks * tiles;
-    if (shared) tiles = std::min(round_up(conv.tiles(), 4), kSharedTiles);
+    const int64_t blocks = round_up((conv.tiles() + tiles - 1) / tiles, kEvenTasks);
+    shared = blocks < kLeastTasks;
+    tiles = shared ? std::min(round_up(conv.tiles(), 4), kSharedTiles) : round_up((conv.tiles() + blocks - 1) / blocks, 2);
     panel_width = 0;
     for (int64_t panel = 0; panel < columns.panels; ++panel) panel_width = std::max(panel_width, columns.width(panel));
     filter_plane = columns.padded() * conv.in_c + kSkew;
@@ -123,7 +124,7 @@ class Winograd {
   void multiply(float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, float* sums) const {
     const GemmColumns& columns = blocking_.columns;
     const float* filters = filters_.data<float>();
-    const int64_t rows = std::min(round_up(tiles, 4), blocking_.tiles), column = columns.begin(panel_begin);
+    const int64_t rows = std::min(round_up(tiles, 2), blocking_.tiles), column = columns.begin(panel_begin);
     std::vector<int64_t> row_offset(static_cast<size_t>(rows));
     for (int64_t i = 0; i < rows; ++i) row_offset[static_cast<size_t>(i)] = i * blocking_.sums_width - column;
     std::vector<const float*> a(static_cast<size_t>(rows + kGemmRowSlack));
@@ -132,17 +133,19 @@ class Winograd {
       if (rows > tiles) std::fill(first + tiles * conv_.in_c, first + rows * conv_.in_c, 0.0f);
       for (int64_t i = 0; i < rows + kGemmRowSlack; ++i)
         a[static_cast<size_t>(i)] = first + std::min(i, rows - 1) * conv_.in_c;
+      const float* b = filters + point * blocking_.filter_plane + column * conv_.in_c;
       gemm_block({.rows = rows,
                   .a = a.data(),
                   .pieces = 1,
                   .piece = conv_.in_c,
                   .row_offset = row_offset.data(),
-                  .b = filters + point * blocking_.filter_plane + column * conv_.in_c,
+                  .b = b,
                   .b_depth = conv_.in_c,
                   .layout = &columns,
                   .panel_begin = panel_begin,
                   .panel_end = panel_end,
-                  .columns = columns.padded()},
+                  .columns = columns.padded(),
+                  .next = point + 1 < kPoints ? b + blocking_.filter_plane : nullptr},
                  {.c = sums + point * blocking_.sums_plane});
     }
   }

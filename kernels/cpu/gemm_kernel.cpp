@@ -21,6 +21,7 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 // The sums of a tile, a row of B and one element of A live in registers: 32 of them with AVX-512 and NEON, 16
 // elsewhere. A tile that is nearly square needs the fewest loads for a product.
 constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64;
+constexpr int64_t kLine = 16;  // floats in a line of a cache
 constexpr int kMaxVectors = kManyRegisters ? 4 : 2;
 constexpr int kMaxRows = kManyRegisters ? 12 : 6;
 
@@ -43,6 +44,7 @@ struct Tile {
   const int64_t* row_offset;  // in C
   bool add;
   float* scratch;
+  const float* ahead;  // fetched into the second cache, a line for each k
 };
 
 /// sum[i, j] = sum over k of A[i, k] * B[k, j], where a row of A is a sequence of pieces.
@@ -62,6 +64,7 @@ HWY_NOINLINE HWY_ATTR void ComputeTile(const Tile& tile) {
     }
   }
   const float* HWY_RESTRICT b = tile.b;
+  const float* ahead = tile.ahead;
   for (int64_t p = 0; p < tile.pieces; ++p) {
     const float* a[kRows];
     HWY_UNROLL(12)
@@ -70,6 +73,8 @@ HWY_NOINLINE HWY_ATTR void ComputeTile(const Tile& tile) {
       hn::Vec<D> row[kVectors];
       HWY_UNROLL(4)
       for (int v = 0; v < kVectors; ++v) row[v] = hn::Load(d, b + v * kLanes);
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += kLine;
       HWY_UNROLL(12)
       for (int i = 0; i < kRows; ++i) {
         const hn::Vec<D> element = hn::Set(d, a[i][k]);
@@ -156,7 +161,7 @@ HWY_ATTR void MergeRow(const Merge& merge, const Row& row, int64_t count) {
 
 /// All rows of a block against one panel of B [depth, width], whose columns [column, column + count) exist in C.
 struct Panel {
-  const float* b;
+  const float *b, *next;  // next: what is read afterwards
   int64_t column, width, count;
 };
 void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const Panel& panel) {
@@ -169,6 +174,9 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
     const int64_t* row_offset = block.row_offset + first;
     const bool direct = merge.plain() && panel.count == panel.width && rows % height.step == 0;
     float* c = epilogue.c + panel.column;
+    // The tiles share the lines of the next panel; when all are fetched, the same ones again cost nothing.
+    const int64_t depth = block.pieces * block.piece, lines = depth * panel.width / kLine;
+    const int64_t fetched = std::min(first / height.most * depth, std::max<int64_t>(0, lines - depth));
     tile_function(rows, vectors)({.a = block.a + first,
                                   .a_stride = block.rows + kGemmRowSlack,
                                   .pieces = block.pieces,
@@ -177,7 +185,8 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
                                   .c = direct ? c : nullptr,
                                   .row_offset = row_offset,
                                   .add = direct && merge.beta != 0.0f,
-                                  .scratch = scratch});
+                                  .scratch = scratch,
+                                  .ahead = panel.next + fetched * kLine});
     if (direct) continue;
     for (int64_t i = 0; i < rows; ++i) {
       const Row row{scratch + i * panel.width,
@@ -193,7 +202,8 @@ void Block(const GemmBlock& block, const GemmEpilogue& epilogue) {
   for (int64_t panel = block.panel_begin; panel < block.panel_end; ++panel) {
     const int64_t column = layout.begin(panel), width = layout.width(panel);
     const float* b = block.b + (column - layout.begin(block.panel_begin)) * block.b_depth + block.b_begin * width;
-    MultiplyPanel(block, epilogue, {b, column, width, std::min(width, block.columns - column)});
+    const float* next = panel + 1 < block.panel_end ? b + width * block.b_depth : block.next;
+    MultiplyPanel(block, epilogue, {b, next ? next : b, column, width, std::min(width, block.columns - column)});
   }
 }
 

@@ -42,6 +42,9 @@ struct GemmBlock {
   const GemmColumns* layout = nullptr;
   int64_t panel_begin = 0, panel_end = 0;
   int64_t columns = 0;  // of C
+  /// Packed B that is read after this block, or nullptr: it is fetched into the second cache while the last panel is
+  /// multiplied, as every next panel is while the one before it is.
+  const float* next = nullptr;
 
   /// In k: beta counts in the first block of a k range, bias and ReLU in the last.
   bool first = true, last = true;
