@@ -2,13 +2,34 @@
 #include <minidl/core/tensor.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 namespace minidl {
 
-Tensor::Storage::Storage(size_t size, Device where) : pointer(allocator(where).allocate(size)), device(where) {}
-Tensor::Storage::~Storage() { allocator(device).deallocate(pointer); }
+struct Tensor::Storage {
+  Storage(size_t size, Device where) : pointer(allocator(where).allocate(size)), device(where) {}
+  ~Storage() { allocator(device).deallocate(pointer); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* pointer;
+  Device device;
+  std::atomic<uint64_t> version{0};
+
+  struct Derived {
+    const void* key;
+    int64_t offset_bytes;
+    std::shared_ptr<const void> value;
+  };
+  std::mutex mutex;  // of what follows
+  uint64_t derived_version = 0;
+  std::vector<Derived> derived;
+};
 
 Tensor Tensor::empty(Shape shape, Dtype dtype, Device device) {
   const auto element = static_cast<int64_t>(size_of(dtype));
@@ -42,6 +63,8 @@ Tensor Tensor::from(std::span<const float> values, Shape shape) {
 
 Device Tensor::device() const { return storage_ ? storage_->device : Device::cpu(); }
 
+void* Tensor::address() const { return storage_ ? static_cast<char*>(storage_->pointer) + offset_bytes_ : nullptr; }
+
 void* Tensor::raw_checked(Dtype wanted) const {
   MINIDL_CHECK(storage_, "[tensor] data of an undefined tensor was asked for");
   MINIDL_CHECK(wanted == dtype_, "[tensor] data asked for as {}, but the tensor {} holds {}", to_string(wanted), shape_, to_string(dtype_));
@@ -50,6 +73,28 @@ void* Tensor::raw_checked(Dtype wanted) const {
 
 void Tensor::bump_version() {
   if (storage_) storage_->version.fetch_add(1, std::memory_order_relaxed);
+}
+
+std::shared_ptr<const void> Tensor::derived(const void* key) const {
+  const std::scoped_lock lock(storage_->mutex);
+  if (storage_->derived_version != storage_->version) return nullptr;
+  for (const Storage::Derived& kept : storage_->derived) {
+    if (kept.key == key && kept.offset_bytes == offset_bytes_) return kept.value;
+  }
+  return nullptr;
+}
+
+void Tensor::keep_derived(const void* key, std::shared_ptr<const void> value) const {
+  std::vector<Storage::Derived> old;  // destroyed when the lock is no longer held
+  const std::scoped_lock lock(storage_->mutex);
+  if (storage_->derived_version != storage_->version) old.swap(storage_->derived);
+  storage_->derived_version = storage_->version;
+  for (Storage::Derived& kept : storage_->derived) {
+    if (kept.key != key || kept.offset_bytes != offset_bytes_) continue;
+    old.push_back(std::exchange(kept, {key, offset_bytes_, std::move(value)}));
+    return;
+  }
+  storage_->derived.push_back({key, offset_bytes_, std::move(value)});
 }
 
 uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std::memory_order_relaxed) : 0; }

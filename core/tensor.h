@@ -3,7 +3,6 @@
 #include <minidl/core/dtype.h>
 #include <minidl/core/shape.h>
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -78,18 +77,16 @@ class Tensor {
   uint64_t version() const;
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
- private:
-  struct Storage {
-    Storage(size_t size, Device where);
-    ~Storage();
-    Storage(const Storage&) = delete;
-    Storage& operator=(const Storage&) = delete;
-    void* pointer;
-    Device device;
-    std::atomic<uint64_t> version{0};
-  };
+  /// What keep_derived() left under `key` for the contents that start where this tensor does; nullptr when nothing was
+  /// left or the storage was opened for writing since.
+  std::shared_ptr<const void> derived(const void* key) const;
+  /// Keeps something computed from these contents until the storage is opened for writing or freed.
+  void keep_derived(const void* key, std::shared_ptr<const void> value) const;
 
-  void* address() const { return storage_ ? static_cast<char*>(storage_->pointer) + offset_bytes_ : nullptr; }
+ private:
+  struct Storage;
+
+  void* address() const;
   void* raw_checked(Dtype wanted) const;
   void bump_version();
 

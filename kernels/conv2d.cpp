@@ -149,8 +149,8 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   check_device("conv2d", input, "input", output, "output");
   if (bias) check_device("conv2d", input, "input", bias, "bias");
   run_engine({desc, Conv2dDirection::forward}, output, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.forward(desc, {input.data<float>(), weight.data<float>(), bias ? bias.data<float>() : nullptr, activation,
-                          target.data<float>()});
+    engine.forward(
+        desc, {input.data<float>(), weight, bias ? bias.data<float>() : nullptr, activation, target.data<float>()});
   });
 }
 
@@ -164,8 +164,7 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   check_device(op, weight, "weight", grad_output, "grad_output");
   check_device(op, weight, "weight", grad_input, "grad_input");
   run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.backward_data(
-        desc, {weight.data<float>(), grad_output.data<float>(), how.beta, mask_data(how), target.data<float>()});
+    engine.backward_data(desc, {weight, grad_output.data<float>(), how.beta, mask_data(how), target.data<float>()});
   });
 }
 

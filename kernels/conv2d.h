@@ -54,16 +54,17 @@ void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const T
 /// grad_bias[k] = beta * grad_bias + sum over n,h,w of grad_output[n,h,w,k].
 void conv2d_backward_bias(const Tensor& grad_output, float beta, Tensor& grad_bias);
 
-/// Raw pointers of one call: what an engine sees after the checks. Unused ones are nullptr.
+/// One call: what an engine sees after the checks. Unused pointers are nullptr. The weight comes as a tensor, with which
+/// an engine may keep a form of it that is quicker to use.
 struct Conv2dForwardArgs {
   const float* input;
-  const float* weight;
+  const Tensor& weight;
   const float* bias;
   Activation activation;
   float* output;
 };
 struct Conv2dBackwardDataArgs {
-  const float* weight;
+  const Tensor& weight;
   const float* grad_output;
   float beta;
   const float* relu_mask;

@@ -54,6 +54,7 @@ struct Settings {
   Precision precision = Precision::fp32;
   EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
   EngineSetting verify{"MINIDL_VERIFY"};
+  int64_t filter_cache = int64_t{256} << 20;
   bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
 };
 Settings& settings() {
@@ -104,6 +105,14 @@ const std::string& verify_engine() {
 }
 void set_verify_engine(std::string_view name) {
   settings().verify.set(name);
+}
+
+int64_t filter_cache() {
+  return settings().filter_cache;
+}
+void set_filter_cache(int64_t bytes) {
+  MINIDL_CHECK(bytes >= 0, "[conv2d] a cache of {} bytes for filters; it must be 0 or more", bytes);
+  settings().filter_cache = bytes;
 }
 
 bool verbose() {

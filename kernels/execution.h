@@ -27,6 +27,12 @@ void set_conv2d_engine(std::string_view name);
 const std::string& verify_engine();
 void set_verify_engine(std::string_view name);
 
+/// Bytes that convolutions may keep for forms of their weights that are quicker to use (transformed filters), so that
+/// weights which do not change are not transformed in every call. At first 256 MiB.
+int64_t filter_cache();
+/// 0 switches it off; what is kept already stays until its weights go or change. Throws Error for less.
+void set_filter_cache(int64_t bytes);
+
 /// One line per convolution on standard error, with the engine and why others declined. Initially MINIDL_VERBOSE=1.
 bool verbose();
 void set_verbose(bool on);

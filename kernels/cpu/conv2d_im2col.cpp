@@ -34,11 +34,12 @@ Windows input_windows(const Conv2dDesc& d, const float* input) {
 /// output[(n,h,w), k] = windows[(n,h,w), (r,s,c)] * weight[k, (r,s,c)]ᵀ.
 void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   const Windows windows = input_windows(d, args.input);
+  const float* weight = args.weight.data<float>();
   PackedGemm product{.m = d.n * d.out_h() * d.out_w(), .n = d.out_c, .k = d.k_h * d.k_w * d.in_c};
   product.run = windows.run();
   product.read_rows = [&](const GemmRows& rows) { windows.read_rows(rows); };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
-    transpose(args.weight + column * product.k + k, product.k, depth, columns, output, stride);
+    transpose(weight + column * product.k + k, product.k, depth, columns, output, stride);
   };
   product.row_offset = [&](int64_t row) { return row * d.out_c; };
   product.epilogue = {.c = args.output, .bias = args.bias, .relu = args.activation == Activation::relu};
@@ -105,6 +106,7 @@ void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, con
                         .k_w = columns.taps,
                         .top = rows.pad(),
                         .left = columns.pad()};
+  const float* weight = args.weight.data<float>();
   PackedGemm product{.m = d.n * rows.count * columns.count, .n = d.in_c, .k = rows.taps * columns.taps * d.out_c};
   product.run = windows.run();
   product.read_rows = [&](const GemmRows& to) {
@@ -114,7 +116,7 @@ void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, con
     for (int64_t i = 0; i < depth; ++i) {
       const int64_t filter = (k + i) % d.out_c, tap = (k + i) / d.out_c;
       const int64_t r = rows.tap(tap / columns.taps), s = columns.tap(tap % columns.taps);
-      std::copy_n(args.weight + ((filter * d.k_h + r) * d.k_w + s) * d.in_c + column, count, output + i * stride);
+      std::copy_n(weight + ((filter * d.k_h + r) * d.k_w + s) * d.in_c + column, count, output + i * stride);
     }
   };
   product.row_offset = [&](int64_t row) {

@@ -51,7 +51,7 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
               const int64_t i = row_read(d, h, r), j = column_read(d, w, s);
               if (i < 0 || j < 0) continue;
               sum += dot(args.input + ((n * d.in_h + i) * d.in_w + j) * d.in_c,
-                         args.weight + ((k * d.k_h + r) * d.k_w + s) * d.in_c, d.in_c);
+                         args.weight.data<float>() + ((k * d.k_h + r) * d.k_w + s) * d.in_c, d.in_c);
             }
           }
           if (args.activation == Activation::relu && sum < 0.0) sum = 0.0;
@@ -86,7 +86,8 @@ void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
       for (int64_t h = 0; h < out_h; ++h) {
         for (int64_t r = 0; r < d.k_h; ++r) {
           if (row_read(d, h, r) == i)
-            backward_row(d, args.weight, args.grad_output + (n * out_h + h) * d.out_w() * d.out_c, r, sum.data());
+            backward_row(d, args.weight.data<float>(), args.grad_output + (n * out_h + h) * d.out_w() * d.out_c, r,
+                         sum.data());
         }
       }
       for (int64_t e = 0; e < length; ++e) {

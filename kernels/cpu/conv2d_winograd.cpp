@@ -2,6 +2,7 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/cache_size.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/winograd.h>
 #include <minidl/kernels/pad.h>
@@ -50,7 +51,8 @@ struct Blocking {
     tiles = std::clamp(fitting, kLeastTiles, kMostTiles);
     const int64_t blocks = round_up((conv.tiles() + tiles - 1) / tiles, kEvenTasks);
     shared = blocks < kLeastTasks;
-    tiles = shared ? std::min(round_up(conv.tiles(), 4), kSharedTiles) : round_up((conv.tiles() + blocks - 1) / blocks, 2);
+    tiles =
+        shared ? std::min(round_up(conv.tiles(), 4), kSharedTiles) : round_up((conv.tiles() + blocks - 1) / blocks, 2);
     panel_width = 0;
     for (int64_t panel = 0; panel < columns.panels; ++panel) panel_width = std::max(panel_width, columns.width(panel));
     filter_plane = columns.padded() * conv.in_c + kSkew;
@@ -66,19 +68,20 @@ struct Blocking {
 /// One convolution while it runs.
 class Winograd {
  public:
-  Winograd(const WinogradConv& conv, const WinogradFilters& filters)
-      : conv_(conv), blocking_(conv), filters_(Tensor::empty({blocking_.filters_count()})) {
-    transform_filters(filters);
+  Winograd(const WinogradConv& conv, const WinogradFilters& filters, const Tensor& weight, const void* form)
+      : conv_(conv), blocking_(conv) {
+    filters_ = kept_filters(weight, form, [&] { return transformed(filters); });
   }
 
   void run() { blocking_.shared ? run_shared() : run_apart(); }
 
  private:
-  void transform_filters(const WinogradFilters& filters) {
+  Tensor transformed(const WinogradFilters& filters) const {
     constexpr int64_t kChannels = 32;  // of one task
     const GemmColumns& columns = blocking_.columns;
     const int64_t chunks = (conv_.in_c + kChannels - 1) / kChannels;
-    float* transformed = filters_.data<float>();
+    Tensor result = Tensor::empty({blocking_.filters_count()});
+    float* transformed = result.data<float>();
     parallel_for(0, columns.panels * chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t panel = task / chunks, c = task % chunks * kChannels, column = columns.begin(panel);
@@ -87,6 +90,7 @@ class Winograd {
                          transformed + column * conv_.in_c, blocking_.filter_plane);
       }
     });
+    return result;
   }
 
   void run_apart() {
@@ -123,7 +127,7 @@ class Winograd {
   /// sums[point] = values[point] * filters[point] for `tiles` tiles and panels [panel_begin, panel_end).
   void multiply(float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, float* sums) const {
     const GemmColumns& columns = blocking_.columns;
-    const float* filters = filters_.data<float>();
+    const float* filters = std::as_const(filters_).data<float>();
     const int64_t rows = std::min(round_up(tiles, 2), blocking_.tiles), column = columns.begin(panel_begin);
     std::vector<int64_t> row_offset(static_cast<size_t>(rows));
     for (int64_t i = 0; i < rows; ++i) row_offset[static_cast<size_t>(i)] = i * blocking_.sums_width - column;
@@ -174,7 +178,9 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   conv.output = args.output;
   conv.bias = args.bias;
   conv.relu = args.activation == Activation::relu;
-  Winograd(conv, {args.weight, 9 * d.in_c, 1, d.in_c}).run();
+  static const char kForm = 0;
+  const WinogradFilters filters{args.weight.data<float>(), 9 * d.in_c, 1, d.in_c};
+  Winograd(conv, filters, args.weight, &kForm).run();
 }
 
 bool is_folded(const Padding& padding) {
@@ -203,17 +209,18 @@ WinogradConv backward_conv(const Conv2dDesc& d) {
 void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
   WinogradConv conv = backward_conv(d);
   conv.picture = args.grad_output;
-  const WinogradFilters filters{args.weight + 8 * d.in_c, 1, 9 * d.in_c, -d.in_c};
+  static const char kForm = 0;
+  const WinogradFilters filters{args.weight.data<float>() + 8 * d.in_c, 1, 9 * d.in_c, -d.in_c};
   if (!is_folded(d.window.padding)) {
     conv.output = args.grad_input;
     conv.beta = args.beta;
     conv.relu_mask = args.relu_mask;
-    Winograd(conv, filters).run();
+    Winograd(conv, filters, args.weight, &kForm).run();
     return;
   }
   Tensor grad_padded = Tensor::empty({conv.n, conv.out_h, conv.out_w, conv.out_c});
   conv.output = grad_padded.data<float>();
-  Winograd(conv, filters).run();
+  Winograd(conv, filters, args.weight, &kForm).run();
   pad_backward(d.input_shape(), d.window.padding, conv.output, {args.grad_input, args.beta, args.relu_mask});
 }
 

@@ -140,6 +140,28 @@ TEST(Tensor, AskingForMutableDataRaisesTheVersion) {
   EXPECT_GT(x.version(), start + 3);
 }
 
+TEST(Tensor, KeepsWhatWasDerivedFromItsContents) {
+  static const char kKey = 0, kOther = 0;
+  Tensor x = counting({4, 2});
+  EXPECT_EQ(x.derived(&kKey), nullptr);
+  const auto value = std::make_shared<const int>(7), replaced = std::make_shared<const int>(8);
+  x.keep_derived(&kKey, value);
+  EXPECT_EQ(x.derived(&kKey), value);
+  EXPECT_EQ(x.reshape({8}).derived(&kKey), value);
+  EXPECT_EQ(x.derived(&kOther), nullptr);
+  EXPECT_EQ(std::as_const(x).slice(1, 2).derived(&kKey), nullptr);  // other contents
+  x.keep_derived(&kKey, replaced);
+  EXPECT_EQ(x.derived(&kKey), replaced);
+  EXPECT_EQ(value.use_count(), 1);
+  x.data<float>();
+  EXPECT_EQ(x.derived(&kKey), nullptr);
+  x.keep_derived(&kOther, value);
+  EXPECT_EQ(x.derived(&kKey), nullptr);
+  EXPECT_EQ(replaced.use_count(), 1);
+  x = Tensor();
+  EXPECT_EQ(value.use_count(), 1);
+}
+
 TEST(Tensor, ViewsShareTheVersion) {
   Tensor x = Tensor::zeros({4});
   Tensor view = x.slice(0, 1).reshape({1, 1});

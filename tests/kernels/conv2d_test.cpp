@@ -268,6 +268,43 @@ TEST_P(Conv2dEngines, DeclinesWithAReason) {
   EXPECT_STREQ(GetParam()->decline({cases()[0].desc()}, Precision::bf16), "computes in fp32 only");
 }
 
+/// Weights that do not change keep the engine's form of them; those that do are never used in an old one.
+TEST_P(Conv2dEngines, FollowsItsWeights) {
+  const Conv2dDesc desc = Conv2dDesc::make({1, 9, 10, 32}, {32, 3, 3, 32}, {1, 1, Padding::zero(1)});
+  const Tensor input = random_uniform(desc.input_shape(), 1), grad_output = random_uniform(desc.output_shape(), 2);
+  Tensor weight = random_uniform(desc.weight_shape(), 3);
+  const Tensor first = forward(desc, input, weight), first_grad = backward_data(desc, weight, grad_output);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    EXPECT_TRUE(test::same_bytes(forward(desc, input, weight), first));
+    EXPECT_TRUE(test::same_bytes(backward_data(desc, weight, grad_output), first_grad));
+  }
+  weight.copy_from(random_uniform(desc.weight_shape(), 4));
+  EXPECT_TRUE(test::same_bytes(forward(desc, input, weight), forward(desc, input, weight.clone())));
+  EXPECT_TRUE(
+      test::same_bytes(backward_data(desc, weight, grad_output), backward_data(desc, weight.clone(), grad_output)));
+}
+
+TEST(Conv2d, KeepsNoMoreFiltersThanAllowed) {
+  Allocator& memory = allocator(Device::cpu());
+  const Conv2dDesc desc = Conv2dDesc::make({1, 4, 4, 256}, {256, 3, 3, 256}, {1, 1, Padding::zero(1)});
+  const Tensor input = random_uniform(desc.input_shape(), 1);
+  const auto kept = [&](int64_t allowed) {
+    const int64_t before = execution::filter_cache();
+    execution::set_filter_cache(allowed);
+    execution::set_conv2d_engine("winograd");
+    const Tensor weight = random_uniform(desc.weight_shape(), 2);
+    Tensor output = Tensor::empty(desc.output_shape());
+    const int64_t in_use = memory.stats().in_use;
+    for (int i = 0; i < 3; ++i) conv2d_forward(desc, input, weight, {}, Activation::none, output);
+    execution::set_conv2d_engine("");
+    execution::set_filter_cache(before);
+    return memory.stats().in_use - in_use;
+  };
+  EXPECT_EQ(kept(0), 0);
+  EXPECT_GE(kept(64 << 20), int64_t{36} * 256 * 256 * 4);
+  EXPECT_TRUE(test::throws_error([] { execution::set_filter_cache(-1); }, "-1 bytes"));
+}
+
 TEST(Conv2d, BiasGradientSumsOverPositions) {
   const Tensor grad_output = random_integers({3, 5, 7, 33}, 1);
   Tensor grad_bias = random_integers({33}, 2);

@@ -1,0 +1,37 @@
+#include <minidl/kernels/cpu/filter_cache.h>
+#include <minidl/kernels/execution.h>
+
+#include <atomic>
+#include <memory>
+
+namespace minidl::cpu {
+namespace {
+
+std::atomic<int64_t> bytes_kept{0};
+
+/// A form of a weight, or only the note that it was asked for once.
+struct Kept {
+  Shape shape;  // of the weight: a reshaped view of it has other filters
+  Tensor filters;
+
+  Kept(const Shape& weight_shape, Tensor form) : shape(weight_shape), filters(std::move(form)) {
+    bytes_kept += filters.bytes();
+  }
+  ~Kept() { bytes_kept -= filters.bytes(); }
+  Kept(const Kept&) = delete;
+  Kept& operator=(const Kept&) = delete;
+};
+
+}  // namespace
+
+Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
+  const auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
+  const bool seen = kept && kept->shape == weight.shape();
+  if (seen && kept->filters) return kept->filters;
+  Tensor filters = make();
+  const bool keep = seen && bytes_kept + filters.bytes() <= execution::filter_cache();
+  if (keep || !seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
+  return filters;
+}
+
+}  // namespace minidl::cpu
