@@ -21,6 +21,7 @@
 #include <minidl/kernels/activation.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
+#include <minidl/kernels/box_mean.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>

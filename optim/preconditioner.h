@@ -13,7 +13,7 @@ using Preconditioner = std::function<void(const Tensor& x, Tensor& output)>;
 /// picture (B is symmetric, so M is positive definite). Losses of a network's features are steepest in a picture's
 /// finest detail and flat in what neighbouring pixels have in common; a plain gradient step, which the steepest
 /// directions limit, hardly moves the rest. (M times the gradient is a Sobolev gradient: Neuberger 1997.) Width 0
-/// stands for a twelfth of the longer side, at least 3. Needs two temporary tensors while it runs. Throws Error unless
+/// stands for a twelfth of the longer side, at least 3. Needs one temporary tensor while it runs. Throws Error unless
 /// strength >= 0 and width is 0 or odd.
 Preconditioner smoothing(float strength = 30.0f, int64_t width = 0);
 

@@ -58,6 +58,8 @@ struct PoolGradient {
 };
 void pool2d_backward(const PoolGradient& pool);
 
+void box_mean(const Shape& shape, int64_t width, const float* input, float* output);
+
 struct GramShape {
   int64_t n, positions, c;  // positions = h * w
   float scale;
