@@ -1,4 +1,4 @@
-#include <bench/fma_peak.h>
+#include <bench/measure.h>
 #include <minidl/kernels/conv2d.h>
 #include <support/random_tensors.h>
 

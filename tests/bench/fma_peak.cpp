@@ -1,9 +1,10 @@
+#include <benchmark/benchmark.h>
+
 #include <bench/fma_peak.h>
+#include <bench/measure.h>
 #include <minidl/core/parallel.h>
 #include <support/random_tensors.h>
 
-#include <algorithm>
-#include <ctime>
 #include <vector>
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
@@ -46,29 +47,9 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace minidl::bench {
-namespace {
 
 HWY_EXPORT(Chains);
 
-/// Wall-clock time, or with one thread the processor time, which other programs on the machine do not lengthen.
-double seconds_of(int threads, const std::function<void()>& work) {
-  const auto now = [&] {
-    timespec time{};
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-  };
-  const double start = now();
-  work();
-  return now() - start;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
-/// Operations per second of register-only FMAs on all threads.
 double fma_peak(int threads) {
   constexpr int64_t kSteps = 1500000;  // some milliseconds
   static const Tensor random = test::random_uniform({1024 + 2 * 16}, 1);
@@ -83,27 +64,6 @@ double fma_peak(int threads) {
   double sum = 0.0;
   for (const double count : operations) sum += count;
   return sum / seconds;
-}
-
-}  // namespace
-
-void measure_against_peak(benchmark::State& state, int threads, double flops, const std::function<void()>& work) {
-  const int before = num_threads();
-  set_num_threads(threads);
-  work();
-  std::vector<double> speeds, peaks, ratios;
-  for (auto _ : state) {
-    const double peak = fma_peak(threads);
-    const double seconds = seconds_of(threads, work);
-    state.SetIterationTime(seconds);
-    peaks.push_back(peak);
-    speeds.push_back(flops / seconds);
-    ratios.push_back(flops / seconds / peak);
-  }
-  set_num_threads(before);
-  state.counters["GFLOP/s"] = median(speeds) / 1e9;
-  state.counters["peak_GFLOP/s"] = median(peaks) / 1e9;
-  state.counters["percent"] = 100.0 * median(ratios);
 }
 
 }  // namespace minidl::bench
