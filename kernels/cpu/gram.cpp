@@ -9,20 +9,32 @@ namespace minidl::cpu {
 namespace {
 
 constexpr int64_t kBlock = 2048;             // positions whose products are summed in f32
-constexpr int64_t kRows = 64;                // of the Gram matrix in one task
+constexpr int64_t kRows = 128;               // of the Gram matrix in one task
 constexpr int64_t kPartialFloats = 4 << 20;  // of all partial matrices that are held at a time
-constexpr int64_t kMostBlocks = 32;          // whose partial matrices are held at a time
+constexpr int64_t kMostBlocks = 256;         // whose partial matrices are held at a time
 
-/// sums [c, c] += the partial matrices in order, on and below the diagonal.
-void add_partials(const float* partials, int64_t blocks, int64_t c, double* sums) {
+/// A row of sums, as far as the diagonal, gains those of the partial matrices in order; `fresh`: it held nothing yet.
+void add_partials(const float* partials, int64_t blocks, int64_t c, bool fresh, double* sums) {
   const int64_t stride = gram_stride(c);
   parallel_for(0, c, std::max<int64_t>(1, kGrain / (c * blocks)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
+      if (fresh) std::fill_n(sums + i * c, i + 1, 0.0);
       for (int64_t block = 0; block < blocks; ++block) {
         const float* row = partials + (block * stride + i) * stride;
-        for (int64_t j = 0; j <= i; ++j) sums[i * c + j] += row[j];
+        for (int64_t j = 0; j <= i; ++j) sums[i * c + j] += static_cast<double>(row[j]);
       }
     }
+  });
+}
+
+/// Both halves of gram [c, c] from the lower half of the sums.
+void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
+  parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j <= i; ++j) gram[i * c + j] = static_cast<float>(scale * sums[i * c + j]);
+      for (int64_t j = begin; j < i; ++j) gram[j * c + i] = gram[i * c + j];
+    }
+    transpose(gram + begin * c, c, begin, end - begin, gram + begin, c);
   });
 }
 
@@ -33,26 +45,23 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
   if (c == 0) return;
   const int64_t held = std::clamp<int64_t>(kPartialFloats / (stride * stride), 1, kMostBlocks);
   const int64_t stripes = (stride + kRows - 1) / kRows;
-  Tensor partials = Tensor::empty({std::min(held, blocks), stride, stride}), sums = Tensor::empty({c, c}, Dtype::f64);
+  Tensor partials = Tensor::empty({std::min(held, blocks), stride, stride});
+  Tensor sums = blocks == 0 ? Tensor::zeros({c, c}, Dtype::f64) : Tensor::empty({c, c}, Dtype::f64);
   float* partial = partials.data<float>();
   double* sum = sums.data<double>();
   for (int64_t n = 0; n < shape.n; ++n) {
     const float* picture = features + n * shape.positions * c;
-    std::fill_n(sum, c * c, 0.0);
     for (int64_t first = 0; first < blocks; first += held) {
-      const int64_t last = std::min(blocks, first + held);
-      parallel_for(0, (last - first) * stripes, 1, [&](int64_t task, int64_t) {
-        const int64_t block = first + task / stripes, row = task % stripes * kRows;
+      const int64_t count = std::min(blocks - first, held);
+      parallel_for(0, count * stripes, 1, [&](int64_t task, int64_t) {
+        const int64_t block = first + task % count;
+        const int64_t row = (stripes - 1 - task / count) * kRows;  // the longest rows first
         gram_products(picture + block * kBlock * c, std::min(kBlock, shape.positions - block * kBlock), c, row,
                       std::min(stride, row + kRows), partial + (block - first) * stride * stride);
       });
-      add_partials(partial, last - first, c, sum);
+      add_partials(partial, count, c, first == 0, sum);
     }
-    for (int64_t i = 0; i < c; ++i) {
-      for (int64_t j = 0; j <= i; ++j) {
-        gram[(n * c + i) * c + j] = gram[(n * c + j) * c + i] = static_cast<float>(shape.scale * sum[i * c + j]);
-      }
-    }
+    write_symmetric(sum, c, shape.scale, gram + n * c * c);
   }
 }
 

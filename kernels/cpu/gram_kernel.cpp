@@ -1,5 +1,8 @@
+// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/gram_kernel.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
 #include <hwy/highway.h>
@@ -12,49 +15,95 @@ HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Tag = hn::CappedTag<float, 16>;
-constexpr int64_t kLanes = hn::MaxLanes(Tag());
-constexpr int64_t kRows = kLanes == 16 ? 8 : 4;  // of one tile of the result, which stays in registers
-constexpr int64_t kColumns = 2 * kLanes;
-constexpr int64_t kPositions = 64;  // at a time, so that all tiles find them in the nearest cache
+using D = hn::ScalableTag<float>;
+constexpr int64_t kLanes = hn::MaxLanes(D());
+// A tile of the result stays in registers: 32 of them with AVX-512 and NEON, 16 elsewhere.
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64;
+constexpr int64_t kRows = kManyRegisters ? 8 : 4;
+constexpr int64_t kVectors = 3;
+constexpr int64_t kPositions = 64;  // at a time, so that all tiles find them in the nearest caches
+constexpr int64_t kSlack = 16;      // keeps positions of 2 KiB from falling on the same lines of the first cache
 
-/// Adds the products of `positions` rows of `stride` floats to the tile at (i, j).
-HWY_INLINE void add_tile(const float* rows, int64_t positions, int64_t stride, int64_t i, int64_t j, float* sums) {
-  const Tag d;
-  hn::Vec<Tag> tile[kRows][2];
+/// Features of `count` positions, copied [kPositions, stride], and where those to come begin.
+struct Positions {
+  const float* values;
+  int64_t count, stride;
+  const float* next;
+  int64_t next_stride;
+};
+
+/// Adds the products of the positions to the tile of kRows x kWide vectors at (i, j) of sums [.., stride].
+template <int kWide>
+HWY_NOINLINE HWY_ATTR void add_tile(const Positions& positions, int64_t i, int64_t j, float* sums, int64_t stride) {
+  const D d;
+  float* target = sums + i * stride + j;
+  hn::Vec<D> tile[kRows][kWide];
+  HWY_UNROLL(8)
   for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t v = 0; v < 2; ++v) tile[r][v] = hn::Load(d, sums + (i + r) * stride + j + v * kLanes);
+    HWY_UNROLL(3)
+    for (int64_t v = 0; v < kWide; ++v) tile[r][v] = hn::LoadU(d, target + r * stride + v * kLanes);
   }
-  for (int64_t p = 0; p < positions; ++p) {
-    const float* row = rows + p * stride;
-    const auto left = hn::LoadU(d, row + j), right = hn::LoadU(d, row + j + kLanes);
+  const float *left = positions.values + i, *right = positions.values + j;
+  for (int64_t p = 0; p < positions.count; ++p) {
+    hn::Vec<D> row[kWide];
+    HWY_UNROLL(3)
+    for (int64_t v = 0; v < kWide; ++v) row[v] = hn::LoadU(d, right + v * kLanes);
+    HWY_UNROLL(8)
     for (int64_t r = 0; r < kRows; ++r) {
-      const auto factor = hn::Set(d, row[i + r]);
-      tile[r][0] = hn::MulAdd(factor, left, tile[r][0]);
-      tile[r][1] = hn::MulAdd(factor, right, tile[r][1]);
+      const auto factor = hn::Set(d, left[r]);
+      HWY_UNROLL(3)
+      for (int64_t v = 0; v < kWide; ++v) tile[r][v] = hn::MulAdd(factor, row[v], tile[r][v]);
     }
+    left += positions.stride;
+    right += positions.stride;
   }
+  HWY_UNROLL(8)
   for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t v = 0; v < 2; ++v) hn::Store(tile[r][v], d, sums + (i + r) * stride + j + v * kLanes);
+    HWY_UNROLL(3)
+    for (int64_t v = 0; v < kWide; ++v) hn::StoreU(tile[r][v], d, target + r * stride + v * kLanes);
+  }
+}
+
+/// Fetches `columns` features of part `i` of `parts` of the positions to come into the second cache.
+HWY_INLINE void fetch_part(const Positions& positions, int64_t columns, int64_t i, int64_t parts) {
+  constexpr int64_t kLine = 16;
+  const int64_t begin = i * positions.count / parts, end = (i + 1) * positions.count / parts;
+  for (int64_t p = begin; p < end; ++p) {
+    for (int64_t j = 0; j < columns; j += kLine)
+      __builtin_prefetch(positions.next + p * positions.next_stride + j, 0, 2);
+  }
+}
+
+/// All tiles of rows [row_begin, row_end) up to the diagonal. One panel of columns stays in the nearest cache while the
+/// rows pass by.
+HWY_ATTR void add_tiles(const Positions& positions, int64_t row_begin, int64_t row_end, float* sums, int64_t stride) {
+  constexpr int64_t kWidth = kVectors * kLanes;
+  const auto first_row = [&](int64_t j) { return std::max(row_begin, j / kRows * kRows); };
+  int64_t tiles = 0, tile = 0;
+  for (int64_t j = 0; j < row_end; j += kWidth) tiles += (row_end - first_row(j)) / kRows;
+  for (int64_t j = 0; j < row_end; j += kWidth) {
+    for (int64_t i = first_row(j); i < row_end; i += kRows) {
+      const int64_t vectors = (i + kRows - j + kLanes - 1) / kLanes;  // as far as the diagonal
+      const auto add = vectors >= 3 ? add_tile<3> : vectors == 2 ? add_tile<2> : add_tile<1>;
+      fetch_part(positions, row_end, tile++, tiles);
+      add(positions, i, j, sums, stride);
+    }
   }
 }
 
 void gram_products(const float* features, int64_t positions, int64_t c, int64_t row_begin, int64_t row_end,
                    float* sums) {
-  const int64_t stride = gram_stride(c);
+  const int64_t stride = gram_stride(c), columns = std::min(c, row_end);
   std::fill(sums + row_begin * stride, sums + row_end * stride, 0.0f);
-  Tensor padded = Tensor::zeros({c < stride ? kPositions : 0, stride});
-  float* copy = padded.data<float>();
+  Tensor copies = Tensor::zeros({kPositions, row_end + kSlack});
+  Positions copy{copies.data<float>(), 0, row_end + kSlack, nullptr, c};
   for (int64_t first = 0; first < positions; first += kPositions) {
-    const int64_t count = std::min(kPositions, positions - first);
+    copy.count = std::min(kPositions, positions - first);
     const float* rows = features + first * c;
-    if (c < stride) {
-      for (int64_t p = 0; p < count; ++p) std::copy_n(rows + p * c, c, copy + p * stride);
-      rows = copy;
-    }
-    for (int64_t i = row_begin; i < row_end; i += kRows) {
-      for (int64_t j = 0; j < i + kRows; j += kColumns) add_tile(rows, count, stride, i, j, sums);
-    }
+    copy.next = first + kPositions < positions ? rows + kPositions * c : rows;
+    float* to = copies.data<float>();
+    for (int64_t p = 0; p < copy.count; ++p) std::copy_n(rows + p * c, columns, to + p * copy.stride);
+    add_tiles(copy, row_begin, row_end, sums, stride);
   }
 }
 
