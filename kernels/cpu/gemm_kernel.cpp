@@ -159,6 +159,14 @@ HWY_ATTR void MergeRow(const Merge& merge, const Row& row, int64_t count) {
   for (; j < count; ++j) MergeVector(single, merge, row, j);
 }
 
+/// Starts to read what the general epilogue of a tile will need.
+HWY_INLINE HWY_ATTR void FetchRow(const Row& row, int64_t count) {
+  for (int64_t j = 0; j < count; j += kLine) {
+    hwy::Prefetch(row.c + j);
+    if (row.mask) hwy::Prefetch(row.mask + j);
+  }
+}
+
 /// All rows of a block against one panel of B [depth, width], whose columns [column, column + count) exist in C.
 struct Panel {
   const float *b, *next;  // next: what is read afterwards
@@ -174,6 +182,14 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
     const int64_t* row_offset = block.row_offset + first;
     const bool direct = merge.plain() && panel.count == panel.width && rows % height.step == 0;
     float* c = epilogue.c + panel.column;
+    const auto merged_row = [&](int64_t i) {
+      return Row{scratch + i * panel.width,
+                 epilogue.relu_mask ? epilogue.relu_mask + panel.column + row_offset[i] : nullptr,
+                 epilogue.bias ? epilogue.bias + panel.column : nullptr, c + row_offset[i]};
+    };
+    if (!direct) {
+      for (int64_t i = 0; i < rows; ++i) FetchRow(merged_row(i), panel.count);
+    }
     // The tiles share the lines of the next panel; when all are fetched, the same ones again cost nothing.
     const int64_t depth = block.pieces * block.piece, lines = depth * panel.width / kLine;
     const int64_t fetched = std::min(first / height.most * depth, std::max<int64_t>(0, lines - depth));
@@ -188,12 +204,7 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
                                   .scratch = scratch,
                                   .ahead = panel.next + fetched * kLine});
     if (direct) continue;
-    for (int64_t i = 0; i < rows; ++i) {
-      const Row row{scratch + i * panel.width,
-                    epilogue.relu_mask ? epilogue.relu_mask + panel.column + row_offset[i] : nullptr,
-                    epilogue.bias ? epilogue.bias + panel.column : nullptr, c + row_offset[i]};
-      MergeRow(merge, row, panel.count);
-    }
+    for (int64_t i = 0; i < rows; ++i) MergeRow(merge, merged_row(i), panel.count);
   }
 }
 
