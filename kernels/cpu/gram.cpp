@@ -38,6 +38,14 @@ void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
   });
 }
 
+/// output = x + its transpose, [c, c].
+void add_transposed(const float* x, int64_t c, float* output) {
+  parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
+    transpose(x + begin, c, end - begin, c, output + begin * c, c);
+    for (int64_t i = begin * c; i < end * c; ++i) output[i] += x[i];
+  });
+}
+
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
@@ -70,10 +78,7 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
   Tensor symmetric = Tensor::empty({c, c});
   float* s = symmetric.data<float>();
   for (int64_t n = 0; n < shape.n; ++n) {
-    const float* grad = grad_gram + n * c * c;
-    for (int64_t i = 0; i < c; ++i) {
-      for (int64_t j = 0; j <= i; ++j) s[i * c + j] = s[j * c + i] = grad[i * c + j] + grad[j * c + i];
-    }
+    add_transposed(grad_gram + n * c * c, c, s);
     const int64_t picture = n * shape.positions * c;
     const GradTarget to = target.from(picture);
     const GemmDesc desc{.m = shape.positions, .n = c, .k = c, .lda = c, .ldb = c, .ldc = c};
