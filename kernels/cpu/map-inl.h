@@ -7,6 +7,7 @@
 #define MINIDL_KERNELS_CPU_MAP_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/cpu/kernels.h>
@@ -41,12 +42,16 @@ void map(int64_t count, float* output, const F& f, const Inputs*... inputs) {
                [&](int64_t begin, int64_t end) HWY_ATTR { map_range(begin, end, output, f, inputs...); });
 }
 
-/// Writes one vector of a gradient.
-template <class D>
+/// Writes one vector of a gradient; kPastCache: whole vectors bypass the caches (aligned; a FlushStream must follow).
+template <bool kPastCache = false, class D>
 HWY_INLINE void store_grad(D d, const GradTarget& target, int64_t i, hn::Vec<D> r) {
   if (target.relu_mask) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, target.relu_mask + i), hn::Zero(d)), r);
   if (target.beta != 0.0f) r = hn::Add(hn::Mul(hn::Set(d, target.beta), hn::LoadU(d, target.grad + i)), r);
-  hn::StoreU(r, d, target.grad + i);
+  if constexpr (kPastCache && hn::MaxLanes(D()) > 1) {
+    hn::Stream(r, d, target.grad + i);
+  } else {
+    hn::StoreU(r, d, target.grad + i);
+  }
 }
 
 /// Writes the gradient f(d, inputs[i]...) for i in [begin, end).

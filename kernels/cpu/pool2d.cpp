@@ -11,6 +11,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 
+/// A larger gradient is not in the cache any more when it is read: fetching its lines in order to write them would be
+/// a third of the traffic.
+constexpr int64_t kCachedFloats = (16 << 20) / sizeof(float);
+
 /// Indices [begin, end).
 struct Range {
   int64_t begin, end;
@@ -31,6 +35,11 @@ HWY_INLINE Range windows_over(int64_t i, int64_t before, int64_t window, int64_t
 /// Rows per chunk of a parallel loop.
 HWY_INLINE int64_t row_grain(int64_t width, int64_t channels) {
   return std::max<int64_t>(1, kGrain / (width * channels));
+}
+
+/// Bands of k_h rows in one picture.
+HWY_INLINE int64_t bands_of(const Pool2dDesc& desc) {
+  return (desc.in_h + desc.k_h - 1) / desc.k_h;
 }
 
 /// The pixels of one window that lie inside the input: `rows` x `columns` from `first` on, which is offset
@@ -121,7 +130,8 @@ HWY_INLINE void gather_pixel(const PoolGradient& pool, const std::vector<Contain
   });
 }
 
-void pool2d_backward(const PoolGradient& pool) {
+/// Any windows: each input pixel looks up those that contain it.
+void gather_backward(const PoolGradient& pool) {
   const Pool2dDesc& desc = pool.desc;
   const Window& window = desc.window;
   const int64_t out_h = desc.out_h(), out_w = desc.out_w();
@@ -148,6 +158,68 @@ void pool2d_backward(const PoolGradient& pool) {
       }
     }
   });
+}
+
+/// Gradient of all pixels of one window, whose first channel is `first` in the output and `at` in the input.
+template <bool kPastCache>
+HWY_INLINE void spread_window(const PoolGradient& pool, int64_t first, int64_t at) {
+  const Pool2dDesc& desc = pool.desc;
+  for_lanes(0, desc.c, [&](auto d, int64_t c) HWY_ATTR {
+    const hn::RebindToSigned<decltype(d)> di;
+    const hn::Rebind<uint8_t, decltype(d)> d8;
+    auto grad = hn::LoadU(d, pool.grad_output + first + c);
+    auto choice = hn::Zero(di);
+    if (pool.choice) {
+      choice = hn::PromoteTo(di, hn::LoadU(d8, pool.choice + first + c));
+    } else {
+      grad = hn::Div(grad, hn::Set(d, static_cast<float>(desc.k_h * desc.k_w)));
+    }
+    for (int64_t r = 0; r < desc.k_h; ++r) {
+      for (int64_t s = 0; s < desc.k_w; ++s) {
+        const auto chosen = hn::Eq(choice, hn::Set(di, static_cast<int32_t>(pool.choice ? r * desc.k_w + s : 0)));
+        store_grad<kPastCache>(d, pool.target, at + (r * desc.in_w + s) * desc.c + c,
+                               hn::IfThenElseZero(hn::RebindMask(d, chosen), grad));
+      }
+    }
+  });
+}
+
+/// Bands [begin, end) of k_h rows of the input, counted through all pictures; the last one of a picture may be cut.
+template <bool kPastCache>
+void spread_bands(const PoolGradient& pool, int64_t begin, int64_t end) {
+  const Pool2dDesc& desc = pool.desc;
+  const int64_t out_h = desc.out_h(), out_w = desc.out_w(), row = desc.in_w * desc.c;
+  const int64_t bands = bands_of(desc);
+  for (int64_t band = begin; band < end; ++band) {
+    const int64_t n = band / bands, i = band % bands, covered = i < out_h ? out_w : 0;
+    const int64_t top = n * desc.in_h + i * desc.k_h, bottom = std::min(top + desc.k_h, (n + 1) * desc.in_h);
+    for (int64_t j = 0; j < covered; ++j) {
+      spread_window<kPastCache>(pool, ((n * out_h + i) * out_w + j) * desc.c, top * row + j * desc.k_w * desc.c);
+    }
+    for (int64_t h = top; h < bottom; ++h) {
+      accumulate_range(h * row + covered * desc.k_w * desc.c, (h + 1) * row, pool.target,
+                       [](auto d) HWY_ATTR { return hn::Zero(d); });
+    }
+  }
+  if (kPastCache) hwy::FlushStream();
+}
+
+/// Windows side by side, without padding: each pixel belongs to one of them, or to none at the lower and right border.
+void spread_backward(const PoolGradient& pool) {
+  const Pool2dDesc& desc = pool.desc;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+  const bool aligned = desc.c % lanes == 0 && reinterpret_cast<uintptr_t>(pool.target.grad) % (4 * lanes) == 0;
+  const bool past_cache = aligned && pool.target.beta == 0.0f && desc.input_shape().count() > kCachedFloats;
+  const auto spread = past_cache ? spread_bands<true> : spread_bands<false>;
+  parallel_for(0, desc.n * bands_of(desc), row_grain(desc.k_h * desc.in_w, desc.c),
+               [&](int64_t begin, int64_t end) { spread(pool, begin, end); });
+}
+
+void pool2d_backward(const PoolGradient& pool) {
+  const Window& window = pool.desc.window;
+  const bool side_by_side =
+      window.stride_h == pool.desc.k_h && window.stride_w == pool.desc.k_w && !window.padding.any();
+  side_by_side ? spread_backward(pool) : gather_backward(pool);
 }
 
 }  // namespace minidl::cpu::HWY_NAMESPACE

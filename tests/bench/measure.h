@@ -22,7 +22,8 @@ void measure(benchmark::State& state, int threads, double amount, const Limit& l
 /// Against the FMA limit: `work` does `flops` operations.
 void measure_against_peak(benchmark::State& state, int threads, double flops, const std::function<void()>& work);
 
-/// Against a copy of as many bytes in one sweep: `work` reads and writes `bytes` altogether, each as often as it must.
+/// Against an ordinary copy of half as many bytes: `work` reads and writes `bytes` altogether, each as often as it must.
+/// Work whose stores bypass the caches is faster than such a copy, which fetches what it overwrites.
 void measure_against_copy(benchmark::State& state, int threads, double bytes, const std::function<void()>& work);
 
 }  // namespace minidl::bench

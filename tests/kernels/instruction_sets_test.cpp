@@ -79,16 +79,18 @@ TEST(InstructionSets, PoolingPaddingAndUpsamplingGiveTheSameBytes) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_uniform(shape, 6);
     for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
-      const Pool2dDesc desc = Pool2dDesc::make(kind, shape, 3, 3, {2, 2, Padding::zero(1)});
-      expect_same_bytes([&] {
-        Tensor output = Tensor::empty(desc.output_shape()), choice, back = x.clone();
-        if (kind == PoolKind::max) choice = Tensor::empty(desc.output_shape(), Dtype::u8);
-        pool2d_forward(desc, x, output, choice);
-        pool2d_backward(desc, choice, output, {0.5f, &x}, back);
-        std::vector<Tensor> results = {output, back};
-        if (choice) results.push_back(choice);
-        return results;
-      });
+      for (const Pool2dDesc& desc : {Pool2dDesc::make(kind, shape, 3, 3, {2, 2, Padding::zero(1)}),
+                                     Pool2dDesc::make(kind, shape, 2, 2, {2, 2, {}})}) {
+        expect_same_bytes([&] {
+          Tensor output = Tensor::empty(desc.output_shape()), choice, back = x.clone();
+          if (kind == PoolKind::max) choice = Tensor::empty(desc.output_shape(), Dtype::u8);
+          pool2d_forward(desc, x, output, choice);
+          pool2d_backward(desc, choice, output, {0.5f, &x}, back);
+          std::vector<Tensor> results = {output, back};
+          if (choice) results.push_back(choice);
+          return results;
+        });
+      }
     }
     expect_same_bytes([&] {
       const Padding padding = Padding::reflect(2);

@@ -28,6 +28,10 @@ const std::vector<Case> kCases = {
     {{1, 1, 1, 3}, 1, 1, {1, 1, {}}},
     {{3, 8, 6, 4}, 2, 2, {2, 2, {}}},
     {{1, 7, 9, 33}, 2, 2, {2, 2, {}}},  // floors: the last row and column take no part
+    {{3, 7, 8, 1}, 3, 3, {3, 3, {}}},   // side by side: a last row and two columns beyond the windows
+    {{2, 10, 7, 64}, 3, 2, {3, 2, {}}},
+    {{1, 3, 11, 33}, 1, 4, {1, 4, {}}},
+    {{2, 5, 4, 3}, 5, 4, {5, 4, {}}},
     {{1, 5, 5, 16}, 3, 3, {2, 2, {}}},  // overlaps
     {{2, 6, 7, 3}, 3, 3, {2, 2, Padding::zero(1)}},
     {{1, 9, 8, 5}, 3, 2, {1, 3, {Padding::Mode::zero, 2, 0, 1, 0}}},    // nothing is symmetric
@@ -138,6 +142,24 @@ TEST(Pool2d, AverageBackwardSpreadsEvenly) {
   }
 }
 
+/// Large gradients whose vectors are aligned are written past the caches.
+TEST(Pool2d, LargeGradientsAreTheSame) {
+  for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
+    const Pool2dDesc desc = Pool2dDesc::make(kind, {1, 129, 513, 64}, 2, 2, {2, 2, {}});
+    const Tensor grad_output = random_integers(desc.output_shape(), 10), mask = random_integers(desc.input_shape(), 11);
+    const Pooled pooled = pool(desc, mask);
+    Tensor grad = Tensor::full(desc.input_shape(), kNan), expected = Tensor::zeros(desc.input_shape());
+    pool2d_backward(desc, pooled.choice, grad_output, {0.0f, &mask}, grad);
+    float* to = expected.data<float>();
+    for_each_pixel(desc, [&](int64_t output, int64_t offset, int64_t pixel) {
+      const bool chosen = kind == PoolKind::average || pooled.choice.span<uint8_t>()[output] == offset;
+      if (!chosen || mask.span<float>()[pixel] <= 0.0f) return;
+      to[pixel] = (kind == PoolKind::average ? 0.25f : 1.0f) * grad_output.span<float>()[output];
+    });
+    EXPECT_TRUE(equals(grad, expected)) << desc.str();
+  }
+}
+
 TEST(Pool2d, AverageBackwardIsTheAdjoint) {
   for (const Pool2dDesc& desc : descs(PoolKind::average)) {
     const Tensor x = random_uniform(desc.input_shape(), 6), y = random_uniform(desc.output_shape(), 7);
@@ -172,14 +194,21 @@ TEST(Pool2d, ChoosesInAWindowOfMinusInfinity) {
 }
 
 TEST(Pool2d, BytesDoNotDependOnThreads) {
-  for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
-    const Pool2dDesc desc = Pool2dDesc::make(kind, {3, 41, 37, 33}, 3, 3, {2, 2, Padding::zero(1)});
+  for (const Pool2dDesc& desc : {Pool2dDesc::make(PoolKind::max, {3, 41, 37, 33}, 3, 3, {2, 2, Padding::zero(1)}),
+                                 Pool2dDesc::make(PoolKind::average, {3, 41, 37, 33}, 3, 3, {2, 2, Padding::zero(1)}),
+                                 Pool2dDesc::make(PoolKind::max, {3, 83, 75, 33}, 2, 2, {2, 2, {}}),
+                                 Pool2dDesc::make(PoolKind::average, {2, 256, 161, 64}, 2, 2, {2, 2, {}})}) {
     const Tensor input = random_uniform(desc.input_shape(), 8), grad_output = random_uniform(desc.output_shape(), 9);
     const Pooled pooled = pool(desc, input);
     EXPECT_TRUE(test::same_for_all_threads([&] { return pool(desc, input).output; }));
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(desc.input_shape(), 1.0f);
       pool2d_backward(desc, pooled.choice, grad_output, {0.3f, &input}, grad);
+      return grad;
+    }));
+    EXPECT_TRUE(test::same_for_all_threads([&] {
+      Tensor grad = Tensor::full(desc.input_shape(), kNan);
+      pool2d_backward(desc, pooled.choice, grad_output, {}, grad);
       return grad;
     }));
   }
