@@ -1,11 +1,10 @@
 #include <minidl/core/parallel.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/cache_size.h>
+#include <minidl/kernels/cpu/conv2d_as_winograd.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cpu/filter_cache.h>
-#include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/winograd.h>
-#include <minidl/kernels/pad.h>
 
 #include <algorithm>
 #include <utility>
@@ -15,7 +14,6 @@ namespace minidl::cpu {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float), kPoints = WinogradConv::kPoints;
-constexpr int64_t kLeastChannels = 16;  // below, the transforms cost more than the products they save
 constexpr int64_t kSkew = 80;  // floats between planes: 36 planes at a power of two would share a few lines of a cache
 constexpr int64_t kTileUnit = 12;                     // tiles of a block: a multiple of the rows of a micro-kernel call
 constexpr int64_t kMostTiles = 48, kLeastTiles = 24;  // of a block of one thread
@@ -23,12 +21,7 @@ constexpr int64_t kSharedTiles = 264;                 // of a block that all thr
 constexpr int64_t kLeastTasks = 12, kEvenTasks = 4;   // their number is a multiple of the usual numbers of threads
 
 const char* decline(const Conv2dProblem& problem, Precision precision) {
-  const Conv2dDesc& d = problem.desc;
-  if (precision != Precision::fp32) return "computes in fp32 only";
-  if (problem.direction == Conv2dDirection::backward_weight) return "has no backward_weight";
-  if (d.k_h != 3 || d.k_w != 3 || d.window.stride_h != 1 || d.window.stride_w != 1) return "not 3x3 with stride 1";
-  if (std::min(d.in_c, d.out_c) < kLeastChannels) return "too few channels";
-  return nullptr;
+  return precision == Precision::fp32 ? winograd_decline(problem) : "computes in fp32 only";
 }
 
 int64_t round_up(int64_t value, int64_t unit) {
@@ -68,9 +61,9 @@ struct Blocking {
 /// One convolution while it runs.
 class Winograd {
  public:
-  Winograd(const WinogradConv& conv, const WinogradFilters& filters, const Tensor& weight, const void* form)
-      : conv_(conv), blocking_(conv) {
-    filters_ = kept_filters(weight, form, [&] { return transformed(filters); });
+  Winograd(const WinogradConv& conv, const WinogradFilters& filters) : conv_(conv), blocking_(conv) {
+    static const char kForms[2] = {};  // of the two directions
+    filters_ = kept_filters(*filters.tensor, &kForms[filters.tap_stride < 0], [&] { return transformed(filters); });
   }
 
   void run() { blocking_.shared ? run_shared() : run_apart(); }
@@ -159,81 +152,24 @@ class Winograd {
   Tensor filters_;
 };
 
-WinogradConv forward_conv(const Conv2dDesc& d) {
-  return {.n = d.n,
-          .in_h = d.in_h,
-          .in_w = d.in_w,
-          .in_c = d.in_c,
-          .top = d.window.padding.top,
-          .left = d.window.padding.left,
-          .mode = d.window.padding.mode,
-          .out_h = d.out_h(),
-          .out_w = d.out_w(),
-          .out_c = d.out_c};
+void run(const WinogradConv& conv, const WinogradFilters& filters) {
+  Winograd(conv, filters).run();
 }
 
-void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
-  WinogradConv conv = forward_conv(d);
-  conv.picture = args.input;
-  conv.output = args.output;
-  conv.bias = args.bias;
-  conv.relu = args.activation == Activation::relu;
-  static const char kForm = 0;
-  const WinogradFilters filters{args.weight.data<float>(), 9 * d.in_c, 1, d.in_c};
-  Winograd(conv, filters, args.weight, &kForm).run();
+void forward(const Conv2dDesc& desc, const Conv2dForwardArgs& args) {
+  winograd_forward(desc, args, run);
 }
 
-bool is_folded(const Padding& padding) {
-  return padding.mode != Padding::Mode::zero && padding.any();
-}
-
-/// The gradient of the pixels, of those of the padding too when they are to be folded onto others: a convolution of
-/// grad_output with the filters turned by 180°, channels exchanged.
-WinogradConv backward_conv(const Conv2dDesc& d) {
-  const Padding& padding = d.window.padding;
-  const bool folded = is_folded(padding);
-  const Shape target = folded ? padded_shape(d.input_shape(), padding) : d.input_shape();
-  return {.n = d.n,
-          .in_h = d.out_h(),
-          .in_w = d.out_w(),
-          .in_c = d.out_c,
-          .top = 2 - (folded ? 0 : padding.top),
-          .left = 2 - (folded ? 0 : padding.left),
-          .out_h = target[1],
-          .out_w = target[2],
-          .out_c = d.in_c};
-}
-
-/// Pixels of zero padding do not exist; those of a reflecting or replicating one are computed and added to the pixels
-/// that they show.
-void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
-  WinogradConv conv = backward_conv(d);
-  conv.picture = args.grad_output;
-  static const char kForm = 0;
-  const WinogradFilters filters{args.weight.data<float>() + 8 * d.in_c, 1, 9 * d.in_c, -d.in_c};
-  if (!is_folded(d.window.padding)) {
-    conv.output = args.grad_input;
-    conv.beta = args.beta;
-    conv.relu_mask = args.relu_mask;
-    Winograd(conv, filters, args.weight, &kForm).run();
-    return;
-  }
-  Tensor grad_padded = Tensor::empty({conv.n, conv.out_h, conv.out_w, conv.out_c});
-  conv.output = grad_padded.data<float>();
-  Winograd(conv, filters, args.weight, &kForm).run();
-  pad_backward(d.input_shape(), d.window.padding, conv.output, {args.grad_input, args.beta, args.relu_mask});
+void backward_data(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args) {
+  winograd_backward_data(desc, args, run);
 }
 
 int64_t workspace_bytes(const Conv2dProblem& problem) {
-  const Conv2dDesc& d = problem.desc;
-  const bool backward = problem.direction == Conv2dDirection::backward_data;
-  const WinogradConv conv = backward ? backward_conv(d) : forward_conv(d);
-  const int64_t folded = backward && is_folded(d.window.padding) ? conv.n * conv.out_h * conv.out_w * conv.out_c : 0;
-  const Blocking blocking(conv);
+  const Blocking blocking(winograd_conv(problem));
   const int64_t threads = num_threads();
   const int64_t working = blocking.shared ? blocking.values_count() + threads * blocking.sums_count()
                                           : threads * (blocking.values_count() + blocking.sums_count());
-  return kFloat * (folded + blocking.filters_count() + working);
+  return kFloat * (winograd_folded_count(problem) + blocking.filters_count() + working);
 }
 
 }  // namespace

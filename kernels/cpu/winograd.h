@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/gemm_kernel.h>
 #include <minidl/kernels/padding.h>
 
@@ -37,6 +38,7 @@ struct WinogradConv {
 struct WinogradFilters {
   const float* weight;
   int64_t k_stride, c_stride, tap_stride;
+  const Tensor* tensor = nullptr;  // that `weight` points into: transformed filters are kept with it
 };
 
 /// Bᵀ d B of tiles [begin, end): values[point * plane + (tile - begin) * in_c + c].

@@ -1,0 +1,25 @@
+#pragma once
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/winograd.h>
+
+namespace minidl::cpu {
+
+/// What the engines that compute in Winograd's tiles share: which problems are theirs, and how both directions become
+/// one WinogradConv. Such an engine is a function that computes conv.output.
+using WinogradRun = void (*)(const WinogradConv& conv, const WinogradFilters& filters);
+
+/// nullptr, or why a problem is not forward or backward-data of 3x3 filters with stride 1 and enough channels.
+const char* winograd_decline(const Conv2dProblem& problem);
+
+/// The convolution that computes a direction, without its pointers. Backward-data is one of grad_output with the
+/// filters turned by 180° and the channels exchanged.
+WinogradConv winograd_conv(const Conv2dProblem& problem);
+
+void winograd_forward(const Conv2dDesc& desc, const Conv2dForwardArgs& args, WinogradRun run);
+/// Pixels of zero padding do not exist; those of a reflecting or replicating one are computed and added to the pixels
+/// that they show.
+void winograd_backward_data(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args, WinogradRun run);
+/// Floats that these allocate beside what `run` does.
+int64_t winograd_folded_count(const Conv2dProblem& problem);
+
+}  // namespace minidl::cpu
