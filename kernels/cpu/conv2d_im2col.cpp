@@ -12,7 +12,7 @@ namespace minidl::cpu {
 namespace {
 
 const char* decline(const Conv2dProblem&, Precision precision) {
-  return precision == Precision::fp32 ? nullptr : "computes in fp32 only";
+  return serves(precision) ? nullptr : kFp32Only;
 }
 
 Windows input_windows(const Conv2dDesc& d, const float* input) {

@@ -11,7 +11,7 @@ namespace {
 // answers to it.
 
 const char* decline(const Conv2dProblem&, Precision precision) {
-  return precision == Precision::fp32 ? nullptr : "computes in fp32 only";
+  return serves(precision) ? nullptr : kFp32Only;
 }
 
 int64_t workspace_bytes(const Conv2dProblem& problem) {

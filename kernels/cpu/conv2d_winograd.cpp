@@ -21,7 +21,7 @@ constexpr int64_t kSharedTiles = 264;                 // of a block that all thr
 constexpr int64_t kLeastTasks = 12, kEvenTasks = 4;   // their number is a multiple of the usual numbers of threads
 
 const char* decline(const Conv2dProblem& problem, Precision precision) {
-  return precision == Precision::fp32 ? winograd_decline(problem) : "computes in fp32 only";
+  return serves(precision) ? winograd_decline(problem) : kFp32Only;
 }
 
 int64_t round_up(int64_t value, int64_t unit) {

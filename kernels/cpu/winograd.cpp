@@ -65,25 +65,28 @@ HWY_INLINE void input_tile(const Pixels& pixels, int64_t channels, float* values
   });
 }
 
-void Input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
-  for (int64_t tile = begin; tile < end; ++tile, values += conv.in_c) {
-    const TilePlace place = tile_place(conv, tile);
-    const int64_t h = place.h - conv.top, w = place.w - conv.left, row = conv.in_w * conv.in_c;
-    const float* picture = conv.picture + place.n * conv.in_h * row;
-    if (h >= 0 && w >= 0 && h + kEdge <= conv.in_h && w + kEdge <= conv.in_w) {
-      input_tile(InsidePixels{picture + h * row + w * conv.in_c, row, conv.in_c}, conv.in_c, values, plane);
-      continue;
-    }
-    BorderPixels border;
-    for (int i = 0; i < kEdge; ++i) {
-      const int64_t y = padded_index(h + i, conv.in_h, conv.mode);
-      for (int j = 0; j < kEdge; ++j) {
-        const int64_t x = padded_index(w + j, conv.in_w, conv.mode);
-        border.pixel[i][j] = y < 0 || x < 0 ? nullptr : picture + y * row + x * conv.in_c;
-      }
-    }
-    input_tile(border, conv.in_c, values, plane);
+void InputTile(const WinogradConv& conv, int64_t tile, int64_t c, int64_t channels, float* values, int64_t plane) {
+  const TilePlace place = tile_place(conv, tile);
+  const int64_t h = place.h - conv.top, w = place.w - conv.left, row = conv.in_w * conv.in_c;
+  const float* picture = conv.picture + place.n * conv.in_h * row + c;
+  if (h >= 0 && w >= 0 && h + kEdge <= conv.in_h && w + kEdge <= conv.in_w) {
+    input_tile(InsidePixels{picture + h * row + w * conv.in_c, row, conv.in_c}, channels, values, plane);
+    return;
   }
+  BorderPixels border;
+  for (int i = 0; i < kEdge; ++i) {
+    const int64_t y = padded_index(h + i, conv.in_h, conv.mode);
+    for (int j = 0; j < kEdge; ++j) {
+      const int64_t x = padded_index(w + j, conv.in_w, conv.mode);
+      border.pixel[i][j] = y < 0 || x < 0 ? nullptr : picture + y * row + x * conv.in_c;
+    }
+  }
+  input_tile(border, channels, values, plane);
+}
+
+void Input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
+  for (int64_t tile = begin; tile < end; ++tile, values += conv.in_c)
+    InputTile(conv, tile, 0, conv.in_c, values, plane);
 }
 
 /// G g Gᵀ of the filters whose first taps lie together from `taps` on: store(d, point, i, vector) for lanes [i, ...).
@@ -191,11 +194,17 @@ HWY_AFTER_NAMESPACE();
 namespace minidl::cpu {
 
 HWY_EXPORT(Input);
+HWY_EXPORT(InputTile);
 HWY_EXPORT(Filters);
 HWY_EXPORT(Output);
 
 void winograd_input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
   HWY_DYNAMIC_DISPATCH(Input)(conv, begin, end, values, plane);
+}
+
+void winograd_input_tile(const WinogradConv& conv, int64_t tile, int64_t c, int64_t channels, float* values,
+                         int64_t plane) {
+  HWY_DYNAMIC_DISPATCH(InputTile)(conv, tile, c, channels, values, plane);
 }
 
 void winograd_filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count,

@@ -43,6 +43,9 @@ struct WinogradFilters {
 
 /// Bᵀ d B of tiles [begin, end): values[point * plane + (tile - begin) * in_c + c].
 void winograd_input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane);
+/// Of one tile, channels [c, c + channels): values[point * plane + i].
+void winograd_input_tile(const WinogradConv& conv, int64_t tile, int64_t c, int64_t channels, float* values,
+                         int64_t plane);
 /// G g Gᵀ of channels [c, c + channels) of the filters of one panel, columns [column, column + count) of which exist:
 /// panel[point * plane + (c + i) * width + j]; columns from `count` to `width` become zero.
 void winograd_filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count,

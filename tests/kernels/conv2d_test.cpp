@@ -59,14 +59,26 @@ std::vector<Case> cases() {
       {{1, 4, 3, 64}, {130, 3, 3, 64}, {1, 1, Padding::zero(5)}},
       {{3, 2, 1, 16}, {33, 3, 3, 16}, {1, 1, Padding::reflect(3)}},
       {{1, 9, 2, 18}, {16, 3, 3, 18}, {1, 1, {replicate, 2, 0, 1, 4}}},
+      // Beside blocks of 32 channels.
+      {{1, 5, 9, 31}, {32, 3, 3, 31}, {1, 1, Padding::zero(1)}},
+      {{1, 6, 5, 48}, {31, 3, 3, 48}, {1, 1, Padding::reflect(1)}},
+      {{2, 4, 6, 32}, {65, 3, 3, 32}, {1, 1, Padding::replicate(1)}},
   };
 }
 
 /// Every engine of this build, whether the table would choose it or not.
 class Conv2dEngines : public ::testing::TestWithParam<const Conv2dEngine*> {
  protected:
-  void SetUp() override { execution::set_conv2d_engine(GetParam()->name); }
-  void TearDown() override { execution::set_conv2d_engine(""); }
+  void SetUp() override {
+    execution::set_conv2d_engine(GetParam()->name);
+    execution::set_precision(is_tf32() ? Precision::tf32 : Precision::fp32);
+  }
+  void TearDown() override {
+    execution::set_conv2d_engine("");
+    execution::set_precision(Precision::fp32);
+  }
+  /// Engines of a lower grade than fp32 decline it.
+  bool is_tf32() const { return GetParam()->error > 1e-5; }
 };
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2dEngines, ::testing::ValuesIn(conv2d_engines().begin(), conv2d_engines().end()),
@@ -257,7 +269,7 @@ TEST_P(Conv2dEngines, TellsItsWorkspace) {
 TEST_P(Conv2dEngines, DeclinesWithAReason) {
   for (const Case& c : cases()) {
     for (const Direction direction : {Direction::forward, Direction::backward_data, Direction::backward_weight}) {
-      for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
         const char* reason = GetParam()->decline({c.desc(), direction}, precision);
         if (reason) {
           EXPECT_GT(std::string(reason).size(), 5u);
@@ -265,7 +277,12 @@ TEST_P(Conv2dEngines, DeclinesWithAReason) {
       }
     }
   }
-  EXPECT_STREQ(GetParam()->decline({cases()[0].desc()}, Precision::bf16), "computes in fp32 only");
+  const char* grade = is_tf32() ? "computes in tf32 only" : "computes in fp32 only";
+  for (const Precision precision : {Precision::bf16, Precision::fp16})
+    EXPECT_STREQ(GetParam()->decline({cases()[0].desc()}, precision), grade);
+  const Conv2dProblem common{Conv2dDesc::make({1, 8, 8, 64}, {64, 3, 3, 64}, {1, 1, Padding::zero(1)})};
+  EXPECT_EQ(GetParam()->decline(common, Precision::tf32), nullptr);
+  EXPECT_STREQ(GetParam()->decline(common, Precision::fp32), is_tf32() ? grade : nullptr);
 }
 
 /// Weights that do not change keep the engine's form of them; those that do are never used in an old one.

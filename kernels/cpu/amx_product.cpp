@@ -1,0 +1,170 @@
+#include <minidl/kernels/cpu/amx_product.h>
+
+#include <cstdlib>
+#include <cstring>
+
+// Loops step by whole vectors: machines with SVE run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/amx_product.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+#include <hwy/highway.h>
+#include <minidl/kernels/cpu/amx_product-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::CappedTag<float, 16>;
+using V = hn::Vec<D>;
+using U = hn::Vec<hn::RebindToUnsigned<D>>;
+constexpr D kFloats;
+constexpr hn::RebindToUnsigned<D> kWords;
+
+/// Subnormal numbers become zeros of their sign.
+HWY_INLINE V flush(V x) {
+  const V zero = hn::And(x, hn::Set(kFloats, -0.0f));
+  return hn::IfThenElse(hn::Lt(hn::Abs(x), hn::Set(kFloats, 1.17549435e-38f)), zero, x);
+}
+
+HWY_INLINE U upper_half(U x) {
+  return hn::And(x, hn::Set(kWords, 0xffff0000u));
+}
+
+/// Element 0 or 1 of each pair of bf16.
+HWY_INLINE V first_of_pair(U pair) {
+  return flush(hn::BitCast(kFloats, hn::ShiftLeft<16>(pair)));
+}
+HWY_INLINE V second_of_pair(U pair) {
+  return flush(hn::BitCast(kFloats, upper_half(pair)));
+}
+
+/// Tile operations with the arithmetic of the instructions: for each element of the sum the products of first and of
+/// second elements of the pairs are summed apart with fused multiply-adds, then together, then added; every step rounds
+/// to nearest even and flushes subnormal numbers. (Without a fused multiply-add it is the same as long as no product,
+/// which f32 holds exactly, is subnormal.)
+class PortableTiles {
+ public:
+  template <int kTile>
+  void zero() {
+    std::memset(tile_[kTile], 0, sizeof tile_[kTile]);
+  }
+  template <int kTile>
+  void load(const void* from, int64_t stride) {
+    for (int i = 0; i < kRows; ++i) std::memcpy(tile_[kTile][i], static_cast<const char*>(from) + i * stride, kBytes);
+  }
+  template <int kTile>
+  void store(void* to, int64_t stride) const {
+    for (int i = 0; i < kRows; ++i) std::memcpy(static_cast<char*>(to) + i * stride, tile_[kTile][i], kBytes);
+  }
+  template <int kSum, int kA, int kB>
+  void multiply() {
+    multiply(tile_[kSum], tile_[kA], tile_[kB]);
+  }
+
+ private:
+  static constexpr int kRows = 16, kPairs = 16, kBytes = 64;
+  using Tile = uint32_t[kRows][kBytes / sizeof(uint32_t)];
+
+  static HWY_NOINLINE HWY_ATTR void multiply(Tile& sum, const Tile& a, const Tile& b) {
+    for (int i = 0; i < kRows; ++i) {
+      for (int j = 0; j < 16; j += static_cast<int>(hn::Lanes(kFloats))) {
+        V first = hn::Zero(kFloats), second = hn::Zero(kFloats);
+        for (int k = 0; k < kPairs; ++k) {
+          const U left = hn::Set(kWords, a[i][k]), right = hn::Load(kWords, b[k] + j);
+          first = flush(hn::MulAdd(first_of_pair(left), first_of_pair(right), first));
+          second = flush(hn::MulAdd(second_of_pair(left), second_of_pair(right), second));
+        }
+        const V before = flush(hn::BitCast(kFloats, hn::Load(kWords, sum[i] + j)));
+        const V after = flush(hn::Add(before, flush(hn::Add(first, second))));
+        hn::Store(hn::BitCast(kWords, after), kWords, sum[i] + j);
+      }
+    }
+  }
+
+  HWY_ALIGN Tile tile_[8];
+};
+
+/// bf16(x) in the upper half of each word, rounded to nearest even; the lower half is not cleared. NaN stays NaN.
+HWY_INLINE U round_to_bf16(V x) {
+  const U bits = hn::BitCast(kWords, x), odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(kWords, 1));
+  const U rounded = hn::Add(bits, hn::Add(odd, hn::Set(kWords, 0x7fff)));
+  const U quiet = hn::Or(bits, hn::Set(kWords, 0x00400000));
+  return hn::IfThenElse(hn::MaskFromVec(hn::BitCast(kWords, hn::VecFromMask(kFloats, hn::IsNaN(x)))), quiet, rounded);
+}
+/// Parts of the pairs (first, second).
+HWY_INLINE void split_pairs(V first, V second, int parts, uint16_t* output) {
+  for (int part = 0; part < parts; ++part, output += kAmxBlockCount) {
+    const U first_part = round_to_bf16(flush(first)), second_part = round_to_bf16(flush(second));
+    const U pair = hn::Or(hn::ShiftRight<16>(first_part), upper_half(second_part));
+    hn::StoreU(pair, kWords, reinterpret_cast<uint32_t*>(output));
+    first = hn::Sub(first, hn::BitCast(kFloats, upper_half(first_part)));
+    second = hn::Sub(second, hn::BitCast(kFloats, upper_half(second_part)));
+  }
+}
+
+void Split(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(kFloats));
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < kAmxBlock; i += 2 * lanes) {
+      V first, second;
+      hn::LoadInterleaved2(kFloats, values + row * kAmxBlock + i, first, second);
+      split_pairs(first, second, parts, output + row * stride + i);
+    }
+  }
+}
+
+void SplitColumns(const float* values, int parts, uint16_t* output) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(kFloats));
+  for (int64_t pair = 0; pair < kAmxBlock / 2; ++pair) {
+    const float* row = values + 2 * pair * kAmxBlock;
+    for (int64_t column = 0; column < kAmxBlock; column += lanes) {
+      uint16_t* to = output + column / 16 * (kAmxBlockCount / 2) + pair * kAmxBlock + column % 16 * 2;
+      split_pairs(hn::LoadU(kFloats, row + column), hn::LoadU(kFloats, row + kAmxBlock + column), parts, to);
+    }
+  }
+}
+
+void Multiply(const AmxProduct& product) {
+  multiply_with<PortableTiles>(product);
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(Multiply);
+HWY_EXPORT(Split);
+HWY_EXPORT(SplitColumns);
+
+const AmxBody& amx_portable() {
+  static constexpr AmxBody kBody{[](const AmxProduct& product) {
+                                   HWY_DYNAMIC_DISPATCH(Multiply)
+                                   (product);
+                                 },
+                                 [](const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
+                                   HWY_DYNAMIC_DISPATCH(Split)(values, rows, parts, output, stride);
+                                 }};
+  return kBody;
+}
+
+bool amx_available() {
+  static const bool wanted = [] {
+    const char* value = std::getenv("MINIDL_AMX");
+    return value == nullptr || std::strcmp(value, "0") != 0;
+  }();
+  return wanted && amx_instructions() != nullptr;
+}
+
+const AmxBody& amx_body() {
+  return amx_available() ? *amx_instructions() : amx_portable();
+}
+
+void amx_split_columns(const float* values, int parts, uint16_t* output) {
+  HWY_DYNAMIC_DISPATCH(SplitColumns)(values, parts, output);
+}
+
+}  // namespace minidl::cpu
+#endif

@@ -1,0 +1,238 @@
+#include <minidl/core/parallel.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cpu/amx_product.h>
+#include <minidl/kernels/cpu/cache_size.h>
+#include <minidl/kernels/cpu/conv2d_as_winograd.h>
+#include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cpu/filter_cache.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace minidl::cpu {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float), kPoints = WinogradConv::kPoints;
+constexpr int64_t kBlock = kAmxBlock, kBlockCount = kAmxBlockCount;
+// Elements between planes: 36 planes at a power of two would share a few lines of a cache.
+constexpr int64_t kValuesSkew = 160, kSumsSkew = 80;
+constexpr int64_t kApartTiles = 128;       // of a block of one thread, when the filters do not stay in its cache
+constexpr int64_t kLeastBlocks = 16;       // of such tiles
+constexpr int64_t kSharedValues = 65536;   // tiles times channels of a block that all threads share,
+constexpr int64_t kMostSharedTiles = 256;  // which has at most so many tiles
+constexpr int64_t kTaskTiles = 8;          // of a task that transforms, then
+constexpr int64_t kTaskColumns = 4;        // blocks of columns of one that multiplies
+
+int64_t blocks_of(int64_t count) {
+  return (count + kBlock - 1) / kBlock;
+}
+
+/// How the tiles are cut. With many tiles every task takes a block of them through all three stages; with few, all
+/// threads share a block, one stage after the other.
+struct Blocking {
+  int64_t parts, depth, columns;  // depth, columns: blocks of channels
+  bool shared;
+  int64_t tiles;  // of a block
+  int64_t filters_plane, values_plane, sums_plane;
+
+  Blocking(const WinogradConv& conv, int parts_of_number)
+      : parts(parts_of_number), depth(blocks_of(conv.in_c)), columns(blocks_of(conv.out_c)) {
+    filters_plane = columns * depth * parts * kBlockCount;
+    const int64_t tile_bytes = kPoints * kBlock * (depth * parts * 2 + columns * kFloat);
+    const int64_t needed = kPoints * filters_plane * 2 + kBlock * tile_bytes;
+    tiles = needed <= l2_floats() * kFloat ? kBlock : kApartTiles;
+    shared = conv.tiles() < kLeastBlocks * tiles;
+    if (shared) {
+      const int64_t most = std::clamp(kSharedValues / (depth * kBlock), kBlock, kMostSharedTiles);
+      tiles = std::min(blocks_of(conv.tiles()), most / kBlock) * kBlock;
+    }
+    values_plane = tiles * depth * parts * kBlock + kValuesSkew;
+    sums_plane = tiles * columns * kBlock + kSumsSkew;
+  }
+  int64_t filters_count() const { return kPoints * filters_plane; }  // bf16
+  int64_t values_count() const { return kPoints * values_plane; }    // bf16
+  int64_t sums_count() const { return kPoints * sums_plane; }        // f32
+};
+
+/// Memory for that many bf16, an even number.
+Tensor empty_bits(int64_t count) {
+  return Tensor::empty({count / 2});
+}
+uint16_t* bits_of(Tensor& tensor) {
+  return reinterpret_cast<uint16_t*>(tensor.data<float>());
+}
+
+/// One convolution while it runs.
+class WinogradAmx {
+ public:
+  WinogradAmx(const WinogradConv& conv, const WinogradFilters& filters, int parts)
+      : conv_(conv), blocking_(conv, parts), body_(amx_body()), filters_(kept(filters)) {}
+
+  void run() { blocking_.shared ? run_shared() : run_apart(); }
+
+ private:
+  Tensor kept(const WinogradFilters& filters) const {
+    static const char kForms[4] = {};  // of both directions, in two and in three parts
+    const auto form = static_cast<size_t>(2 * (blocking_.parts - 2) + (filters.tap_stride < 0));
+    return kept_filters(*filters.tensor, &kForms[form], [&] { return transformed(filters); });
+  }
+
+  Tensor transformed(const WinogradFilters& filters) const {
+    const Blocking& b = blocking_;
+    Tensor result = empty_bits(b.filters_count());
+    uint16_t* bits = bits_of(result);
+    parallel_for(0, b.columns * b.depth, 1, [&](int64_t task, int64_t) {
+      const int64_t column = task / b.depth * kBlock, c = task % b.depth * kBlock;
+      const int64_t channels = std::min(kBlock, conv_.in_c - c);
+      Tensor panel =
+          channels < kBlock ? Tensor::zeros({kPoints, kBlock, kBlock}) : Tensor::empty({kPoints, kBlock, kBlock});
+      float* values = panel.data<float>();
+      winograd_filters(filters, c, channels, column, std::min(kBlock, conv_.out_c - column), kBlock,
+                       values - c * kBlock, kBlockCount);
+      for (int64_t point = 0; point < kPoints; ++point)
+        amx_split_columns(values + point * kBlockCount, static_cast<int>(b.parts),
+                          bits + point * b.filters_plane + task * b.parts * kBlockCount);
+    });
+    return result;
+  }
+
+  void run_apart() {
+    const int64_t blocks = (conv_.tiles() + blocking_.tiles - 1) / blocking_.tiles;
+    parallel_for(0, blocks, 1, [&](int64_t block, int64_t) {
+      Tensor values = empty_bits(blocking_.values_count()), sums = Tensor::empty({blocking_.sums_count()});
+      const int64_t begin = block * blocking_.tiles, end = std::min(conv_.tiles(), begin + blocking_.tiles);
+      input(begin, begin, end, bits_of(values));
+      AmxProduct product = this->product(end - begin, bits_of(values), sums.data<float>());
+      product.points = kPoints;
+      product.columns = blocking_.columns;
+      body_.multiply(product);
+      for (int64_t tile = begin; tile < end; tile += kTaskTiles)
+        output(begin, tile, std::min(end, tile + kTaskTiles), sums.data<float>());
+    });
+  }
+
+  void run_shared() {
+    Tensor shared_values = empty_bits(blocking_.values_count()), shared_sums = Tensor::empty({blocking_.sums_count()});
+    uint16_t* values = bits_of(shared_values);
+    float* sums = shared_sums.data<float>();
+    const int64_t panels = (blocking_.columns + kTaskColumns - 1) / kTaskColumns;
+    for (int64_t begin = 0; begin < conv_.tiles(); begin += blocking_.tiles) {
+      const int64_t end = std::min(conv_.tiles(), begin + blocking_.tiles);
+      parallel_for(begin, end, kTaskTiles, [&](int64_t first, int64_t last) { input(begin, first, last, values); });
+      parallel_for(0, kPoints * panels, 1, [&](int64_t task, int64_t) {
+        const int64_t point = task / panels, column = task % panels * kTaskColumns;
+        AmxProduct product = this->product(end - begin, values, sums);
+        product.columns = std::min(kTaskColumns, blocking_.columns - column);
+        product.a += point * product.a_plane;
+        product.b += point * product.b_plane + column * product.depth * product.parts * kBlockCount;
+        product.c += point * product.c_plane + column * product.c_rows * kBlock;
+        body_.multiply(product);
+      });
+      parallel_for(begin, end, kTaskTiles, [&](int64_t first, int64_t last) { output(begin, first, last, sums); });
+    }
+  }
+
+  /// Transforms and splits tiles [first, last) of the block that begins with tile `begin`.
+  void input(int64_t begin, int64_t first, int64_t last, uint16_t* values) const {
+    alignas(64) float transformed[kPoints * kBlock] = {};
+    const int64_t parts = blocking_.parts, depth = blocking_.depth;
+    for (int64_t tile = first; tile < last; ++tile) {
+      const int64_t row = tile - begin;
+      uint16_t* to = values + row / kBlock * depth * parts * kBlockCount + row % kBlock * kBlock;
+      for (int64_t c = 0; c < conv_.in_c; c += kBlock, to += parts * kBlockCount) {
+        const int64_t channels = std::min(kBlock, conv_.in_c - c);
+        if (channels < kBlock) std::fill(std::begin(transformed), std::end(transformed), 0.0f);
+        winograd_input_tile(conv_, tile, c, channels, transformed, kBlock);
+        body_.split(transformed, kPoints, static_cast<int>(parts), to, blocking_.values_plane);
+      }
+    }
+  }
+
+  /// All of a block's operands; points and columns are the caller's choice.
+  AmxProduct product(int64_t tiles, const uint16_t* values, float* sums) const {
+    const Blocking& b = blocking_;
+    return {.parts = static_cast<int>(b.parts),
+            .rows = tiles,
+            .depth = b.depth,
+            .depth_step = b.depth,
+            .a = values,
+            .a_plane = b.values_plane,
+            .b = reinterpret_cast<const uint16_t*>(filters_.data<float>()),
+            .b_plane = b.filters_plane,
+            .c = sums,
+            .c_plane = b.sums_plane,
+            .c_rows = b.tiles};
+  }
+
+  void output(int64_t begin, int64_t first, int64_t last, const float* sums) const {
+    for (int64_t column = 0; column < conv_.out_c; column += kBlock) {
+      winograd_output(conv_, first, last, column, std::min(kBlock, conv_.out_c - column),
+                      sums + (column * blocking_.tiles) + (first - begin) * kBlock, blocking_.sums_plane, kBlock);
+    }
+  }
+
+  const WinogradConv& conv_;
+  const Blocking blocking_;
+  const AmxBody& body_;
+  const Tensor filters_;
+};
+
+/// An engine asked for by name works without the instructions, too.
+bool is_of_use(const char* name) {
+  return amx_available() || execution::conv2d_engine() == name || execution::verify_engine() == name;
+}
+
+const char* decline(const Conv2dProblem& problem, const char* name) {
+  if (!is_of_use(name)) return "no AMX on this machine";
+  return winograd_decline(problem);
+}
+
+template <int kParts>
+void run(const WinogradConv& conv, const WinogradFilters& filters) {
+  WinogradAmx(conv, filters, kParts).run();
+}
+template <int kParts>
+void forward(const Conv2dDesc& desc, const Conv2dForwardArgs& args) {
+  winograd_forward(desc, args, run<kParts>);
+}
+template <int kParts>
+void backward_data(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args) {
+  winograd_backward_data(desc, args, run<kParts>);
+}
+
+template <int kParts>
+int64_t workspace_bytes(const Conv2dProblem& problem) {
+  const Blocking blocking(winograd_conv(problem), kParts);
+  const int64_t blocks = blocking.shared ? 1 : num_threads();
+  return kFloat * winograd_folded_count(problem) + 2 * blocking.filters_count() +
+         blocks * (2 * blocking.values_count() + kFloat * blocking.sums_count());
+}
+
+}  // namespace
+
+const Conv2dEngine conv2d_winograd_amx_tf32{
+    .name = "winograd_amx_tf32",
+    .device = Device::Kind::cpu,
+    .error = 5e-5,
+    .exact_integers = false,
+    .decline = [](const Conv2dProblem& problem, Precision precision) -> const char* {
+      return precision == Precision::tf32 ? decline(problem, "winograd_amx_tf32") : "computes in tf32 only";
+    },
+    .workspace_bytes = workspace_bytes<2>,
+    .forward = forward<2>,
+    .backward_data = backward_data<2>,
+    .backward_weight = nullptr};
+
+const Conv2dEngine conv2d_winograd_amx{.name = "winograd_amx",
+                                       .device = Device::Kind::cpu,
+                                       .error = 3e-6,
+                                       .exact_integers = false,
+                                       .decline = [](const Conv2dProblem& problem, Precision precision) -> const char* {
+                                         return serves(precision) ? decline(problem, "winograd_amx") : kFp32Only;
+                                       },
+                                       .workspace_bytes = workspace_bytes<3>,
+                                       .forward = forward<3>,
+                                       .backward_data = backward_data<3>,
+                                       .backward_weight = nullptr};
+
+}  // namespace minidl::cpu
