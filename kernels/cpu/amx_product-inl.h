@@ -13,16 +13,13 @@ struct AmxBlock {
   const uint16_t *a, *b;
   int64_t depth;
   float* c;
-  bool add;               // to what C has
-  const uint16_t* ahead;  // is fetched into the second cache meanwhile,
-  int64_t ahead_lines;    // so many lines of it for each block of the depth
+  bool add;  // to what C has
 };
 
 /// kHalves: 1 when only the first 16 rows exist.
 template <class Tiles, int kParts, int kHalves>
 inline void multiply_block(Tiles& tiles, const AmxBlock& block) {
   constexpr int64_t kHalf = kAmxBlockCount / 2, kRow = 64, kSumRow = kAmxBlock * sizeof(float), kSumHalf = 16;
-  constexpr int64_t kLine = kRow / sizeof(uint16_t);
   float* lower = block.c + kSumHalf * kAmxBlock;
   if (block.add) {
     tiles.template load<0>(block.c, kSumRow);
@@ -35,7 +32,7 @@ inline void multiply_block(Tiles& tiles, const AmxBlock& block) {
     tiles.template zero<2>();
     tiles.template zero<3>();
   }
-  const uint16_t *a = block.a, *b = block.b, *ahead = block.ahead;
+  const uint16_t *a = block.a, *b = block.b;
   const auto load_a = [&](int part) __attribute__((always_inline)) {
     tiles.template load<4>(a + part * kAmxBlockCount, kRow);
     if (kHalves == 2) tiles.template load<5>(a + part * kAmxBlockCount + kHalf, kRow);
@@ -51,7 +48,6 @@ inline void multiply_block(Tiles& tiles, const AmxBlock& block) {
     if (kHalves == 2) tiles.template multiply<3, 5, 7>();
   };
   for (int64_t i = 0; i < block.depth; ++i, a += kParts * kAmxBlockCount, b += kParts * kAmxBlockCount) {
-    for (int64_t line = 0; line < block.ahead_lines; ++line, ahead += kLine) __builtin_prefetch(ahead, 0, 2);
     // Small products first; from one to the next only one operand changes.
     if constexpr (kParts == 2) {
       load_a(1), load_b(0), multiply();
@@ -74,9 +70,8 @@ inline void multiply_block(Tiles& tiles, const AmxBlock& block) {
 
 template <class Tiles, int kParts>
 inline void multiply_point(Tiles& tiles, const AmxProduct& p, int64_t point) {
-  constexpr int64_t kPart = kParts * kAmxBlockCount, kLines = kPart * sizeof(uint16_t) / 64;
+  constexpr int64_t kPart = kParts * kAmxBlockCount;
   const int64_t row_blocks = (p.rows + kAmxBlock - 1) / kAmxBlock;
-  const int64_t ahead_lines = (kLines + row_blocks - 1) / row_blocks;
   for (int64_t column = 0; column < p.columns; ++column) {
     for (int64_t begin = 0; begin < p.depth; begin += p.depth_step) {
       const int64_t depth = std::min(p.depth_step, p.depth - begin);
@@ -86,9 +81,7 @@ inline void multiply_point(Tiles& tiles, const AmxProduct& p, int64_t point) {
                              .b = b,
                              .depth = depth,
                              .c = p.c + point * p.c_plane + (column * p.c_rows + row * kAmxBlock) * kAmxBlock,
-                             .add = begin > 0,
-                             .ahead = b + depth * kPart + row * ahead_lines * depth * (64 / sizeof(uint16_t)),
-                             .ahead_lines = ahead_lines};
+                             .add = begin > 0};
         if (p.rows - row * kAmxBlock > kAmxBlock / 2) {
           multiply_block<Tiles, kParts, 2>(tiles, block);
         } else {

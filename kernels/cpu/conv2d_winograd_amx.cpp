@@ -20,8 +20,8 @@ constexpr int64_t kApartTiles = 128;       // of a block of one thread, when the
 constexpr int64_t kLeastBlocks = 16;       // of such tiles
 constexpr int64_t kSharedValues = 65536;   // tiles times channels of a block that all threads share,
 constexpr int64_t kMostSharedTiles = 256;  // which has at most so many tiles
-constexpr int64_t kTaskTiles = 8;          // of a task that transforms, then
-constexpr int64_t kTaskColumns = 4;        // blocks of columns of one that multiplies
+constexpr int64_t kCachedParts = 8;        // of blocks of filters that stay in the first cache
+constexpr int64_t kTaskTiles = 8;          // of a task that transforms
 
 int64_t blocks_of(int64_t count) {
   return (count + kBlock - 1) / kBlock;
@@ -115,14 +115,17 @@ class WinogradAmx {
     Tensor shared_values = empty_bits(blocking_.values_count()), shared_sums = Tensor::empty({blocking_.sums_count()});
     uint16_t* values = bits_of(shared_values);
     float* sums = shared_sums.data<float>();
-    const int64_t panels = (blocking_.columns + kTaskColumns - 1) / kTaskColumns;
+    // A point's values stay in a thread's cache while it multiplies them by all filters: points are divided only when
+    // there are too few for the threads, and every division gives the same bytes.
+    const int64_t divisions = std::min((2 * num_threads() + kPoints - 1) / kPoints, blocking_.columns);
     for (int64_t begin = 0; begin < conv_.tiles(); begin += blocking_.tiles) {
       const int64_t end = std::min(conv_.tiles(), begin + blocking_.tiles);
       parallel_for(begin, end, kTaskTiles, [&](int64_t first, int64_t last) { input(begin, first, last, values); });
-      parallel_for(0, kPoints * panels, 1, [&](int64_t task, int64_t) {
-        const int64_t point = task / panels, column = task % panels * kTaskColumns;
+      parallel_for(0, kPoints * divisions, 1, [&](int64_t task, int64_t) {
+        const int64_t point = task / divisions, division = task % divisions;
+        const int64_t column = division * blocking_.columns / divisions;
         AmxProduct product = this->product(end - begin, values, sums);
-        product.columns = std::min(kTaskColumns, blocking_.columns - column);
+        product.columns = (division + 1) * blocking_.columns / divisions - column;
         product.a += point * product.a_plane;
         product.b += point * product.b_plane + column * product.depth * product.parts * kBlockCount;
         product.c += point * product.c_plane + column * product.c_rows * kBlock;
@@ -154,7 +157,7 @@ class WinogradAmx {
     return {.parts = static_cast<int>(b.parts),
             .rows = tiles,
             .depth = b.depth,
-            .depth_step = b.depth,
+            .depth_step = kCachedParts / b.parts,
             .a = values,
             .a_plane = b.values_plane,
             .b = reinterpret_cast<const uint16_t*>(filters_.data<float>()),
