@@ -64,11 +64,10 @@ double normalised_difference(const Tensor& a, const Tensor& b) {
   return std::sqrt(difference) / (norm > 0.0 ? std::sqrt(norm) : 1.0);
 }
 
-const Conv2dEngine& verify_engine() {
-  for (const Conv2dEngine* engine : kEngines) {
-    if (execution::verify_engine() == engine->name) return *engine;
-  }
-  fail("[conv2d] no engine is called '{}'", execution::verify_engine());
+/// The engine that repeats a call: the one that the settings name, another one where it declines.
+const Conv2dEngine& verify_engine(const Conv2dProblem& problem, Device device) {
+  return choose_engine<Conv2dEngine>(kEngines, problem, device.kind, execution::precision(), execution::verify_engine(),
+                                     "conv2d");
 }
 
 /// Runs a direction with the engine that the settings choose; in verify mode a second engine repeats it on a copy of
@@ -83,7 +82,7 @@ void run_engine(const Conv2dProblem& problem, Tensor& output, const Run& run) {
   }
   Tensor repeated = output.clone();
   run(engine, output);
-  const Conv2dEngine& second = verify_engine();
+  const Conv2dEngine& second = verify_engine(problem, output.device());
   run(second, repeated);
   const double deviation = normalised_difference(output, repeated), expected = engine.error + second.error;
   MINIDL_CHECK(deviation <= expected,

@@ -17,8 +17,13 @@ namespace {
 struct EngineCase {
   const char* name;
   double losses, gradient;
+  Precision precision = Precision::fp32;
 };
-constexpr EngineCase kEngines[] = {{"winograd", 2e-5, 5e-3}, {"im2col", 1e-5, 5e-4}, {"reference", 1e-5, 5e-4}};
+constexpr EngineCase kEngines[] = {{"winograd_amx_tf32", 1e-3, 5e-2, Precision::tf32},
+                                   {"winograd_amx", 2e-5, 5e-3},
+                                   {"winograd", 2e-5, 5e-3},
+                                   {"im2col", 1e-5, 5e-4},
+                                   {"reference", 1e-5, 5e-4}};
 
 class GatysReference : public testing::TestWithParam<std::tuple<std::string, EngineCase>> {};
 
@@ -27,7 +32,8 @@ TEST_P(GatysReference, LossesAndGradient) {
   const auto numbers = test_data("reference/gatys.safetensors"), weights = test_data(kVggFile);
   if (numbers.empty() || weights.empty()) GTEST_SKIP() << kNoTestData;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  if (engine.name == std::string("reference")) GTEST_SKIP() << "60 GFLOP of plain loops take too long under a sanitizer";
+  if (engine.name == std::string("reference"))
+    GTEST_SKIP() << "60 GFLOP of plain loops take too long under a sanitizer";
 #endif
   const SafetensorsReader reference(numbers);
   GatysSettings settings = GatysSettings::preset("paper");
@@ -36,6 +42,7 @@ TEST_P(GatysReference, LossesAndGradient) {
   settings.pooling = pooling == "max" ? PoolKind::max : PoolKind::average;
   layers::Vgg network = layers::Vgg::load(weights, {.taps = settings.taps()});
   execution::set_conv2d_engine(engine.name);
+  execution::set_precision(engine.precision);
 
   Gatys gatys(network, settings,
               {.content = to_channels_last(reference.read("content_image")),
@@ -44,13 +51,15 @@ TEST_P(GatysReference, LossesAndGradient) {
   Tensor gradient;
   const GatysLosses losses = gatys.evaluate_start(&gradient);
   execution::set_conv2d_engine("");
+  execution::set_precision(Precision::fp32);
 
   const Tensor expected = reference.read(pooling + ".losses");
   const float* value = expected.data<float>();
   EXPECT_NEAR(losses.total / value[0], 1.0, engine.losses);
   EXPECT_NEAR(losses.content_layers.at("relu4_2") / value[1], 1.0, engine.losses);
   const char* layers[] = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"};
-  for (int i = 0; i < 5; ++i) EXPECT_NEAR(losses.style_layers.at(layers[i]) / value[2 + i], 1.0, engine.losses) << layers[i];
+  for (int i = 0; i < 5; ++i)
+    EXPECT_NEAR(losses.style_layers.at(layers[i]) / value[2 + i], 1.0, engine.losses) << layers[i];
   const double error = normalised_error(to_channels_first(gradient), reference.read(pooling + ".grad"));
   RecordProperty("gradient_error", std::to_string(error));
   EXPECT_LT(error, engine.gradient);

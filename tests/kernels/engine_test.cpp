@@ -1,4 +1,5 @@
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/amx_product.h>
 #include <minidl/kernels/engine.h>
 
 #include <support/compare.h>
@@ -65,18 +66,20 @@ TEST(Execution, PrecisionsHaveNames) {
 TEST(Execution, RefusesPrecisionsThatNoEngineHas) {
   execution::set_precision(Precision::fp32);
   EXPECT_TRUE(test::throws_error([] { execution::set_precision(Precision::bf16); },
-                                 "precision 'bf16' is not available: this build has engines for fp32 only"));
-  EXPECT_TRUE(
-      test::throws_error([] { execution::set_precision(Precision::tf32); }, "precision 'tf32' is not available"));
+                                 "precision 'bf16' is not available: this build has engines for fp32 and tf32 only"));
   EXPECT_TRUE(test::throws_error([] { execution::set_precision(Precision::fp16); }, "it is for GPUs only"));
   EXPECT_EQ(execution::precision(), Precision::fp32);
+  execution::set_precision(Precision::tf32);
+  EXPECT_EQ(execution::precision(), Precision::tf32);
+  execution::set_precision(Precision::fp32);
 }
 
 TEST(Execution, RefusesUnknownEngines) {
-  EXPECT_TRUE(test::throws_error(
-      [] { execution::set_conv2d_engine("fast"); },
-      "[conv2d] the setting names the engine 'fast', which does not exist; this build has: winograd, im2col, reference"));
-  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); }, "this build has: winograd, im2col, reference"));
+  EXPECT_TRUE(test::throws_error([] { execution::set_conv2d_engine("fast"); },
+                                 "[conv2d] the setting names the engine 'fast', which does not exist; this build has: "
+                                 "winograd_amx_tf32, winograd_amx, winograd, im2col, reference"));
+  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); },
+                                 "this build has: winograd_amx_tf32, winograd_amx, winograd, im2col, reference"));
   execution::set_conv2d_engine("reference");
   EXPECT_EQ(execution::conv2d_engine(), "reference");
   EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "reference");
@@ -107,9 +110,38 @@ TEST_F(ExecutionEnvironment, NamesTheEngine) {
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "reference", [] { return execution::conv2d_engine(); }), succeeded,
               "^reference");
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
-              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: winograd, im2col, reference");
+              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: winograd_amx_tf32, "
+              "winograd_amx, winograd, im2col, reference");
   EXPECT_EXIT(print_and_exit("MINIDL_VERIFY", "slow", [] { return execution::verify_engine(); }), succeeded,
               "MINIDL_VERIFY names the engine 'slow'");
+}
+
+/// The engine for a convolution that Winograd's tiles suit.
+std::string engine_at(Precision precision) {
+  execution::set_precision(precision);
+  return conv2d_engine_for({Conv2dDesc::make({1, 64, 64, 64}, {64, 3, 3, 64}, {1, 1, Padding::zero(1)})}, Device::cpu())
+      .name;
+}
+
+TEST_F(ExecutionEnvironment, SwitchesTileInstructionsOff) {
+  const auto succeeded = ::testing::ExitedWithCode(0);
+  for (const Precision precision : {Precision::fp32, Precision::tf32}) {
+    const auto choice = [=] { return engine_at(precision); };
+    EXPECT_EXIT(print_and_exit("MINIDL_AMX", "0", choice), succeeded, "^winograd\n");
+    const char* expected = !cpu::amx_instructions()       ? "^winograd\n"
+                           : precision == Precision::fp32 ? "^winograd_amx\n"
+                                                          : "^winograd_amx_tf32\n";
+    EXPECT_EXIT(print_and_exit("MINIDL_AMX", "1", choice), succeeded, expected);
+  }
+}
+
+/// An engine that is asked for by name runs without the instructions.
+TEST_F(ExecutionEnvironment, NamedEnginesDoWithoutTileInstructions) {
+  const auto choice = [] {
+    execution::set_conv2d_engine("winograd_amx");
+    return engine_at(Precision::fp32);
+  };
+  EXPECT_EXIT(print_and_exit("MINIDL_AMX", "0", choice), ::testing::ExitedWithCode(0), "^winograd_amx\n");
 }
 
 TEST_F(ExecutionEnvironment, SwitchesVerbosity) {
@@ -134,6 +166,17 @@ TEST_F(VerifyMode, PassesEnginesThatAgree) {
   EXPECT_NO_THROW(conv2d_forward(desc, input, weight, {}, Activation::relu, output));
   EXPECT_NO_THROW(conv2d_backward_data(desc, weight, output, {1.0f, &input}, grad_input));
   EXPECT_NO_THROW(conv2d_backward_weight(desc, input, output, 1.0f, grad_weight));
+}
+
+/// Where the second engine declines another one takes its place.
+TEST_F(VerifyMode, GoesOnWhereTheSecondEngineDeclines) {
+  execution::set_verify_engine("winograd");
+  const Conv2dDesc desc = Conv2dDesc::make({1, 6, 5, 16}, {17, 3, 3, 16}, {1, 1, Padding::zero(1)});
+  const Tensor input = test::random_integers(desc.input_shape(), 1),
+               weight = test::random_integers(desc.weight_shape(), 2);
+  Tensor output = Tensor::empty(desc.output_shape()), grad_weight = Tensor::empty(desc.weight_shape());
+  EXPECT_NO_THROW(conv2d_forward(desc, input, weight, {}, Activation::none, output));
+  EXPECT_NO_THROW(conv2d_backward_weight(desc, input, output, 0.0f, grad_weight));
 }
 
 TEST_F(VerifyMode, PassesInfinitiesAndNans) {
