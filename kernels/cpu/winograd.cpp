@@ -6,6 +6,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/winograd.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
 #include <minidl/kernels/cpu/map-inl.h>
@@ -33,6 +34,10 @@ struct InsidePixels {
   HWY_INLINE hn::Vec<D> load(D d, int i, int j, int64_t c) const {
     return hn::LoadU(d, first + i * row + j * column + c);
   }
+  /// Brings a column of the next tile into the first cache.
+  HWY_INLINE void fetch(int j, int64_t c) const {
+    for (int i = 0; i < kEdge; ++i) hwy::Prefetch(first + i * row + j * column + c);
+  }
 };
 
 /// The pixels of an input tile that reaches over the border; nullptr is a zero.
@@ -42,6 +47,7 @@ struct BorderPixels {
   HWY_INLINE hn::Vec<D> load(D d, int i, int j, int64_t c) const {
     return pixel[i][j] ? hn::LoadU(d, pixel[i][j] + c) : hn::Zero(d);
   }
+  HWY_INLINE void fetch(int, int64_t) const {}
 };
 
 template <class Pixels>
@@ -53,6 +59,7 @@ HWY_INLINE void input_tile(const Pixels& pixels, int64_t channels, float* values
     for (int j = 0; j < kEdge; ++j) {
       HWY_UNROLL(6)
       for (int i = 0; i < kEdge; ++i) t[j][i] = pixels.load(d, i, j, c);
+      if (j + kTile >= kEdge) pixels.fetch(j + kTile, c);
       transform_input(d, t[j]);
     }
     HWY_UNROLL(6)
