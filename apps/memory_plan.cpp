@@ -16,7 +16,8 @@ struct Step {
   int64_t input = 0, output = 0;  // bytes
   int64_t saved = 0;              // bytes that stay for the backward pass: the output, or a pool's choices
   int64_t forward_workspace = 0, backward_workspace = 0;
-  int64_t tapped = 0;  // bytes of the output when the loss asks for it
+  int64_t forward_kept = 0, backward_kept = 0;  // of the workspace, what an engine would keep with the weight
+  int64_t tapped = 0;                           // bytes of the output when the loss asks for it
   double flops = 0;
 };
 
@@ -24,8 +25,23 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-int64_t workspace_of(const Conv2dProblem& problem) {
-  return conv2d_engine_for(problem, Device::cpu()).workspace_bytes(problem);
+void ask_engine(const Conv2dProblem& problem, int64_t& workspace, int64_t& kept) {
+  const Conv2dEngine& engine = conv2d_engine_for(problem, Device::cpu());
+  workspace = engine.workspace_bytes(problem);
+  kept = engine.kept_bytes ? engine.kept_bytes(problem) : 0;
+}
+
+/// Moves what the engines keep from the workspace into the sum that is returned, in the order in which they ask.
+int64_t keep_filters(std::vector<Step>& steps) {
+  int64_t sum = 0;
+  const auto keep = [&](int64_t bytes, int64_t& workspace) {
+    if (sum + bytes > execution::filter_cache()) return;
+    sum += bytes;
+    workspace -= bytes;
+  };
+  for (Step& step : steps) keep(step.forward_kept, step.forward_workspace);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) keep(step->backward_kept, step->backward_workspace);
+  return sum;
 }
 
 std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::string>& taps, Extent size) {
@@ -42,8 +58,8 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     if (layer.kind == Kind::conv) {
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       step.flops = desc.flops();
-      step.forward_workspace = workspace_of({desc, Conv2dDirection::forward});
-      step.backward_workspace = workspace_of({desc, Conv2dDirection::backward_data});
+      ask_engine({desc, Conv2dDirection::forward}, step.forward_workspace, step.forward_kept);
+      ask_engine({desc, Conv2dDirection::backward_data}, step.backward_workspace, step.backward_kept);
       const bool fused = i < deepest && layers[i + 1].kind == Kind::relu && !contains(taps, name);
       if (fused) name = layers[++i].name;
       if (fused) step.saved = step.output;  // the ReLU's mask
@@ -115,7 +131,8 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
   const std::vector<std::string> taps = settings.taps();
   const Extent size = content_sizes.back();
   const Shape image{1, size.height, size.width, 3};
-  const std::vector<Step> steps = steps_of(network, taps, size);
+  std::vector<Step> steps = steps_of(network, taps, size);
+  const int64_t kept = keep_filters(steps);
 
   MemoryPlan plan;
   for (const Extent& extent : content_sizes) {
@@ -140,6 +157,7 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
 
   const RecordedPeak peak = recorded_peak(steps);
   plan.rows = {{"network weights", network.parameter_count() * kFloat},
+               {"transformed weights", kept},
                {"pictures", pictures},
                {"targets", targets},
                {"optimiser", vectors * image.count() * kFloat},
@@ -147,8 +165,8 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
                {"gradients", peak.gradients},
                {"workspace", peak.workspace}};
   // Targets are computed before there is an optimiser: with a large style picture that may be the peak.
-  if (targets_peak > peak.total() + plan.rows[3].bytes) {
-    plan.rows.resize(3);
+  if (targets_peak > peak.total() + plan.rows[4].bytes) {
+    plan.rows.resize(4);
     plan.rows.push_back({"features of the largest picture", targets_peak});
   }
   for (const MemoryPlan::Row& row : plan.rows) plan.peak_bytes += row.bytes;

@@ -11,8 +11,8 @@
 namespace minidl {
 namespace {
 
-constexpr const Conv2dEngine* kEngines[] = {&cpu::conv2d_winograd_amx_tf32, &cpu::conv2d_winograd_amx,
-                                            &cpu::conv2d_winograd, &cpu::conv2d_im2col,
+constexpr const Conv2dEngine* kEngines[] = {&cpu::conv2d_winograd_amx_tf32, &cpu::conv2d_winograd,
+                                            &cpu::conv2d_winograd_amx, &cpu::conv2d_im2col,
                                             &cpu::conv2d_reference};  // order is preference
 
 /// a + b and a * b of non-negative numbers, refusing results beyond the range in which index arithmetic is safe.

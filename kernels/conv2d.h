@@ -96,6 +96,7 @@ struct Conv2dEngine {
   bool exact_integers;  // products and sums of small integers come out exact
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
   int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
+  int64_t (*kept_bytes)(const Conv2dProblem& problem);  // of these, what it would keep with the weight; nullptr: nothing
   /// A direction that the engine always declines is nullptr.
   void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
   void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);

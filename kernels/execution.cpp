@@ -54,7 +54,7 @@ struct Settings {
   Precision precision = Precision::fp32;
   EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
   EngineSetting verify{"MINIDL_VERIFY"};
-  int64_t filter_cache = int64_t{256} << 20;
+  int64_t filter_cache = int64_t{128} << 20;
   bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
 };
 Settings& settings() {

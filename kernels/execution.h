@@ -28,7 +28,7 @@ const std::string& verify_engine();
 void set_verify_engine(std::string_view name);
 
 /// Bytes that convolutions may keep for forms of their weights that are quicker to use (transformed filters), so that
-/// weights which do not change are not transformed in every call. At first 256 MiB.
+/// weights which do not change are not transformed in every call. At first 128 MiB.
 int64_t filter_cache();
 /// 0 switches it off; what is kept already stays until its weights go or change. Throws Error for less.
 void set_filter_cache(int64_t bytes);

@@ -138,6 +138,7 @@ const Conv2dEngine conv2d_reference{.name = "reference",
                                     .exact_integers = true,
                                     .decline = decline,
                                     .workspace_bytes = workspace_bytes,
+                                    .kept_bytes = nullptr,
                                     .forward = forward,
                                     .backward_data = backward_data,
                                     .backward_weight = backward_weight};

@@ -172,6 +172,10 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
   return kFloat * (winograd_folded_count(problem) + blocking.filters_count() + working);
 }
 
+int64_t kept_bytes(const Conv2dProblem& problem) {
+  return kFloat * Blocking(winograd_conv(problem)).filters_count();
+}
+
 }  // namespace
 
 const Conv2dEngine conv2d_winograd{.name = "winograd",
@@ -180,6 +184,7 @@ const Conv2dEngine conv2d_winograd{.name = "winograd",
                                    .exact_integers = false,
                                    .decline = decline,
                                    .workspace_bytes = workspace_bytes,
+                                   .kept_bytes = kept_bytes,
                                    .forward = forward,
                                    .backward_data = backward_data,
                                    .backward_weight = nullptr};

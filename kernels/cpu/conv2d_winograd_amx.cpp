@@ -211,6 +211,11 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
          blocks * (2 * blocking.values_count() + kFloat * blocking.sums_count());
 }
 
+template <int kParts>
+int64_t kept_bytes(const Conv2dProblem& problem) {
+  return 2 * Blocking(winograd_conv(problem), kParts).filters_count();
+}
+
 }  // namespace
 
 const Conv2dEngine conv2d_winograd_amx_tf32{
@@ -222,6 +227,7 @@ const Conv2dEngine conv2d_winograd_amx_tf32{
       return precision == Precision::tf32 ? decline(problem, "winograd_amx_tf32") : "computes in tf32 only";
     },
     .workspace_bytes = workspace_bytes<2>,
+    .kept_bytes = kept_bytes<2>,
     .forward = forward<2>,
     .backward_data = backward_data<2>,
     .backward_weight = nullptr};
@@ -234,6 +240,7 @@ const Conv2dEngine conv2d_winograd_amx{.name = "winograd_amx",
                                          return serves(precision) ? decline(problem, "winograd_amx") : kFp32Only;
                                        },
                                        .workspace_bytes = workspace_bytes<3>,
+                                       .kept_bytes = kept_bytes<3>,
                                        .forward = forward<3>,
                                        .backward_data = backward_data<3>,
                                        .backward_weight = nullptr};

@@ -1,0 +1,124 @@
+// What does not depend on the engine: descriptions, checks, the gradient of the bias; and the cache of filters.
+#include <minidl/core/allocator.h>
+#include <minidl/kernels/conv2d.h>
+
+#include <support/compare.h>
+#include <support/random_tensors.h>
+
+namespace minidl {
+namespace {
+
+using test::random_integers;
+using test::random_uniform;
+
+TEST(Conv2d, KeepsNoMoreFiltersThanAllowed) {
+  Allocator& memory = allocator(Device::cpu());
+  const Conv2dDesc desc = Conv2dDesc::make({1, 4, 4, 256}, {256, 3, 3, 256}, {1, 1, Padding::zero(1)});
+  const Tensor input = random_uniform(desc.input_shape(), 1);
+  const auto kept = [&](int64_t allowed) {
+    const int64_t before = execution::filter_cache();
+    execution::set_filter_cache(allowed);
+    execution::set_conv2d_engine("winograd");
+    const Tensor weight = random_uniform(desc.weight_shape(), 2);
+    Tensor output = Tensor::empty(desc.output_shape());
+    const int64_t in_use = memory.stats().in_use;
+    for (int i = 0; i < 3; ++i) conv2d_forward(desc, input, weight, {}, Activation::none, output);
+    execution::set_conv2d_engine("");
+    execution::set_filter_cache(before);
+    return memory.stats().in_use - in_use;
+  };
+  EXPECT_EQ(kept(0), 0);
+  EXPECT_GE(kept(64 << 20), int64_t{36} * 256 * 256 * 4);
+  EXPECT_TRUE(test::throws_error([] { execution::set_filter_cache(-1); }, "-1 bytes"));
+}
+
+TEST(Conv2d, BiasGradientSumsOverPositions) {
+  const Tensor grad_output = random_integers({3, 5, 7, 33}, 1);
+  Tensor grad_bias = random_integers({33}, 2);
+  std::vector<double> expected = test::to_doubles(grad_bias);
+  for (int64_t i = 0; i < grad_output.count(); ++i)
+    expected[static_cast<size_t>(i % 33)] += static_cast<double>(grad_output.data<float>()[i]);
+  conv2d_backward_bias(grad_output, 1.0f, grad_bias);
+  EXPECT_TRUE(test::equals(grad_bias, expected));
+  Tensor wrong = Tensor::empty({32});
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_bias(grad_output, 0.0f, wrong); },
+                                 "grad_bias has shape [32], it must be [33]"));
+}
+
+TEST(Conv2dDesc, ComputesShapesAndWork) {
+  const Conv2dDesc desc = Conv2dDesc::make({2, 224, 200, 3}, {64, 7, 5, 3}, {2, 3, {Padding::Mode::zero, 3, 2, 1, 0}});
+  EXPECT_EQ(desc.output_shape(), (Shape{2, 112, 66, 64}));
+  EXPECT_EQ(desc.flops(), 2.0 * 2 * 112 * 66 * 64 * 7 * 5 * 3);
+  EXPECT_EQ(desc.str(), "input [2,224,200,3] weight [64,7,5,3] stride 2x3 padding zero(3,2,1,0)");
+}
+
+TEST(Conv2dDesc, RefusesWhatDoesNotFit) {
+  struct Bad {
+    Shape input, weight;
+    Window window;
+    const char* words;
+  };
+  const int64_t huge = int64_t{1} << 62;
+  const Bad bad[] = {
+      {{1, 512, 512, 3},
+       {64, 3, 3, 64},
+       {},
+       "[conv2d] weight expects 64 input channels, input has 3 (input [1,512,512,3], weight [64,3,3,64])"},
+      {{512, 512, 3}, {64, 3, 3, 3}, {}, "input [512,512,3] must have 4 dimensions"},
+      {{1, 5, 5, 3}, {64, 3}, {}, "weight [64,3] must have 4 dimensions"},
+      {{0, 5, 5, 3}, {64, 3, 3, 3}, {}, "input [0,5,5,3] and weight [64,3,3,3] must not be empty"},
+      {{1, 5, 5, 3}, {4, 0, 3, 3}, {}, "must not be empty"},
+      {{1, 5, 5, 3}, {4, 3, 3, 3}, {0, 1, {}}, "stride 0x1 must be at least 1"},
+      {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, -2, {}}, "stride 1x-2 must be at least 1"},
+      {{1, 5, 5, 3},
+       {4, 3, 3, 3},
+       {1, 1, {Padding::Mode::reflect, 0, -1, 0, 0}},
+       "padding reflect(0,-1,0,0) must not be negative"},
+      {{1, 2, 5, 3},
+       {4, 3, 3, 3},
+       {},
+       "the kernel of weight [4,3,3,3] is larger than input [1,2,5,3] with padding zero(0,0,0,0)"},
+      {{1, 5, 2, 3}, {4, 3, 5, 3}, {1, 1, Padding::zero(1)}, "the output would be empty"},
+      {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(huge)}, "too many"},
+      {{1, 5, 5, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(int64_t{1} << 40)}, "too large"},
+      {{1, 5, 5, 1}, {huge / 16, 1, 1, 1}, {}, "too large"},
+  };
+  for (const Bad& b : bad) {
+    EXPECT_TRUE(test::throws_error([&] { Conv2dDesc::make(b.input, b.weight, b.window); }, b.words));
+  }
+}
+
+TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
+  const Conv2dDesc desc = Conv2dDesc::make({1, 4, 4, 2}, {3, 3, 3, 2}, {});
+  const Tensor input = Tensor::zeros(desc.input_shape()), weight = Tensor::zeros(desc.weight_shape()),
+               bias = Tensor::zeros({3});
+  Tensor output = Tensor::zeros(desc.output_shape()), other = Tensor::zeros({1, 4, 4, 1}),
+         whole = Tensor::zeros({3}, Dtype::i32);
+  const auto refused = [&](const Tensor& x, const Tensor& w, const Tensor& b, Tensor& y, const char* words) {
+    return test::throws_error([&] { conv2d_forward(desc, x, w, b, Activation::none, y); }, words);
+  };
+  EXPECT_TRUE(refused(other, weight, bias, output, "[conv2d] input has shape [1,4,4,1], it must be [1,4,4,2]"));
+  EXPECT_TRUE(refused(input, other, bias, output, "[conv2d] weight has shape [1,4,4,1], it must be [3,3,3,2]"));
+  EXPECT_TRUE(refused(input, weight, other, output, "[conv2d] bias has shape [1,4,4,1], it must be [3]"));
+  EXPECT_TRUE(refused(input, weight, whole, output, "[conv2d] bias [3] holds i32, it must be f32"));
+  EXPECT_TRUE(refused(input, weight, bias, other, "[conv2d] output has shape [1,4,4,1], it must be [1,2,2,3]"));
+  EXPECT_TRUE(refused(Tensor(), weight, bias, output, "[conv2d] input is undefined"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, other, {}, other); },
+                                 "[conv2d backward_data] grad_output"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        conv2d_backward_data(desc, weight, output, {0.0f, &input}, other);
+      },
+      "grad_input has shape"));
+  Tensor grad_input = Tensor::zeros(desc.input_shape());
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        conv2d_backward_data(desc, weight, output, {0.0f, &other}, grad_input);
+      },
+      "relu_mask has shape"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_weight(desc, input, output, 0.0f, other); },
+                                 "[conv2d backward_weight] grad_weight"));
+}
+
+}  // namespace
+}  // namespace minidl
