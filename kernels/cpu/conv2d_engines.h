@@ -3,6 +3,8 @@
 
 namespace minidl::cpu {
 
+/// Sums in registers, straight from the picture: few channels on one side.
+extern const Conv2dEngine conv2d_direct;
 /// Products of transformed 4x4 tiles on Intel's AMX tiles, with numbers in two bf16 parts or in three: 3x3 filters with
 /// stride 1.
 extern const Conv2dEngine conv2d_winograd_amx_tf32, conv2d_winograd_amx;

@@ -5,32 +5,35 @@
 namespace minidl {
 namespace {
 
-/// One convolution of VGG-19 for a picture of 512 pixels: 3x3 with a border of zeros.
+/// One convolution with stride 1: 3x3 with a border of zeros as in VGG-19 (a picture of 512 pixels), 9x9 with a
+/// reflected one as in the first and last layer of the transform net.
 struct Layer {
   Conv2dDesc desc;
   Tensor input, weight, bias, output;
 
   explicit Layer(const benchmark::State& state)
       : desc(Conv2dDesc::make({1, state.range(0), state.range(0), state.range(1)},
-                              {state.range(2), 3, 3, state.range(1)}, {1, 1, Padding::zero(1)})),
+                              {state.range(2), state.range(4), state.range(4), state.range(1)},
+                              {1, 1, state.range(4) == 9 ? Padding::reflect(4) : Padding::zero(1)})),
         input(test::random_uniform(desc.input_shape(), 1)),
         weight(test::random_uniform(desc.weight_shape(), 2)),
         bias(test::random_uniform({desc.out_c}, 3)),
         output(test::random_uniform(desc.output_shape(), 4)) {}
 };
 
-void vgg_layers(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"side", "in", "out", "threads"})->UseManualTime()->Unit(benchmark::kMillisecond);
+void layers(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"side", "in", "out", "threads", "kernel"})->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int threads : {1, 2}) {
-    bench->Args({512, 3, 64, threads})
-        ->Args({512, 64, 64, threads})
-        ->Args({256, 64, 128, threads})
-        ->Args({256, 128, 128, threads});
-    bench->Args({128, 128, 256, threads})
-        ->Args({128, 256, 256, threads})
-        ->Args({64, 256, 512, threads})
-        ->Args({64, 512, 512, threads});
-    bench->Args({32, 512, 512, threads});
+    bench->Args({512, 3, 64, threads, 3})
+        ->Args({512, 64, 64, threads, 3})
+        ->Args({256, 64, 128, threads, 3})
+        ->Args({256, 128, 128, threads, 3});
+    bench->Args({128, 128, 256, threads, 3})
+        ->Args({128, 256, 256, threads, 3})
+        ->Args({64, 256, 512, threads, 3})
+        ->Args({64, 512, 512, threads, 3});
+    bench->Args({32, 512, 512, threads, 3});
+    for (const int side : {256, 512}) bench->Args({side, 3, 32, threads, 9})->Args({side, 32, 3, threads, 9});
   }
 }
 
@@ -40,7 +43,7 @@ void forward(benchmark::State& state) {
     conv2d_forward(layer.desc, layer.input, layer.weight, layer.bias, Activation::relu, layer.output);
   });
 }
-BENCHMARK(forward)->Apply(vgg_layers);
+BENCHMARK(forward)->Apply(layers);
 
 void backward_data(benchmark::State& state) {
   Layer layer(state);
@@ -49,7 +52,7 @@ void backward_data(benchmark::State& state) {
     conv2d_backward_data(layer.desc, layer.weight, layer.output, {0.0f, &layer.input}, grad_input);
   });
 }
-BENCHMARK(backward_data)->Apply(vgg_layers);
+BENCHMARK(backward_data)->Apply(layers);
 
 void backward_weight(benchmark::State& state) {
   Layer layer(state);
@@ -58,7 +61,7 @@ void backward_weight(benchmark::State& state) {
     conv2d_backward_weight(layer.desc, layer.input, layer.output, 0.0f, grad_weight);
   });
 }
-BENCHMARK(backward_weight)->Apply(vgg_layers);
+BENCHMARK(backward_weight)->Apply(layers);
 
 }  // namespace
 }  // namespace minidl

@@ -59,6 +59,16 @@ std::vector<Case> cases() {
       {{1, 4, 3, 64}, {130, 3, 3, 64}, {1, 1, Padding::zero(5)}},
       {{3, 2, 1, 16}, {33, 3, 3, 16}, {1, 1, Padding::reflect(3)}},
       {{1, 9, 2, 18}, {16, 3, 3, 18}, {1, 1, {replicate, 2, 0, 1, 4}}},
+      // Few channels on one side: one to four outputs, groups of pixels whole and ragged, windows of whole vectors.
+      {{1, 7, 31, 1}, {5, 5, 5, 1}, {1, 1, Padding::reflect(2)}},
+      {{2, 9, 26, 2}, {70, 3, 5, 2}, {2, 2, {zero, 1, 2, 3, 0}}},
+      {{1, 11, 29, 3}, {20, 9, 9, 3}, {2, 1, Padding::replicate(4)}},
+      {{1, 6, 25, 4}, {64, 3, 3, 4}, {1, 2, Padding::zero(1)}},
+      {{1, 5, 27, 16}, {1, 3, 3, 16}, {1, 1, Padding::zero(1)}},
+      {{1, 6, 19, 32}, {2, 5, 2, 32}, {1, 1, {reflect, 2, 1, 0, 3}}},
+      {{2, 8, 23, 16}, {3, 3, 3, 16}, {2, 3, Padding::replicate(2)}},
+      {{1, 10, 21, 16}, {4, 9, 9, 16}, {1, 1, Padding::reflect(4)}},
+      {{1, 5, 9, 20}, {3, 3, 3, 20}, {1, 1, Padding::zero(1)}},
       // Beside blocks of 32 channels.
       {{1, 5, 9, 31}, {32, 3, 3, 31}, {1, 1, Padding::zero(1)}},
       {{1, 6, 5, 48}, {31, 3, 3, 48}, {1, 1, Padding::reflect(1)}},
@@ -186,7 +196,8 @@ std::vector<Case> large_cases() {
           {{1, 33, 35, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
           {{1, 10, 12, 200}, {130, 3, 3, 200}, {1, 1, Padding::reflect(1)}},
           {{2, 31, 29, 20}, {24, 3, 3, 20}, {2, 2, Padding::reflect(1)}},
-          {{1, 30, 32, 32}, {3, 9, 9, 32}, {1, 1, Padding::reflect(4)}}};
+          {{1, 30, 32, 32}, {3, 9, 9, 32}, {1, 1, Padding::reflect(4)}},
+          {{2, 37, 50, 64}, {3, 3, 3, 64}, {1, 1, Padding::zero(1)}}};
 }
 
 TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
@@ -280,7 +291,8 @@ TEST_P(Conv2dEngines, DeclinesWithAReason) {
   const char* grade = is_tf32() ? "computes in tf32 only" : "computes in fp32 only";
   for (const Precision precision : {Precision::bf16, Precision::fp16})
     EXPECT_STREQ(GetParam()->decline({cases()[0].desc()}, precision), grade);
-  const Conv2dProblem common{Conv2dDesc::make({1, 8, 8, 64}, {64, 3, 3, 64}, {1, 1, Padding::zero(1)})};
+  const int64_t in_c = GetParam()->name == std::string("direct") ? 3 : 64;
+  const Conv2dProblem common{Conv2dDesc::make({1, 8, 8, in_c}, {64, 3, 3, in_c}, {1, 1, Padding::zero(1)})};
   EXPECT_EQ(GetParam()->decline(common, Precision::tf32), nullptr);
   EXPECT_STREQ(GetParam()->decline(common, Precision::fp32), is_tf32() ? grade : nullptr);
 }

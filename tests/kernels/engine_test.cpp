@@ -77,14 +77,15 @@ TEST(Execution, RefusesPrecisionsThatNoEngineHas) {
 TEST(Execution, RefusesUnknownEngines) {
   EXPECT_TRUE(test::throws_error([] { execution::set_conv2d_engine("fast"); },
                                  "[conv2d] the setting names the engine 'fast', which does not exist; this build has: "
-                                 "winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
-  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); },
-                                 "this build has: winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
+                                 "direct, winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
+  EXPECT_TRUE(
+      test::throws_error([] { execution::set_verify_engine("fast"); },
+                         "this build has: direct, winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
   execution::set_conv2d_engine("reference");
   EXPECT_EQ(execution::conv2d_engine(), "reference");
   EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "reference");
   execution::set_conv2d_engine("");
-  EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "im2col");
+  EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "direct");
 }
 
 /// Prints what `setting` gives or throws, in a new process whose environment has `variable` set.
@@ -109,9 +110,10 @@ TEST_F(ExecutionEnvironment, NamesTheEngine) {
   const auto succeeded = ::testing::ExitedWithCode(0);
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "reference", [] { return execution::conv2d_engine(); }), succeeded,
               "^reference");
-  EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
-              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: winograd_amx_tf32, "
-              "winograd, winograd_amx, im2col, reference");
+  EXPECT_EXIT(
+      print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
+      "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: direct, winograd_amx_tf32, "
+      "winograd, winograd_amx, im2col, reference");
   EXPECT_EXIT(print_and_exit("MINIDL_VERIFY", "slow", [] { return execution::verify_engine(); }), succeeded,
               "MINIDL_VERIFY names the engine 'slow'");
 }
@@ -192,7 +194,7 @@ TEST_F(VerifyMode, ThrowsWhereEnginesDeviate) {
   Tensor output = Tensor::empty(desc.output_shape());
   EXPECT_TRUE(test::throws_error(
       [&] { conv2d_forward(desc, input, Tensor::full(desc.weight_shape(), 1.0f), {}, Activation::none, output); },
-      "[conv2d] forward of input [1,1,1,3] weight [1,1,1,3] stride 1x1 padding zero(0,0,0,0): engine im2col deviates "
+      "[conv2d] forward of input [1,1,1,3] weight [1,1,1,3] stride 1x1 padding zero(0,0,0,0): engine direct deviates "
       "from reference by 1 "));
 }
 
