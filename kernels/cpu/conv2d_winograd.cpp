@@ -92,6 +92,7 @@ class Winograd {
       Tensor values = Tensor::empty({blocking_.values_count()}), sums = Tensor::empty({blocking_.sums_count()});
       const int64_t begin = block * blocking_.tiles, end = std::min(conv_.tiles(), begin + blocking_.tiles);
       winograd_input(conv_, begin, end, values.data<float>(), blocking_.values_plane);
+      clear_rows(values.data<float>(), end - begin);
       multiply(values.data<float>(), end - begin, 0, blocking_.columns.panels, sums.data<float>());
       winograd_output(conv_, begin, end, 0, conv_.out_c, sums.data<float>(), blocking_.sums_plane,
                       blocking_.sums_width);
@@ -107,6 +108,7 @@ class Winograd {
       parallel_for(begin, end, 4, [&](int64_t first, int64_t last) {
         winograd_input(conv_, first, last, values + (first - begin) * conv_.in_c, blocking_.values_plane);
       });
+      clear_rows(values, end - begin);
       parallel_for(0, columns.panels, 1, [&](int64_t panel, int64_t) {
         Tensor sums = Tensor::empty({blocking_.sums_count()});
         multiply(values, end - begin, panel, panel + 1, sums.data<float>());
@@ -117,17 +119,26 @@ class Winograd {
     }
   }
 
+  /// Rows that are multiplied for so many tiles.
+  int64_t rows_of(int64_t tiles) const { return std::min(round_up(tiles, 2), blocking_.tiles); }
+
+  void clear_rows(float* values, int64_t tiles) const {
+    for (int64_t point = 0; point < kPoints; ++point) {
+      float* first = values + point * blocking_.values_plane;
+      std::fill(first + tiles * conv_.in_c, first + rows_of(tiles) * conv_.in_c, 0.0f);
+    }
+  }
+
   /// sums[point] = values[point] * filters[point] for `tiles` tiles and panels [panel_begin, panel_end).
-  void multiply(float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, float* sums) const {
+  void multiply(const float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, float* sums) const {
     const GemmColumns& columns = blocking_.columns;
     const float* filters = std::as_const(filters_).data<float>();
-    const int64_t rows = std::min(round_up(tiles, 2), blocking_.tiles), column = columns.begin(panel_begin);
+    const int64_t rows = rows_of(tiles), column = columns.begin(panel_begin);
     std::vector<int64_t> row_offset(static_cast<size_t>(rows));
     for (int64_t i = 0; i < rows; ++i) row_offset[static_cast<size_t>(i)] = i * blocking_.sums_width - column;
     std::vector<const float*> a(static_cast<size_t>(rows + kGemmRowSlack));
     for (int64_t point = 0; point < kPoints; ++point) {
-      float* first = values + point * blocking_.values_plane;
-      if (rows > tiles) std::fill(first + tiles * conv_.in_c, first + rows * conv_.in_c, 0.0f);
+      const float* first = values + point * blocking_.values_plane;
       for (int64_t i = 0; i < rows + kGemmRowSlack; ++i)
         a[static_cast<size_t>(i)] = first + std::min(i, rows - 1) * conv_.in_c;
       const float* b = filters + point * blocking_.filter_plane + column * conv_.in_c;
