@@ -2,6 +2,7 @@
 /// Everything of minidl::minidl: tensors, tape, layers, losses, optimisers, pictures. The style-transfer algorithms are
 /// in <minidl/apps/gatys.h> (minidl::style).
 #include <minidl/core/allocator.h>
+#include <minidl/core/bit_mask.h>
 #include <minidl/core/caching_allocator.h>
 #include <minidl/core/device.h>
 #include <minidl/core/dtype.h>

@@ -1,6 +1,7 @@
 #include <minidl/core/profile.h>
 #include <minidl/core/tape.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace minidl {
@@ -8,11 +9,8 @@ namespace {
 
 thread_local Tape* current_tape = nullptr;
 
-const Tensor* checked_mask(const GradSlot& slot) {
-  if (!slot.relu_mask) return nullptr;
-  MINIDL_CHECK(slot.relu_mask.version() == slot.relu_mask_version,
-               "[relu] a tensor {} saved for the backward pass was overwritten", slot.relu_mask.shape());
-  return &slot.relu_mask;
+const BitMask* mask_of(const GradSlot& slot) {
+  return slot.relu_mask ? &slot.relu_mask : nullptr;
 }
 
 /// First writer: allocates and returns beta 0. Later writers add.
@@ -25,7 +23,7 @@ float open(GradSlot& slot) {
 void flush(GradSlot& slot) {
   for (auto& term : std::exchange(slot.deferred, {})) {
     const float beta = open(slot);
-    term->add_to(slot.grad, beta, checked_mask(slot));
+    term->add_to(slot.grad, beta, mask_of(slot));
   }
 }
 
@@ -34,7 +32,7 @@ void flush(GradSlot& slot) {
 GradSink::Slot GradSink::slot(int input) {
   GradSlot& slot = *inputs_[static_cast<size_t>(input)];
   const float beta = open(slot);
-  return {slot.grad, beta, checked_mask(slot)};
+  return {slot.grad, beta, mask_of(slot)};
 }
 
 void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) {
@@ -62,15 +60,15 @@ void Tape::backward(const Variable& loss, float seed) {
       found, "[tape] the loss was not recorded on this tape, or does not depend on anything that requires a gradient");
 
   std::vector<std::shared_ptr<GradSlot>> pending;
-  const Tensor* mask = checked_mask(*loss.slot());
-  const bool is_cut_off = mask && !(mask->item() > 0);  // the loss itself is a ReLU output, and it is 0
+  const BitMask& mask = loss.slot()->relu_mask;
+  const bool is_cut_off = mask && !mask.span()[0];  // the loss itself is a ReLU output, and it is 0
   loss.slot()->grad = Tensor::full(loss.shape(), is_cut_off ? 0.0f : seed, loss.value().device());
   while (!entries.empty()) {
     Entry entry = std::move(entries.back());
     entries.pop_back();
     flush(*entry.output);
     const Tensor grad_output = std::exchange(entry.output->grad, {});
-    entry.output->relu_mask = Tensor();
+    entry.output->relu_mask = {};
     if (!grad_output) continue;  // no path from here to the loss
     const ProfileRange range(entry.node->name(), "backward");
     GradSink sink(entry.inputs);
@@ -82,10 +80,17 @@ void Tape::backward(const Variable& loss, float seed) {
   for (const auto& slot : pending) flush(*slot);  // leaves have no entry at which a deferred term would have been added
 }
 
-Variable record(Tensor output, std::initializer_list<std::reference_wrapper<const Variable>> inputs,
-                const std::function<std::unique_ptr<Node>(const Wants&)>& make_node, bool is_relu) {
+bool is_recording(Inputs inputs) {
+  return Tape::current() && std::any_of(inputs.begin(), inputs.end(), [](const Variable& input) {
+           return input && input.requires_grad();
+         });
+}
+
+Variable record(Tensor output, Inputs inputs, const std::function<std::unique_ptr<Node>(const Wants&)>& make_node,
+                BitMask relu_mask) {
   MINIDL_CHECK(inputs.size() <= Wants::kMaxInputs, "[tape] {} inputs given, an operation has at most {}", inputs.size(),
                Wants::kMaxInputs);
+  if (!is_recording(inputs)) return Variable(std::move(output));
   uint32_t bits = 0;
   std::vector<std::shared_ptr<GradSlot>> slots;
   slots.reserve(inputs.size());
@@ -93,17 +98,11 @@ Variable record(Tensor output, std::initializer_list<std::reference_wrapper<cons
     slots.push_back(input ? input.slot() : nullptr);
     if (slots.back()) bits |= 1u << (slots.size() - 1);
   }
-  Tape* tape = Tape::current();
-  if (!tape || bits == 0) return Variable(std::move(output));
-
   auto slot = std::make_shared<GradSlot>();
   slot->shape = output.shape();
   slot->device = output.device();
-  if (is_relu) {
-    slot->relu_mask = output;
-    slot->relu_mask_version = output.version();
-  }
-  tape->entries_.push_back({make_node(Wants(bits)), std::move(slots), slot});
+  slot->relu_mask = std::move(relu_mask);
+  Tape::current()->entries_.push_back({make_node(Wants(bits)), std::move(slots), slot});
   return Variable(std::move(output), std::move(slot));
 }
 

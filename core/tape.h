@@ -43,12 +43,12 @@ class Wants {
 /// What a node writes its gradients to.
 class GradSink {
  public:
-  /// grad = beta * grad + (relu_mask > 0 ? contribution : 0). `grad` has the input's shape; with beta 0 its contents
-  /// are undefined and are overwritten. `relu_mask` is the input's value when the input is a ReLU output, else nullptr.
+  /// grad = beta * grad + (relu_mask ? contribution : 0). `grad` has the input's shape; with beta 0 its contents are
+  /// undefined and are overwritten. `relu_mask` says where the input is positive when it is a ReLU output, else nullptr.
   struct Slot {
     Tensor& grad;
     float beta;
-    const Tensor* relu_mask;
+    const BitMask* relu_mask;
   };
 
   explicit GradSink(std::span<const std::shared_ptr<GradSlot>> inputs) : inputs_(inputs) {}
@@ -76,6 +76,9 @@ class Node {
   virtual void backward(const Tensor& grad_output, GradSink& grads) = 0;
 };
 
+/// The inputs of an operation; an undefined one (no bias) wants nothing.
+using Inputs = std::initializer_list<std::reference_wrapper<const Variable>>;
+
 /// A linear tape: recording order is a topological order, so there is no graph search. Nothing is recorded without a
 /// current tape (see TapeScope), so inference needs no guard. Scalar losses, first derivatives. Not shared between
 /// threads.
@@ -94,8 +97,7 @@ class Tape {
 
  private:
   friend class TapeScope;
-  friend Variable record(Tensor, std::initializer_list<std::reference_wrapper<const Variable>>,
-                         const std::function<std::unique_ptr<Node>(const Wants&)>&, bool);
+  friend Variable record(Tensor, Inputs, const std::function<std::unique_ptr<Node>(const Wants&)>&, BitMask);
   struct Entry {
     std::unique_ptr<Node> node;
     std::vector<std::shared_ptr<GradSlot>> inputs;
@@ -116,10 +118,13 @@ class TapeScope {
   Tape* previous_;
 };
 
+/// Whether record() would record a node: a tape is current and an input requires a gradient.
+bool is_recording(Inputs inputs);
+
 /// Wraps the result of an operation. When a tape is current and an input requires a gradient, `make_node` is called
-/// with what is wanted and its node is recorded. `is_relu` says that `output` is max(0, ...): whoever writes its
-/// gradient then masks it by output > 0. An undefined input (no bias) wants nothing.
-Variable record(Tensor output, std::initializer_list<std::reference_wrapper<const Variable>> inputs,
-                const std::function<std::unique_ptr<Node>(const Wants&)>& make_node, bool is_relu = false);
+/// with what is wanted and its node is recorded. A defined `relu_mask` says that `output` is max(0, ...) and where it is
+/// positive: whoever writes its gradient then masks it.
+Variable record(Tensor output, Inputs inputs, const std::function<std::unique_ptr<Node>(const Wants&)>& make_node,
+                BitMask relu_mask = {});
 
 }  // namespace minidl

@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/core/bit_mask.h>
 
 #include <memory>
 #include <vector>
@@ -12,15 +12,14 @@ namespace minidl {
 class DeferredGrad {
  public:
   virtual ~DeferredGrad() = default;
-  /// grad = beta * grad + (relu_mask > 0 ? contribution : 0); without a mask everything is added.
-  virtual void add_to(Tensor& grad, float beta, const Tensor* relu_mask) = 0;
+  /// grad = beta * grad + (relu_mask ? contribution : 0); without a mask everything is added.
+  virtual void add_to(Tensor& grad, float beta, const BitMask* relu_mask) = 0;
 };
 
 /// Where the gradient of one variable is collected. Outlives the variable's value: the tape holds slots, not values.
 struct GradSlot {
-  Tensor grad;                     // undefined until the first writer; same shape as the value, f32
-  Tensor relu_mask;                // the value y of a ReLU output: writers multiply by y > 0
-  uint64_t relu_mask_version = 0;  // version of relu_mask when it was recorded
+  Tensor grad;        // undefined until the first writer; same shape as the value, f32
+  BitMask relu_mask;  // of a ReLU output: where it is positive; elsewhere writers add nothing
   std::vector<std::unique_ptr<DeferredGrad>> deferred;  // contributions still to be added
   Shape shape;
   Device device;

@@ -19,10 +19,16 @@ inline void check_rank(const Tensor& x, int rank, const char* op, const char* na
   MINIDL_CHECK(x.shape().rank() == rank, "[{}] {} has shape {}, it must have {} dimensions", op, name, x.shape(), rank);
 }
 
-inline void check_accumulate(const Accumulate& how, const Tensor& target, const char* op) {
-  if (how.relu_mask) check_shape(*how.relu_mask, target.shape(), op, "relu_mask");
+inline void check_mask(const BitMask& mask, const Tensor& target, const char* op) {
+  MINIDL_CHECK(mask && mask.shape() == target.shape() && mask.device() == target.device(),
+               "[{}] relu_mask has shape {}, it must have {} on the same device", op, mask ? mask.shape() : Shape(),
+               target.shape());
 }
 
-inline const float* mask_data(const Accumulate& how) { return how.relu_mask ? how.relu_mask->data<float>() : nullptr; }
+inline void check_accumulate(const Accumulate& how, const Tensor& target, const char* op) {
+  if (how.relu_mask) check_mask(*how.relu_mask, target, op);
+}
+
+inline BitSpan mask_span(const Accumulate& how) { return how.relu_mask ? how.relu_mask->span() : BitSpan(); }
 
 }  // namespace minidl

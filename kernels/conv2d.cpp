@@ -2,6 +2,7 @@
 #include <minidl/kernels/checks.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/engine.h>
 #include <minidl/kernels/reduce.h>
 
@@ -140,7 +141,7 @@ const Conv2dEngine& conv2d_engine_for(const Conv2dProblem& problem, Device devic
 }
 
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
-                    Activation activation, Tensor& output) {
+                    Activation activation, Tensor& output, BitMask* relu_mask) {
   check_shape(input, desc.input_shape(), "conv2d", "input");
   check_shape(weight, desc.weight_shape(), "conv2d", "weight");
   if (bias) check_shape(bias, {desc.out_c}, "conv2d", "bias");
@@ -148,10 +149,14 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   check_device("conv2d", input, "input", weight, "weight");
   check_device("conv2d", input, "input", output, "output");
   if (bias) check_device("conv2d", input, "input", bias, "bias");
+  if (relu_mask) check_mask(*relu_mask, output, "conv2d");
+  bool mask_written = false;
   run_engine({desc, Conv2dDirection::forward}, output, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.forward(
-        desc, {input.data<float>(), weight, bias ? bias.data<float>() : nullptr, activation, target.data<float>()});
+    mask_written = relu_mask && engine.writes_relu_mask && engine.writes_relu_mask(desc);
+    engine.forward(desc, {input.data<float>(), weight, bias ? bias.data<float>() : nullptr, activation,
+                          target.data<float>(), mask_written ? relu_mask->data() : nullptr});
   });
+  if (relu_mask && !mask_written) positive_mask(output, *relu_mask);
 }
 
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
@@ -164,7 +169,7 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   check_device(op, weight, "weight", grad_output, "grad_output");
   check_device(op, weight, "weight", grad_input, "grad_input");
   run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.backward_data(desc, {weight, grad_output.data<float>(), how.beta, mask_data(how), target.data<float>()});
+    engine.backward_data(desc, {weight, grad_output.data<float>(), how.beta, mask_span(how), target.data<float>()});
   });
 }
 

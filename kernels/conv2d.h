@@ -41,8 +41,10 @@ struct Conv2dDesc {
   static Conv2dDesc make(const Shape& input, const Shape& weight, const Window& window);
 };
 
-/// Writes `output` (allocated by the caller). Throws Error when a shape, type or device is wrong.
-void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias, Activation activation, Tensor& output);
+/// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. Throws Error when a shape,
+/// type or device is wrong.
+void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias, Activation activation,
+                    Tensor& output, BitMask* relu_mask = nullptr);
 
 /// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
 /// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
@@ -62,12 +64,13 @@ struct Conv2dForwardArgs {
   const float* bias;
   Activation activation;
   float* output;
+  uint8_t* relu_mask;  // bits to be written; always nullptr for an engine that does not write masks
 };
 struct Conv2dBackwardDataArgs {
   const Tensor& weight;
   const float* grad_output;
   float beta;
-  const float* relu_mask;
+  BitSpan relu_mask = {};
   float* grad_input;
 };
 struct Conv2dBackwardWeightArgs {
@@ -97,6 +100,8 @@ struct Conv2dEngine {
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
   int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
   int64_t (*kept_bytes)(const Conv2dProblem& problem);  // of these, what it would keep with the weight; nullptr: nothing
+  /// Whether the forward pass can write the mask of its output as it goes; nullptr: never.
+  bool (*writes_relu_mask)(const Conv2dDesc& desc);
   /// A direction that the engine always declines is nullptr.
   void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
   void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);

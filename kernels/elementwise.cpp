@@ -44,6 +44,13 @@ void relu_forward(const Tensor& input, Tensor& output) {
   cpu::relu_forward(input.count(), input.data<float>(), output.data<float>());
 }
 
+void positive_mask(const Tensor& x, BitMask& mask) {
+  check_f32(x, "relu", "output");
+  check_mask(mask, x, "relu");
+  const ProfileRange range("relu", "mask");
+  cpu::positive_mask(x.count(), x.data<float>(), mask.data());
+}
+
 void tanh_forward(const Tensor& input, float scale, Tensor& output) {
   check_same("tanh", {{"input", input}, {"output", output}});
   const ProfileRange range("tanh", "forward");

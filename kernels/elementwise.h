@@ -13,16 +13,18 @@ void multiply(const Tensor& x, const Tensor& y, Tensor& output);
 void affine(float a, const Tensor& x, float b, Tensor& output);
 /// output = max(0, x); NaN stays NaN.
 void relu_forward(const Tensor& input, Tensor& output);
+/// mask = x > 0: what the backward pass needs of a ReLU output. False for NaN.
+void positive_mask(const Tensor& x, BitMask& mask);
 /// output = scale * tanh(input).
 void tanh_forward(const Tensor& input, float scale, Tensor& output);
 /// grad_input from the output y = scale * tanh(x): grad_output * (scale - y * y / scale).
 void tanh_backward(const Tensor& output, float scale, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
 
-/// target = beta * target + (mask > 0 ? a * x : 0): the general writer of a gradient that is a multiple of another tensor.
+/// target = beta * target + (mask ? a * x : 0): the general writer of a gradient that is a multiple of another tensor.
 void accumulate_scaled(float a, const Tensor& x, const Accumulate& how, Tensor& target);
-/// target = beta * target + (mask > 0 ? a * (x - y) : 0).
+/// target = beta * target + (mask ? a * (x - y) : 0).
 void accumulate_difference(float a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
-/// target = beta * target + (mask > 0 ? x * y : 0).
+/// target = beta * target + (mask ? x * y : 0).
 void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
 
 /// output[..., c] = a * x[..., c] + b[c] for a vector b of the last dimension's length.

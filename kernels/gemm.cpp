@@ -48,7 +48,7 @@ void linear_backward_data(const Tensor& weight, const Tensor& grad_output, const
   const ProfileRange range("linear", "backward_data");
   const GemmDesc desc{.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n};
   cpu::gemm(desc, grad_output.data<float>(), weight.data<float>(),
-            {.c = grad_input.data<float>(), .relu_mask = mask_data(how), .beta = how.beta});
+            {.c = grad_input.data<float>(), .relu_mask = mask_span(how), .beta = how.beta});
 }
 
 void linear_backward_weight(const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight) {

@@ -72,7 +72,7 @@ Tensor gram_per_position(const Tensor& features);
 class GramTerm final : public DeferredGrad {
  public:
   GramTerm(Tensor features, Tensor coefficient) : features_(std::move(features)), coefficient_(std::move(coefficient)) {}
-  void add_to(Tensor& grad, float beta, const Tensor* relu_mask) override;
+  void add_to(Tensor& grad, float beta, const BitMask* relu_mask) override;
   const Tensor& features() const { return features_.get("gram"); }
   const Tensor& coefficient() const { return coefficient_; }
 

@@ -63,6 +63,7 @@ void winograd_forward(const Conv2dDesc& d, const Conv2dForwardArgs& args, Winogr
   conv.output = args.output;
   conv.bias = args.bias;
   conv.relu = args.activation == Activation::relu;
+  conv.positive_output = args.relu_mask;
   run(conv, {args.weight.data<float>(), 9 * d.in_c, 1, d.in_c, &args.weight});
 }
 

@@ -64,6 +64,7 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   conv.bias = args.bias;
   conv.relu = args.activation == Activation::relu;
   conv.output = args.output;
+  conv.positive_output = args.relu_mask;
   run(conv);
 }
 
@@ -141,6 +142,7 @@ const Conv2dEngine conv2d_direct{.name = "direct",
                                  .decline = decline,
                                  .workspace_bytes = workspace_bytes,
                                  .kept_bytes = nullptr,
+                                   .writes_relu_mask = vectors_fill_bytes,
                                  .forward = forward,
                                  .backward_data = backward_data,
                                  .backward_weight = nullptr};

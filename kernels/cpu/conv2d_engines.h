@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/gemm_kernel.h>
 
 namespace minidl::cpu {
 
@@ -21,5 +22,11 @@ inline bool serves(Precision precision) {
   return precision == Precision::fp32 || precision == Precision::tf32;
 }
 constexpr const char* kFp32Only = "computes in fp32 only";
+
+/// Whether an engine that writes vectors of output channels can write the mask of its output with them: a byte of the
+/// mask must belong to one vector.
+inline bool vectors_fill_bytes(const Conv2dDesc& desc) {
+  return desc.out_c % 8 == 0 && GemmColumns(desc.out_c).lanes >= 8;
+}
 
 }  // namespace minidl::cpu

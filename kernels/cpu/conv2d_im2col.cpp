@@ -181,6 +181,7 @@ const Conv2dEngine conv2d_im2col{.name = "im2col",
                                  .decline = decline,
                                  .workspace_bytes = workspace_bytes,
                                  .kept_bytes = nullptr,
+                                 .writes_relu_mask = nullptr,
                                  .forward = forward,
                                  .backward_data = backward_data,
                                  .backward_weight = backward_weight};

@@ -92,7 +92,7 @@ void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
       }
       for (int64_t e = 0; e < length; ++e) {
         float& target = args.grad_input[row * length + e];
-        const bool open = !args.relu_mask || args.relu_mask[row * length + e] > 0.0f;
+        const bool open = !args.relu_mask || args.relu_mask[row * length + e];
         const double contribution = open ? sum[static_cast<size_t>(e)] : 0.0;
         target = static_cast<float>(args.beta != 0.0f
                                         ? static_cast<double>(args.beta) * static_cast<double>(target) + contribution
@@ -139,6 +139,7 @@ const Conv2dEngine conv2d_reference{.name = "reference",
                                     .decline = decline,
                                     .workspace_bytes = workspace_bytes,
                                     .kept_bytes = nullptr,
+                                    .writes_relu_mask = nullptr,
                                     .forward = forward,
                                     .backward_data = backward_data,
                                     .backward_weight = backward_weight};

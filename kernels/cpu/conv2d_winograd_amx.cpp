@@ -228,6 +228,7 @@ const Conv2dEngine conv2d_winograd_amx_tf32{
     },
     .workspace_bytes = workspace_bytes<2>,
     .kept_bytes = kept_bytes<2>,
+    .writes_relu_mask = vectors_fill_bytes,
     .forward = forward<2>,
     .backward_data = backward_data<2>,
     .backward_weight = nullptr};
@@ -241,6 +242,7 @@ const Conv2dEngine conv2d_winograd_amx{.name = "winograd_amx",
                                        },
                                        .workspace_bytes = workspace_bytes<3>,
                                        .kept_bytes = kept_bytes<3>,
+                                       .writes_relu_mask = vectors_fill_bytes,
                                        .forward = forward<3>,
                                        .backward_data = backward_data<3>,
                                        .backward_weight = nullptr};

@@ -35,9 +35,10 @@ HWY_INLINE void write_outputs(const DirectConv& conv, int64_t at, int64_t count,
   for_lanes(0, count, [&](auto d, int64_t i) HWY_ATTR {
     const auto zero = hn::Zero(d);
     auto x = hn::LoadU(d, sums + i);
-    if (conv.relu_mask) x = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, conv.relu_mask + at + i), zero), x);
+    if (conv.relu_mask) x = hn::IfThenElseZero(load_mask(d, conv.relu_mask, at + i), x);
     if (conv.beta != 0.0f) x = hn::MulAdd(hn::Set(d, conv.beta), hn::LoadU(d, conv.output + at + i), x);
     if (conv.relu) x = hn::IfThenElse(hn::Lt(x, zero), zero, x);  // NaN stays NaN
+    if (conv.positive_output) store_mask(d, hn::Gt(x, zero), at + i, conv.positive_output);
     hn::StoreU(x, d, conv.output + at + i);
   });
 }
@@ -79,15 +80,16 @@ HWY_NOINLINE HWY_ATTR void WideGroup(const DirectConv& conv, const DirectWindows
       }
     }
   }
-  float* output = conv.output + at;
   if (conv.plain() && panel.count == kWidth && count == kPixels) {
     const hn::Vec<D> least = hn::Set(d, conv.relu ? 0.0f : -std::numeric_limits<float>::infinity());
     HWY_UNROLL(12)
-    for (int i = 0; i < kPixels; ++i, output += conv.out_c) {
+    for (int i = 0; i < kPixels; ++i) {
       HWY_UNROLL(4)
       for (int v = 0; v < kVectors; ++v) {
         const hn::Vec<D> x = sum[i][v];
-        hn::StoreU(hn::IfThenElse(hn::Lt(x, least), least, x), d, output + v * kLanes);  // NaN stays NaN
+        const int64_t offset = i * conv.out_c + v * kLanes;
+        if (conv.positive_output) store_mask(d, hn::Gt(x, hn::Zero(d)), at + offset, conv.positive_output);
+        hn::StoreU(hn::IfThenElse(hn::Lt(x, least), least, x), d, conv.output + at + offset);  // NaN stays NaN
       }
     }
     return;

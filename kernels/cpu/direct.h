@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/core/bit_mask.h>
 #include <minidl/kernels/padding.h>
 
 #include <cstdint>
@@ -8,7 +9,7 @@ namespace minidl::cpu {
 
 /// A convolution with few channels on one side:
 ///   r[n,h,w,k] = bias[k] + sum over r,s,c of picture'[n, h*stride_h + r - top, w*stride_w + s - left, c] *
-///   weight[k,r,s,c] output = act(beta * output + (relu_mask > 0 ? r : 0))
+///   weight[k,r,s,c] output = act(beta * output + (relu_mask ? r : 0))
 /// A window's row of k_w * in_c values lies together in the picture. With few input channels a group of pixels has its
 /// sums in registers whose lanes are output channels (wide); with few output channels the lanes run along the window
 /// and are added up at the end (narrow): then k_w * in_c must be a multiple of kWholeRun.
@@ -28,7 +29,8 @@ struct DirectConv {
   const float* bias = nullptr;
   bool relu = false;
   float beta = 0.0f;
-  const float* relu_mask = nullptr;  // [n, out_h, out_w, out_c]
+  BitSpan relu_mask = {};                   // [n, out_h, out_w, out_c]
+  uint8_t* positive_output = nullptr;  // bits of the same shape: where the output is positive; out_c a multiple of 8
 
   bool narrow() const { return in_c > kFewChannels; }
   int64_t run() const { return k_w * in_c; }

@@ -31,6 +31,14 @@ void relu_forward(int64_t count, const float* input, float* output) {
       count, output, [](auto d, auto x) HWY_ATTR { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }, input);
 }
 
+void positive_mask(int64_t count, const float* x, uint8_t* bits) {
+  static_assert(kGrain % 8 == 0, "a byte of the mask belongs to one chunk");
+  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for_lanes(begin, end, [&](auto d, int64_t i)
+                              HWY_ATTR { store_mask(d, hn::Gt(hn::LoadU(d, x + i), hn::Zero(d)), i, bits); });
+  });
+}
+
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
   map(
       count, output, [=](auto d, auto x) HWY_ATTR { return hn::Mul(hn::Set(d, scale), hn::Tanh(d, x)); }, input);
@@ -79,6 +87,7 @@ HWY_EXPORT(add_scaled);
 HWY_EXPORT(multiply);
 HWY_EXPORT(affine);
 HWY_EXPORT(relu_forward);
+HWY_EXPORT(positive_mask);
 HWY_EXPORT(tanh_forward);
 HWY_EXPORT(tanh_backward);
 HWY_EXPORT(accumulate_scaled);
@@ -97,6 +106,9 @@ void affine(int64_t count, float a, const float* x, float b, float* output) {
 }
 void relu_forward(int64_t count, const float* input, float* output) {
   HWY_DYNAMIC_DISPATCH(relu_forward)(count, input, output);
+}
+void positive_mask(int64_t count, const float* x, uint8_t* bits) {
+  HWY_DYNAMIC_DISPATCH(positive_mask)(count, x, bits);
 }
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
   HWY_DYNAMIC_DISPATCH(tanh_forward)(count, input, scale, output);

@@ -8,7 +8,8 @@
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/gemm_kernel.cpp"
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
+
+#include <minidl/kernels/cpu/map-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu {
@@ -135,7 +136,9 @@ struct Merge {
 
 /// One row of a tile and where it goes; mask and bias may be nullptr.
 struct Row {
-  const float *sum, *mask, *bias;
+  const float* sum;
+  BitSpan mask;
+  const float* bias;
   float* c;
 };
 
@@ -143,9 +146,9 @@ template <class Tag>
 HWY_INLINE HWY_ATTR void MergeVector(Tag d, const Merge& merge, const Row& row, int64_t j) {
   const auto zero = hn::Zero(d);
   auto r = hn::Mul(hn::Set(d, merge.alpha), hn::LoadU(d, row.sum + j));
-  if (merge.mask_contribution) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, row.mask + j), zero), r);
+  if (merge.mask_contribution) r = hn::IfThenElseZero(load_mask(d, row.mask, j), r);
   if (merge.beta != 0.0f) r = hn::MulAdd(hn::Set(d, merge.beta), hn::LoadU(d, row.c + j), r);
-  if (merge.mask_sum) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, row.mask + j), zero), r);
+  if (merge.mask_sum) r = hn::IfThenElseZero(load_mask(d, row.mask, j), r);
   if (merge.bias) r = hn::Add(r, hn::LoadU(d, row.bias + j));
   if (merge.relu) r = hn::IfThenElse(hn::Lt(r, zero), zero, r);  // NaN stays NaN
   hn::StoreU(r, d, row.c + j);
@@ -163,7 +166,6 @@ HWY_ATTR void MergeRow(const Merge& merge, const Row& row, int64_t count) {
 HWY_INLINE HWY_ATTR void FetchRow(const Row& row, int64_t count) {
   for (int64_t j = 0; j < count; j += kLine) {
     hwy::Prefetch(row.c + j);
-    if (row.mask) hwy::Prefetch(row.mask + j);
   }
 }
 
@@ -184,7 +186,7 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
     float* c = epilogue.c + panel.column;
     const auto merged_row = [&](int64_t i) {
       return Row{scratch + i * panel.width,
-                 epilogue.relu_mask ? epilogue.relu_mask + panel.column + row_offset[i] : nullptr,
+                 epilogue.relu_mask.from(panel.column + row_offset[i]),
                  epilogue.bias ? epilogue.bias + panel.column : nullptr, c + row_offset[i]};
     };
     if (!direct) {

@@ -1,14 +1,16 @@
 #pragma once
+#include <minidl/core/bit_mask.h>
+
 #include <cstdint>
 
 namespace minidl::cpu {
 
 /// How a matrix product r = sum over k of A[m,k] B[k,n] is written:
-///   C = act(beta * C + (relu_mask > 0 ? alpha * r : 0) + bias[n]).
+///   C = act(beta * C + (relu_mask ? alpha * r : 0) + bias[n]).
 /// Unused pointers are nullptr; with beta 0 the old C is not read. relu_mask has the layout of C.
 struct GemmEpilogue {
   float* c = nullptr;
-  const float* relu_mask = nullptr;
+  BitSpan relu_mask = {};
   const float* bias = nullptr;
   float alpha = 1.0f, beta = 0.0f;
   bool relu = false;

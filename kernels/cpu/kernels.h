@@ -14,23 +14,24 @@ namespace minidl::cpu {
 /// Elements per chunk of an elementwise pass: the arrays of one chunk stay in the L2 cache.
 inline constexpr int64_t kGrain = 16384;
 
-/// Where a gradient goes: grad = beta * grad + (relu_mask > 0 ? r : 0); relu_mask may be nullptr, with beta 0 grad is
-/// not read.
+/// Where a gradient goes: grad = beta * grad + (relu_mask ? r : 0); without a mask everything is added, with beta 0 grad
+/// is not read.
 struct GradTarget {
   float* grad;
   float beta;
-  const float* relu_mask;
+  BitSpan relu_mask = {};
   /// The same for the elements from `offset` on.
-  GradTarget from(int64_t offset) const { return {grad + offset, beta, relu_mask ? relu_mask + offset : nullptr}; }
+  GradTarget from(int64_t offset) const { return {grad + offset, beta, relu_mask.from(offset)}; }
 };
 inline GradTarget grad_target(const Accumulate& how, Tensor& grad) {
-  return {grad.data<float>(), how.beta, mask_data(how)};
+  return {grad.data<float>(), how.beta, mask_span(how)};
 }
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output);
 void multiply(int64_t count, const float* x, const float* y, float* output);
 void affine(int64_t count, float a, const float* x, float b, float* output);
 void relu_forward(int64_t count, const float* input, float* output);
+void positive_mask(int64_t count, const float* x, uint8_t* bits);
 void tanh_forward(int64_t count, const float* input, float scale, float* output);
 void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output, const GradTarget& target);
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target);

@@ -12,6 +12,8 @@
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/cpu/kernels.h>
 
+#include <cstring>
+
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -42,10 +44,35 @@ void map(int64_t count, float* output, const F& f, const Inputs*... inputs) {
                [&](int64_t begin, int64_t end) HWY_ATTR { map_range(begin, end, output, f, inputs...); });
 }
 
+/// Lanes of a mask from element i on.
+template <class D>
+HWY_INLINE hn::Mask<D> load_mask(D d, const BitSpan& mask, int64_t i) {
+  const int64_t at = mask.first + i;
+  uint64_t word;
+  std::memcpy(&word, mask.bits + at / 8, sizeof(word));
+  word >>= at % 8;
+  uint8_t bits[sizeof(word)];
+  std::memcpy(bits, &word, sizeof(word));
+  return hn::LoadMaskBits(d, bits);
+}
+
+/// Writes lanes of a mask at element `at`. Whoever writes one bit of a byte writes all of them, in ascending order.
+template <class D>
+HWY_INLINE void store_mask(D d, hn::Mask<D> mask, int64_t at, uint8_t* bits) {
+  uint8_t word[8] = {};
+  hn::StoreMaskBits(d, mask, word);
+  if constexpr (hn::MaxLanes(D()) >= 8) {
+    std::memcpy(bits + at / 8, word, hn::MaxLanes(D()) / 8);
+  } else {
+    uint8_t& byte = bits[at / 8];
+    byte = static_cast<uint8_t>((at % 8 == 0 ? 0 : byte) | word[0] << at % 8);
+  }
+}
+
 /// Writes one vector of a gradient; kPastCache: whole vectors bypass the caches (aligned; a FlushStream must follow).
 template <bool kPastCache = false, class D>
 HWY_INLINE void store_grad(D d, const GradTarget& target, int64_t i, hn::Vec<D> r) {
-  if (target.relu_mask) r = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, target.relu_mask + i), hn::Zero(d)), r);
+  if (target.relu_mask) r = hn::IfThenElseZero(load_mask(d, target.relu_mask, i), r);
   if (target.beta != 0.0f) r = hn::Add(hn::Mul(hn::Set(d, target.beta), hn::LoadU(d, target.grad + i)), r);
   if constexpr (kPastCache && hn::MaxLanes(D()) > 1) {
     hn::Stream(r, d, target.grad + i);

@@ -153,10 +153,11 @@ void Filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE void write_output(D d, const WinogradConv& conv, int64_t at, V bias, V x) {
   const V zero = hn::Zero(d);
-  if (conv.relu_mask) x = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, conv.relu_mask + at), zero), x);
+  if (conv.relu_mask) x = hn::IfThenElseZero(load_mask(d, conv.relu_mask, at), x);
   if (conv.beta != 0.0f) x = hn::MulAdd(hn::Set(d, conv.beta), hn::LoadU(d, conv.output + at), x);
   x = hn::Add(x, bias);
   if (conv.relu) x = hn::IfThenElse(hn::Lt(x, zero), zero, x);  // NaN stays NaN
+  if (conv.positive_output) store_mask(d, hn::Gt(x, zero), at, conv.positive_output);
   hn::StoreU(x, d, conv.output + at);
 }
 

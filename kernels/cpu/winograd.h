@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/core/bit_mask.h>
 #include <minidl/kernels/cpu/gemm_kernel.h>
 #include <minidl/kernels/padding.h>
 
@@ -21,12 +21,13 @@ struct WinogradConv {
   Padding::Mode mode = Padding::Mode::zero;
   int64_t out_h = 1, out_w = 1, out_c = 1;
   float* output = nullptr;  // [n, out_h, out_w, out_c]
-  /// output = act(beta * output + (relu_mask > 0 ? r : 0) + bias); unused pointers are nullptr, with beta 0 the old
-  /// output is not read.
+  /// output = act(beta * output + (relu_mask ? r : 0) + bias); unused pointers are nullptr, with beta 0 the old output
+  /// is not read.
   const float* bias = nullptr;
   bool relu = false;
   float beta = 0.0f;
-  const float* relu_mask = nullptr;  // [n, out_h, out_w, out_c]
+  BitSpan relu_mask = {};                   // [n, out_h, out_w, out_c]
+  uint8_t* positive_output = nullptr;  // bits of the same shape: where the output is positive; out_c a multiple of 8
 
   int64_t tiles_h() const { return (out_h + kTile - 1) / kTile; }
   int64_t tiles_w() const { return (out_w + kTile - 1) / kTile; }

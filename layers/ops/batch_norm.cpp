@@ -1,6 +1,7 @@
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/ops/norm_support.h>
+#include <minidl/layers/ops/relu_mask.h>
 
 namespace minidl::ops {
 namespace {
@@ -42,21 +43,23 @@ Variable batch_norm(const Variable& input, const Variable& weight, const Variabl
   const Tensor& x = input.value();
   MINIDL_CHECK(x.shape().rank() == 4, "[batch_norm] input {} must be [n,h,w,c]", x.shape());
   const Tensor w = per_channel(weight, x, 1.0f), b = per_channel(bias, x, 0.0f);
-  const bool is_relu = activation == Activation::relu;
   Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
   if (!state.training) {
     batch_norm_forward_evaluation(x, w, b, state.running_mean, state.running_variance, eps, activation, output);
+    BitMask mask = filled_relu_mask(activation, {input, weight, bias}, output);
     return record(
         std::move(output), {input, weight, bias},
-        [&](const Wants&) { return std::make_unique<BatchNormEvaluationNode>(x, w, state, eps); }, is_relu);
+        [&](const Wants&) { return std::make_unique<BatchNormEvaluationNode>(x, w, state, eps); }, std::move(mask));
   }
   Tensor mean = Tensor::empty({x.shape()[3]}, Dtype::f32, x.device());
   Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
   const BatchNormRunning running{state.running_mean, state.running_variance, state.momentum};
   batch_norm_forward_training(x, w, b, eps, activation, running, output, mean, rstd);
+  BitMask mask = filled_relu_mask(activation, {input, weight, bias}, output);
   return record(
       std::move(output), {input, weight, bias},
-      [&](const Wants&) { return std::make_unique<BatchNormNode>(x, w, std::move(mean), std::move(rstd)); }, is_relu);
+      [&](const Wants&) { return std::make_unique<BatchNormNode>(x, w, std::move(mean), std::move(rstd)); },
+      std::move(mask));
 }
 
 }  // namespace minidl::ops

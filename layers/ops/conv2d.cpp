@@ -1,4 +1,5 @@
 #include <minidl/layers/ops.h>
+#include <minidl/layers/ops/relu_mask.h>
 
 namespace minidl::ops {
 namespace {
@@ -39,11 +40,11 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
   const Tensor& w = weight.value();
   const Conv2dDesc desc = Conv2dDesc::make(x.shape(), w.shape(), window);
   Tensor output = Tensor::empty(desc.output_shape(), Dtype::f32, x.device());
-  conv2d_forward(desc, x, w, bias ? bias.value() : Tensor(), activation, output);
+  BitMask mask = new_relu_mask(activation, {input, weight, bias}, output);
+  conv2d_forward(desc, x, w, bias ? bias.value() : Tensor(), activation, output, mask ? &mask : nullptr);
   return record(
       std::move(output), {input, weight, bias},
-      [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); },
-      activation == Activation::relu);
+      [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); }, std::move(mask));
 }
 
 }  // namespace minidl::ops

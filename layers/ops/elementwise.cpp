@@ -1,5 +1,6 @@
 #include <minidl/kernels/elementwise.h>
 #include <minidl/layers/ops.h>
+#include <minidl/layers/ops/relu_mask.h>
 
 #include <vector>
 
@@ -60,10 +61,12 @@ Variable combine(const char* name, float a, const Variable& x, float b, const Va
 Variable relu(const Variable& x) {
   Tensor output = empty_like(x);
   relu_forward(x.value(), output);
+  BitMask mask = filled_relu_mask(Activation::relu, {x}, output);
   // What arrives here is masked already: the output is recorded as a ReLU's.
   return record(
       std::move(output), {x},
-      [&](const Wants&) { return std::make_unique<ScaledNode>("relu", std::vector{1.0f}, x.shape()); }, true);
+      [&](const Wants&) { return std::make_unique<ScaledNode>("relu", std::vector{1.0f}, x.shape()); },
+      std::move(mask));
 }
 
 Variable tanh(const Variable& x, float scale) {

@@ -25,7 +25,7 @@ class StyleLossNode final : public Node {
 
 }  // namespace
 
-void GramTerm::add_to(Tensor& grad, float beta, const Tensor* relu_mask) {
+void GramTerm::add_to(Tensor& grad, float beta, const BitMask* relu_mask) {
   // The kernel adds the matrix and its transpose, which for a symmetric one is twice the matrix.
   gram_backward(features(), coefficient_, 0.5f, {beta, relu_mask}, grad);
 }

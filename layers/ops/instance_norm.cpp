@@ -1,5 +1,6 @@
 #include <minidl/layers/ops.h>
 #include <minidl/layers/ops/norm_support.h>
+#include <minidl/layers/ops/relu_mask.h>
 
 namespace minidl::ops {
 namespace {
@@ -30,10 +31,11 @@ Variable instance_norm(const Variable& input, const Variable& weight, const Vari
   Tensor mean = Tensor::empty({x.shape()[0], x.shape()[3]}, Dtype::f32, x.device());
   Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
   instance_norm_forward(x, w, b, eps, activation, output, mean, rstd);
+  BitMask mask = filled_relu_mask(activation, {input, weight, bias}, output);
   return record(
       std::move(output), {input, weight, bias},
       [&](const Wants&) { return std::make_unique<InstanceNormNode>(x, w, std::move(mean), std::move(rstd)); },
-      activation == Activation::relu);
+      std::move(mask));
 }
 
 }  // namespace minidl::ops

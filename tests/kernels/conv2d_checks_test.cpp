@@ -3,6 +3,7 @@
 #include <minidl/kernels/conv2d.h>
 
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
@@ -105,15 +106,16 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
   EXPECT_TRUE(refused(Tensor(), weight, bias, output, "[conv2d] input is undefined"));
   EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, other, {}, other); },
                                  "[conv2d backward_data] grad_output"));
+  const BitMask wrong_mask = test::positive(other);
   EXPECT_TRUE(test::throws_error(
       [&] {
-        conv2d_backward_data(desc, weight, output, {0.0f, &input}, other);
+        conv2d_backward_data(desc, weight, output, {0.0f, &wrong_mask}, other);
       },
       "grad_input has shape"));
   Tensor grad_input = Tensor::zeros(desc.input_shape());
   EXPECT_TRUE(test::throws_error(
       [&] {
-        conv2d_backward_data(desc, weight, output, {0.0f, &other}, grad_input);
+        conv2d_backward_data(desc, weight, output, {0.0f, &wrong_mask}, grad_input);
       },
       "relu_mask has shape"));
   EXPECT_TRUE(test::throws_error([&] { conv2d_backward_weight(desc, input, output, 0.0f, other); },

@@ -2,6 +2,7 @@
 #include <minidl/kernels/conv2d.h>
 
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/reference_conv2d.h>
 #include <support/threads.h>
@@ -142,6 +143,20 @@ TEST_P(Conv2dEngines, ForwardOnIntegers) {
   }
 }
 
+TEST_P(Conv2dEngines, WritesTheMaskOfItsOutput) {
+  for (const Case& c : cases()) {
+    const Conv2dDesc desc = c.desc();
+    const Tensor input = random_integers(c.input, 1), weight = random_integers(c.weight, 2);
+    const Tensor output = forward(desc, input, weight, {}, Activation::relu);
+    Tensor repeated = Tensor::empty(desc.output_shape());
+    BitMask mask(desc.output_shape(), Device::cpu());
+    conv2d_forward(desc, input, weight, {}, Activation::relu, repeated, &mask);
+    EXPECT_TRUE(test::same_bytes(repeated, output)) << desc.str();
+    for (int64_t i = 0; i < output.count(); ++i)
+      ASSERT_EQ(mask.span()[i], output.span<float>()[i] > 0.0f) << i << " of " << desc.str();
+  }
+}
+
 TEST_P(Conv2dEngines, BackwardDataOnIntegers) {
   for (const Case& c : cases()) {
     const Conv2dDesc desc = c.desc();
@@ -156,13 +171,14 @@ TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
   for (const Case& c : cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor weight = random_integers(c.weight, 1), grad_output = random_integers(desc.output_shape(), 2);
-    const Tensor before = random_integers(c.input, 3), mask = random_integers(c.input, 4, -1, 1);
+    const Tensor before = random_integers(c.input, 3), signs = random_integers(c.input, 4, -1, 1);
+    const BitMask mask = test::positive(signs);
     const std::vector<double> contribution = test::reference_conv2d_backward_data(desc, weight, grad_output);
     for (const float beta : {0.0f, 1.0f, -2.0f}) {
-      for (const Tensor* relu_mask : {static_cast<const Tensor*>(nullptr), &mask}) {
+      for (const BitMask* relu_mask : {static_cast<const BitMask*>(nullptr), &mask}) {
         std::vector<double> expected = test::to_doubles(before);
         for (size_t i = 0; i < expected.size(); ++i) {
-          const bool open = !relu_mask || mask.data<float>()[i] > 0.0f;
+          const bool open = !relu_mask || signs.data<float>()[i] > 0.0f;
           expected[i] = static_cast<double>(beta) * expected[i] + (open ? contribution[i] : 0.0);
         }
         Tensor grad_input = before.clone();

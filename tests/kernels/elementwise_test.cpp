@@ -1,6 +1,7 @@
 #include <minidl/kernels/elementwise.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -49,6 +50,21 @@ TEST(Elementwise, IsExactOnIntegers) {
     output.copy_from(x);
     clamp(output, -2.0f, 1.0f);
     EXPECT_TRUE(equals(output, expected(x, [](double a) { return std::clamp(a, -2.0, 1.0); })));
+  }
+}
+
+TEST(Elementwise, PositiveMaskHasABitForEachElement) {
+  for (const Shape& shape : {Shape{}, Shape{0}, Shape{7}, Shape{8}, Shape{3, 41}, Shape{2, 129, 129, 3}}) {
+    Tensor x = random_integers(shape, 12, -1, 1);
+    if (x.count() > 3) x.data<float>()[3] = kNan;
+    const BitMask mask = test::positive(x);
+    const BitSpan tail = mask.span().from(5);
+    for (int64_t i = 0; i < x.count(); ++i) {
+      ASSERT_EQ(mask.span()[i], x.span<float>()[i] > 0.0f) << i << " of " << shape.str();
+    }
+    for (int64_t i = 5; i < x.count(); ++i) {
+      ASSERT_EQ(tail[i - 5], mask.span()[i]) << i << " of " << shape.str();
+    }
   }
 }
 
@@ -169,11 +185,12 @@ TEST(Elementwise, TanhGradientAgreesWithFiniteDifferences) {
 
 TEST(Elementwise, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({5, 20011}, 14, -3.0f, 3.0f), y = random_uniform({5, 20011}, 15);
+  const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor output = Tensor::full(x.shape(), 1.0f);
     add_scaled(0.3f, x, 0.7f, y, output);
     tanh_forward(output, 150.0f, output);
-    accumulate_product(x, y, {0.9f, &x}, output);
+    accumulate_product(x, y, {0.9f, &mask}, output);
     return output;
   }));
 }
@@ -190,9 +207,10 @@ TEST(Elementwise, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { tanh_forward(x, 1.0f, wrong); }, "[tanh] output"));
   EXPECT_TRUE(throws_error([&] { tanh_backward(x, 0.0f, x, {}, output); }, "[tanh] scale is 0"));
   EXPECT_TRUE(throws_error([&] { tanh_backward(x, 1.0f, other, {}, output); }, "[tanh] grad_output"));
+  const BitMask wrong_mask = test::positive(other);
   EXPECT_TRUE(throws_error(
       [&] {
-        accumulate_scaled(1.0f, x, {0.0f, &other}, output);
+        accumulate_scaled(1.0f, x, {0.0f, &wrong_mask}, output);
       },
       "[accumulate_scaled] relu_mask"));
   EXPECT_TRUE(throws_error([&] { accumulate_difference(1.0f, x, other, {}, output); }, "[accumulate_difference] y"));

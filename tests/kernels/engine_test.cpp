@@ -3,6 +3,7 @@
 #include <minidl/kernels/engine.h>
 
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 #include <cstdlib>
@@ -165,7 +166,8 @@ TEST_F(VerifyMode, PassesEnginesThatAgree) {
   Tensor output = Tensor::empty(desc.output_shape()), grad_input = Tensor::full(desc.input_shape(), 2.0f);
   Tensor grad_weight = Tensor::full(desc.weight_shape(), 3.0f);
   EXPECT_NO_THROW(conv2d_forward(desc, input, weight, {}, Activation::relu, output));
-  EXPECT_NO_THROW(conv2d_backward_data(desc, weight, output, {1.0f, &input}, grad_input));
+  const BitMask mask = test::positive(input);
+  EXPECT_NO_THROW(conv2d_backward_data(desc, weight, output, {1.0f, &mask}, grad_input));
   EXPECT_NO_THROW(conv2d_backward_weight(desc, input, output, 1.0f, grad_weight));
 }
 

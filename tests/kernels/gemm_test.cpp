@@ -1,6 +1,7 @@
 #include <minidl/kernels/gemm.h>
 
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -199,7 +200,8 @@ TEST(Linear, ForwardIsExact) {
 
 TEST(Linear, BackwardDataIsExactAndMasked) {
   const LinearCase c;
-  const Tensor mask = random_integers({3, 37}, 5), before = random_integers({3, 37}, 6);
+  const Tensor signs = random_integers({3, 37}, 5), before = random_integers({3, 37}, 6);
+  const BitMask mask = test::positive(signs);
   for (const float beta : {0.0f, 1.0f}) {
     Tensor grad_input = before.clone();
     linear_backward_data(c.weight, c.grad_output, {beta, &mask}, grad_input);
@@ -208,7 +210,7 @@ TEST(Linear, BackwardDataIsExactAndMasked) {
       for (int64_t k = 0; k < 37; ++k) {
         double sum = 0.0;
         for (int64_t n = 0; n < 41; ++n) sum += at(c.grad_output, m, n) * at(c.weight, n, k);
-        expected.push_back(static_cast<double>(beta) * at(before, m, k) + (at(mask, m, k) > 0.0 ? sum : 0.0));
+        expected.push_back(static_cast<double>(beta) * at(before, m, k) + (at(signs, m, k) > 0.0 ? sum : 0.0));
       }
     }
     EXPECT_TRUE(test::equals(grad_input, expected));

@@ -1,6 +1,7 @@
 #include <minidl/kernels/gram.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -123,9 +124,10 @@ TEST(Gram, BytesDoNotDependOnThreads) {
     const Tensor features = random_uniform(shape, 11);
     const Tensor gram = gram_of(features, 0.1f);
     EXPECT_TRUE(test::same_for_all_threads([&] { return gram_of(features, 0.1f); }));
+    const BitMask mask = test::positive(features);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(shape, 1.0f);
-      gram_backward(features, gram, 0.1f, {0.5f, &features}, grad);
+      gram_backward(features, gram, 0.1f, {0.5f, &mask}, grad);
       return grad;
     }));
   }
@@ -140,7 +142,8 @@ TEST(Gram, BadArgumentsAreNamed) {
       throws_error([&] { gram_forward(features, 1.0f, wrong); }, "[gram] gram has shape [2,4,3], it must be [2,4,4]"));
   EXPECT_TRUE(throws_error([&] { gram_backward(features, wrong, 1.0f, {}, grad); }, "[gram] grad_gram"));
   EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {}, gram); }, "[gram] grad_features"));
-  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {0.0f, &flat}, grad); }, "[gram] relu_mask"));
+  const BitMask wrong_mask = test::positive(flat);
+  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {0.0f, &wrong_mask}, grad); }, "[gram] relu_mask"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <minidl/kernels/instance_norm.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/norm_reference.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -177,10 +178,11 @@ TEST(InstanceNorm, BytesDoNotDependOnThreads) {
     const Tensor input = random_uniform(shape, 20), weight = random_uniform({shape[3]}, 21);
     EXPECT_TRUE(test::same_for_all_threads([&] { return normalise(input, weight, weight).output; }));
     const Normalised result = normalise(input, weight, weight);
+    const BitMask mask = test::positive(input);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(shape, 1.0f), grad_weight = Tensor::zeros({shape[3]});
       instance_norm_backward(input, weight, result.mean, result.rstd, result.output,
-                             {.grad_input = &grad, .how = {0.5f, &input}, .grad_weight = &grad_weight});
+                             {.grad_input = &grad, .how = {0.5f, &mask}, .grad_weight = &grad_weight});
       return shape[3] == 3 ? grad : grad_weight;
     }));
   }
@@ -221,9 +223,10 @@ TEST(InstanceNorm, BadArgumentsAreNamed) {
   };
   EXPECT_TRUE(throws_error([&] { backward(weight, {}); }, "[instance_norm] grad_output"));
   EXPECT_TRUE(throws_error([&] { backward(x, {.grad_input = &small}); }, "[instance_norm] grad_input"));
+  const BitMask wrong_mask = test::positive(mean);
   EXPECT_TRUE(throws_error(
       [&] {
-        backward(x, {.grad_input = &output, .how = {0.0f, &mean}});
+        backward(x, {.grad_input = &output, .how = {0.0f, &wrong_mask}});
       },
       "[instance_norm] relu_mask"));
   EXPECT_TRUE(throws_error([&] { backward(x, {.grad_weight = &mean}); },

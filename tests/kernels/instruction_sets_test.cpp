@@ -1,4 +1,5 @@
 #include <minidl/kernels/adam_update.h>
+#include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/gram.h>
 #include <minidl/kernels/instance_norm.h>
@@ -8,6 +9,7 @@
 #include <minidl/kernels/upsample.h>
 #include <support/compare.h>
 #include <support/instruction_sets.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
@@ -35,15 +37,57 @@ TEST(InstructionSets, ElementwiseGivesTheSameBytes) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_uniform(shape, 1), y = random_uniform(shape, 2);
     expect_same_bytes([&] {
+      const BitMask positive_x = test::positive(x), positive_y = test::positive(y);
       std::vector<Tensor> out(5);
       for (Tensor& tensor : out) tensor = x.clone();
       add_scaled(0.3f, x, 0.7f, y, out[0]);
       relu_forward(x, out[1]);
       clamp(out[2], -0.5f, 0.25f);
-      accumulate_difference(0.9f, x, y, {0.7f, &y}, out[3]);
-      tanh_backward(y, 2.0f, x, {1.0f, &x}, out[4]);
+      accumulate_difference(0.9f, x, y, {0.7f, &positive_y}, out[3]);
+      tanh_backward(y, 2.0f, x, {1.0f, &positive_x}, out[4]);
       return out;
     });
+  }
+}
+
+/// Where each element of `output` is positive, and nowhere else.
+::testing::AssertionResult marks_positive(const BitMask& mask, const Tensor& output) {
+  const std::span<const float> values = output.span<float>();
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (mask.span()[static_cast<int64_t>(i)] != (values[i] > 0.0f))
+      return ::testing::AssertionFailure() << "bit " << i << " beside " << values[i];
+  }
+  return ::testing::AssertionSuccess();
+}
+
+TEST(InstructionSets, MasksFitTheirTensorsAndGradientsTheirMasks) {
+  for (const int64_t channels : {1, 3, 8, 19, 24, 64, 72}) {
+    for (const int64_t inputs : {3, 16}) {
+      const Conv2dDesc desc = Conv2dDesc::make({2, 6, 9, inputs}, {channels, 3, 3, inputs}, {1, 1, Padding::zero(1)});
+      const Tensor input = random_uniform(desc.input_shape(), 1), weight = random_uniform(desc.weight_shape(), 2);
+      const BitMask open = test::positive(input);
+      for_each_instruction_set([&](const char* name) {
+        for (const Conv2dEngine* engine : conv2d_engines()) {
+          execution::set_conv2d_engine(engine->name);
+          const std::string what = std::string(name) + ", " + engine->name + ", " + desc.str();
+          Tensor output = Tensor::empty(desc.output_shape());
+          BitMask mask(output.shape(), output.device());
+          std::fill_n(mask.data(), output.count() / 8, uint8_t{0xff});
+          conv2d_forward(desc, input, weight, {}, Activation::relu, output, &mask);
+          EXPECT_TRUE(marks_positive(mask, output)) << what;
+          EXPECT_TRUE(marks_positive(test::positive(output), output)) << what;
+          Tensor whole = Tensor::empty(desc.input_shape()), masked = whole.clone();
+          conv2d_backward_data(desc, weight, output, {}, whole);
+          conv2d_backward_data(desc, weight, output, {0.0f, &open}, masked);
+          for (int64_t i = 0; i < masked.count(); ++i) {
+            ASSERT_EQ(std::as_const(masked).span<float>()[i],
+                      open.span()[i] ? std::as_const(whole).span<float>()[i] : 0.0f)
+                << what << " at " << i;
+          }
+        }
+        execution::set_conv2d_engine("");
+      });
+    }
   }
 }
 
@@ -78,6 +122,7 @@ TEST(InstructionSets, ReductionsGiveTheSameBytes) {
 TEST(InstructionSets, PoolingPaddingAndUpsamplingGiveTheSameBytes) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_uniform(shape, 6);
+    const BitMask mask = test::positive(x);
     for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
       for (const Pool2dDesc& desc : {Pool2dDesc::make(kind, shape, 3, 3, {2, 2, Padding::zero(1)}),
                                      Pool2dDesc::make(kind, shape, 2, 2, {2, 2, {}})}) {
@@ -85,7 +130,7 @@ TEST(InstructionSets, PoolingPaddingAndUpsamplingGiveTheSameBytes) {
           Tensor output = Tensor::empty(desc.output_shape()), choice, back = x.clone();
           if (kind == PoolKind::max) choice = Tensor::empty(desc.output_shape(), Dtype::u8);
           pool2d_forward(desc, x, output, choice);
-          pool2d_backward(desc, choice, output, {0.5f, &x}, back);
+          pool2d_backward(desc, choice, output, {0.5f, &mask}, back);
           std::vector<Tensor> results = {output, back};
           if (choice) results.push_back(choice);
           return results;
@@ -96,13 +141,13 @@ TEST(InstructionSets, PoolingPaddingAndUpsamplingGiveTheSameBytes) {
       const Padding padding = Padding::reflect(2);
       Tensor padded = Tensor::empty(padded_shape(shape, padding)), back = x.clone();
       pad_forward(x, padding, padded);
-      pad_backward(padded, padding, {0.5f, &x}, back);
+      pad_backward(padded, padding, {0.5f, &mask}, back);
       return std::vector<Tensor>{padded, back};
     });
     expect_same_bytes([&] {
       Tensor large = Tensor::empty({shape[0], shape[1] * 2, shape[2] * 2, shape[3]}), back = x.clone();
       upsample_nearest_forward(x, 2, large);
-      upsample_nearest_backward(large, 2, {0.5f, &x}, back);
+      upsample_nearest_backward(large, 2, {0.5f, &mask}, back);
       return std::vector<Tensor>{large, back};
     });
   }
@@ -112,13 +157,14 @@ TEST(InstructionSets, NormalisationGivesTheSameBytes) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_uniform(shape, 7), weight = random_uniform({shape[3]}, 8),
                  grad_output = random_uniform(shape, 9);
+    const BitMask mask = test::positive(x);
     expect_same_bytes([&] {
       Tensor output = Tensor::empty(shape), mean = Tensor::empty({shape[0], shape[3]}), rstd = mean.clone(),
              grad = x.clone();
       Tensor grad_weight = Tensor::empty({shape[3]});
       instance_norm_forward(x, weight, weight, 1e-5f, Activation::relu, output, mean, rstd);
       instance_norm_backward(x, weight, mean, rstd, grad_output,
-                             {.grad_input = &grad, .how = {0.5f, &x}, .grad_weight = &grad_weight});
+                             {.grad_input = &grad, .how = {0.5f, &mask}, .grad_weight = &grad_weight});
       return std::vector<Tensor>{output, mean, rstd, grad, grad_weight};
     });
   }

@@ -1,6 +1,7 @@
 #include <minidl/kernels/log_softmax.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -87,10 +88,11 @@ TEST(LogSoftmax, BackwardAccumulatesAndMasks) {
 
 TEST(LogSoftmax, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({70, 1000}, 6);
+  const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor y = Tensor::empty(x.shape()), grad = Tensor::full(x.shape(), 1.0f);
     log_softmax_forward(x, y);
-    log_softmax_backward(y, x, {1.0f, &x}, grad);
+    log_softmax_backward(y, x, {1.0f, &mask}, grad);
     return grad;
   }));
 }
@@ -104,7 +106,8 @@ TEST(LogSoftmax, BadArgumentsAreNamed) {
       throws_error([&] { log_softmax_forward(x, wrong); }, "[log_softmax] output has shape [3,2], it must be [2,3]"));
   EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, wrong, {}, y); }, "[log_softmax] grad_output"));
   EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, x, {}, wrong); }, "[log_softmax] grad_input"));
-  EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, x, {0.0f, &wrong}, y); }, "[log_softmax] relu_mask"));
+  const BitMask wrong_mask = test::positive(wrong);
+  EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, x, {0.0f, &wrong_mask}, y); }, "[log_softmax] relu_mask"));
 }
 
 }  // namespace

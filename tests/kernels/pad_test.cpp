@@ -1,6 +1,7 @@
 #include <minidl/kernels/pad.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -90,10 +91,11 @@ TEST(Pad, BackwardIsTheAdjoint) {
 TEST(Pad, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({3, 50, 61, 7}, 5);
   const Padding padding = Padding::reflect(5);
+  const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor padded = Tensor::empty(padded_shape(x.shape(), padding)), back = Tensor::full(x.shape(), 1.0f);
     pad_forward(x, padding, padded);
-    pad_backward(padded, padding, {0.5f, &x}, back);
+    pad_backward(padded, padding, {0.5f, &mask}, back);
     return back;
   }));
 }
@@ -110,7 +112,8 @@ TEST(Pad, BadArgumentsAreNamed) {
       throws_error([&] { pad_forward(x, one, wrong); }, "[pad] output has shape [1,6,5,2], it must be [1,5,6,2]"));
   EXPECT_TRUE(throws_error([&] { pad_forward(Tensor::zeros({2, 2}), one, y); }, "[pad] input has shape [2,2]"));
   EXPECT_TRUE(throws_error([&] { pad_backward(wrong, one, {}, grad); }, "[pad] grad_output"));
-  EXPECT_TRUE(throws_error([&] { pad_backward(y, one, {0.0f, &y}, grad); }, "[pad] relu_mask"));
+  const BitMask wrong_mask = test::positive(y);
+  EXPECT_TRUE(throws_error([&] { pad_backward(y, one, {0.0f, &wrong_mask}, grad); }, "[pad] relu_mask"));
 }
 
 }  // namespace

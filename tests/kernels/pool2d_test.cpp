@@ -1,6 +1,7 @@
 #include <minidl/kernels/pool2d.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -146,14 +147,15 @@ TEST(Pool2d, AverageBackwardSpreadsEvenly) {
 TEST(Pool2d, LargeGradientsAreTheSame) {
   for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
     const Pool2dDesc desc = Pool2dDesc::make(kind, {1, 129, 513, 64}, 2, 2, {2, 2, {}});
-    const Tensor grad_output = random_integers(desc.output_shape(), 10), mask = random_integers(desc.input_shape(), 11);
-    const Pooled pooled = pool(desc, mask);
+    const Tensor grad_output = random_integers(desc.output_shape(), 10), input = random_integers(desc.input_shape(), 11);
+    const BitMask mask = test::positive(input);
+    const Pooled pooled = pool(desc, input);
     Tensor grad = Tensor::full(desc.input_shape(), kNan), expected = Tensor::zeros(desc.input_shape());
     pool2d_backward(desc, pooled.choice, grad_output, {0.0f, &mask}, grad);
     float* to = expected.data<float>();
     for_each_pixel(desc, [&](int64_t output, int64_t offset, int64_t pixel) {
       const bool chosen = kind == PoolKind::average || pooled.choice.span<uint8_t>()[output] == offset;
-      if (!chosen || mask.span<float>()[pixel] <= 0.0f) return;
+      if (!chosen || input.span<float>()[pixel] <= 0.0f) return;
       to[pixel] = (kind == PoolKind::average ? 0.25f : 1.0f) * grad_output.span<float>()[output];
     });
     EXPECT_TRUE(equals(grad, expected)) << desc.str();
@@ -201,9 +203,10 @@ TEST(Pool2d, BytesDoNotDependOnThreads) {
     const Tensor input = random_uniform(desc.input_shape(), 8), grad_output = random_uniform(desc.output_shape(), 9);
     const Pooled pooled = pool(desc, input);
     EXPECT_TRUE(test::same_for_all_threads([&] { return pool(desc, input).output; }));
+    const BitMask mask = test::positive(input);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(desc.input_shape(), 1.0f);
-      pool2d_backward(desc, pooled.choice, grad_output, {0.3f, &input}, grad);
+      pool2d_backward(desc, pooled.choice, grad_output, {0.3f, &mask}, grad);
       return grad;
     }));
     EXPECT_TRUE(test::same_for_all_threads([&] {
@@ -255,9 +258,10 @@ TEST(Pool2d, BadArgumentsAreNamed) {
       throws_error([&] { pool2d_backward(max, grad_output, grad_output, {}, grad); }, "[pool2d] choice is f32"));
   EXPECT_TRUE(throws_error([&] { pool2d_backward(max, choice, input, {}, grad); }, "[pool2d] grad_output"));
   EXPECT_TRUE(throws_error([&] { pool2d_backward(max, choice, grad_output, {}, output); }, "[pool2d] grad_input"));
+  const BitMask wrong_mask = test::positive(output);
   EXPECT_TRUE(throws_error(
       [&] {
-        pool2d_backward(max, choice, grad_output, {0.0f, &output}, grad);
+        pool2d_backward(max, choice, grad_output, {0.0f, &wrong_mask}, grad);
       },
       "[pool2d] relu_mask"));
   const Pool2dDesc huge = Pool2dDesc::make(PoolKind::max, {1, 20, 20, 1}, 17, 17, {1, 1, {}});

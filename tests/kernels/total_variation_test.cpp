@@ -1,6 +1,7 @@
 #include <minidl/kernels/total_variation.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -112,9 +113,10 @@ TEST(TotalVariation, BadArgumentsAreNamed) {
       throws_error([&] { total_variation(flat); }, "[total_variation] x has shape [12], it must have 4 dimensions"));
   EXPECT_TRUE(throws_error([&] { total_variation_interior(bytes); }, "[total_variation] x [1,2,2,3] holds u8"));
   EXPECT_TRUE(throws_error([&] { total_variation_backward(x, 1.0f, {}, wrong); }, "[total_variation] grad"));
+  const BitMask wrong_mask = test::positive(flat);
   EXPECT_TRUE(throws_error(
       [&] {
-        total_variation_interior_backward(x, 1.0f, {0.0f, &flat}, grad);
+        total_variation_interior_backward(x, 1.0f, {0.0f, &wrong_mask}, grad);
       },
       "[total_variation] relu_mask"));
 }

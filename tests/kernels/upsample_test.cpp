@@ -1,6 +1,7 @@
 #include <minidl/kernels/upsample.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -71,10 +72,11 @@ TEST(Upsample, BackwardIsTheAdjoint) {
 
 TEST(Upsample, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({3, 40, 41, 9}, 5);
+  const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor up = Tensor::empty(large(x.shape(), 2)), back = Tensor::full(x.shape(), 1.0f);
     upsample_nearest_forward(x, 2, up);
-    upsample_nearest_backward(up, 2, {0.5f, &x}, back);
+    upsample_nearest_backward(up, 2, {0.5f, &mask}, back);
     return back;
   }));
 }
@@ -88,7 +90,8 @@ TEST(Upsample, BadArgumentsAreNamed) {
       throws_error([&] { upsample_nearest_forward(x, 3, y); }, "output has shape [1,4,6,2], it must be [1,6,9,2]"));
   EXPECT_TRUE(throws_error([&] { upsample_nearest_forward(Tensor::zeros({6}), 2, y); }, "input has shape [6]"));
   EXPECT_TRUE(throws_error([&] { upsample_nearest_backward(x, 2, {}, grad); }, "[upsample_nearest] grad_output"));
-  EXPECT_TRUE(throws_error([&] { upsample_nearest_backward(y, 2, {0.0f, &y}, grad); }, "[upsample_nearest] relu_mask"));
+  const BitMask wrong_mask = test::positive(y);
+  EXPECT_TRUE(throws_error([&] { upsample_nearest_backward(y, 2, {0.0f, &wrong_mask}, grad); }, "[upsample_nearest] relu_mask"));
 }
 
 }  // namespace

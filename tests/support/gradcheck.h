@@ -27,10 +27,9 @@ inline Variable weighted_sum(const Variable& x, const Tensor& coefficients) {
       const GradSink::Slot slot = grads.slot(0);
       const float factor = grad_output.item();
       const std::span<const float> coefficients = std::as_const(coefficients_).span<float>();
-      const float* mask = slot.relu_mask ? slot.relu_mask->data<float>() : nullptr;
       float* grad = slot.grad.data<float>();
       for (size_t i = 0; i < coefficients.size(); ++i) {
-        const float term = !mask || mask[i] > 0.0f ? factor * coefficients[i] : 0.0f;
+        const float term = !slot.relu_mask || slot.relu_mask->span()[static_cast<int64_t>(i)] ? factor * coefficients[i] : 0.0f;
         grad[i] = slot.beta == 0.0f ? term : grad[i] + term;
       }
     }
