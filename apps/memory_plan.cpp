@@ -14,7 +14,7 @@ constexpr int64_t kFloat = sizeof(float);
 /// One step of the network as it runs: a convolution with its ReLU, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
-  int64_t saved = 0;              // bytes that stay for the backward pass: the output, or a pool's choices
+  int64_t saved = 0;  // bytes that stay for the backward pass: a tapped output, a ReLU's mask, a pool's choices
   int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t forward_kept = 0, backward_kept = 0;  // of the workspace, what an engine would keep with the weight
   int64_t tapped = 0;                           // bytes of the output when the loss asks for it
@@ -55,6 +55,7 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     const Shape output = network.feature_shape(layer.name, image);
     Step step{.input = input.count() * kFloat, .output = output.count() * kFloat};
     std::string name = layer.name;
+    const int64_t mask = BitMask::bytes(output);
     if (layer.kind == Kind::conv) {
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       step.flops = desc.flops();
@@ -62,13 +63,16 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
       ask_engine({desc, Conv2dDirection::backward_data}, step.backward_workspace, step.backward_kept);
       const bool fused = i < deepest && layers[i + 1].kind == Kind::relu && !contains(taps, name);
       if (fused) name = layers[++i].name;
-      if (fused) step.saved = step.output;  // the ReLU's mask
+      if (fused) step.saved = mask;
     } else if (layer.kind == Kind::relu) {
-      step.saved = step.output;
+      step.saved = mask;
     } else if (layer.kind == Kind::pool && layer.pool == PoolKind::max) {
       step.saved = output.count();  // the choice, one byte each
     }
-    if (contains(taps, name)) step.tapped = step.saved = step.output;
+    if (contains(taps, name)) {
+      step.tapped = step.output;
+      step.saved += step.output;
+    }
     steps.push_back(step);
     input = output;
   }
@@ -99,12 +103,13 @@ RecordedPeak recorded_peak(const std::vector<Step>& steps) {
   const auto consider = [&](const RecordedPeak& moment) {
     if (moment.total() > peak.total()) peak = moment;
   };
-  bool input_is_saved = false;
+  bool input_is_tapped = false;
   for (const Step& step : steps) {
     // An input that nothing saves is counted with the gradients, which do not exist yet.
-    consider({saved + step.output, input_is_saved ? 0 : step.input, step.forward_workspace});
+    consider(
+        {saved + step.output + step.saved - step.tapped, input_is_tapped ? 0 : step.input, step.forward_workspace});
     saved += step.saved;
-    input_is_saved = step.saved == step.output;
+    input_is_tapped = step.tapped > 0;
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     consider({saved, step->output + step->input, step->backward_workspace});
@@ -147,8 +152,11 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
     const int64_t channels = network.feature_shape(layer.name, image)[3];
     targets += channels * channels * kFloat;
   }
-  // Position, direction and three gradients of L-BFGS; gradient, last good picture and two moments of Adam.
-  const int64_t vectors = settings.optimizer == GatysOptimizer::lbfgs ? 2 * settings.history_for(image.count()) + 5 : 5;
+  // Pairs, position, direction and three gradients of L-BFGS; else gradient, last good picture and one or two moments.
+  const int64_t pairs = std::min(settings.history_for(image.count()), settings.iterations);
+  const int64_t vectors = settings.optimizer == GatysOptimizer::lbfgs  ? 2 * pairs + 5
+                          : settings.optimizer == GatysOptimizer::adam ? 4
+                                                                       : 3;
   int64_t pictures = 3 * image.count() * kFloat;
   for (const Extent& style : style_sizes) pictures += 3 * style.height * style.width * kFloat;
   int64_t targets_peak = forward_peak(steps);

@@ -13,11 +13,14 @@
 namespace minidl {
 namespace {
 
-constexpr size_t kSmallUnit = 512;
-constexpr size_t kLargeUnit = size_t{2} << 20;
+constexpr size_t kMiB = size_t{1} << 20;
+constexpr size_t kSmall = kMiB;  // requests up to this are cut from small segments
+constexpr size_t kSmallUnit = 512, kLargeUnit = 64 << 10;
+constexpr size_t kSegmentUnit = 2 * kMiB;  // which the system can map as huge pages
+/// Larger requests below kShared are cut from segments of kSharedSegment: rounded to whole segments of their own, a
+/// history of pictures would waste half of them.
+constexpr size_t kShared = 4 * kMiB, kSharedSegment = 16 * kMiB;
 constexpr size_t kLargest = size_t{1} << 40;  // a larger request is a mistake, which the system might even grant
-constexpr size_t kLargeFrom =
-    size_t{1} << 20;  // requests above this take whole 2 MiB units, which the system can map as huge pages
 
 constexpr size_t round_up(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -28,12 +31,12 @@ constexpr size_t round_up(size_t bytes, size_t unit) {
 class HostSource final : public RawSource {
  public:
   void* allocate(size_t bytes) override {
-    void* mapped = mmap(nullptr, bytes + kLargeUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* mapped = mmap(nullptr, bytes + kSegmentUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED) return nullptr;
     char* first = static_cast<char*>(mapped);
-    const size_t before = (kLargeUnit - reinterpret_cast<uintptr_t>(mapped) % kLargeUnit) % kLargeUnit;
+    const size_t before = (kSegmentUnit - reinterpret_cast<uintptr_t>(mapped) % kSegmentUnit) % kSegmentUnit;
     if (before > 0) munmap(first, before);
-    munmap(first + before + bytes, kLargeUnit - before);
+    munmap(first + before + bytes, kSegmentUnit - before);
 #if defined(MADV_HUGEPAGE)
     madvise(first + before, bytes, MADV_HUGEPAGE);  // without it everything works, slower
 #endif
@@ -66,7 +69,7 @@ CachingAllocator::~CachingAllocator() {
 void* CachingAllocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::scoped_lock lock(mutex_);
-  const size_t size = round_up(std::min(bytes, kLargest), bytes > kLargeFrom ? kLargeUnit : kSmallUnit);
+  const size_t size = round_up(std::min(bytes, kLargest), bytes > kSmall ? kLargeUnit : kSmallUnit);
   MINIDL_CHECK(limit_ == 0 || stats_.in_use + static_cast<int64_t>(size) <= limit_,
                "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture "
                "or a larger limit",
@@ -120,8 +123,9 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
 /// A small request must not cut a large block into pieces that keep it from being reused whole, unless there is nothing
 /// else.
 char* CachingAllocator::take_block(size_t size) {
-  char* pointer = take_free_block(size, size > kLargeFrom ? kLargest : kLargeUnit);
-  if (!pointer) pointer = take_segment(round_up(size, kLargeUnit));
+  char* pointer = take_free_block(size, size > kSmall ? kLargest : kSegmentUnit);
+  if (!pointer && size > kSmall && size < kShared) pointer = take_segment(kSharedSegment);
+  if (!pointer) pointer = take_segment(round_up(size, kSegmentUnit));
   return pointer ? pointer : take_free_block(size, kLargest);
 }
 

@@ -76,13 +76,28 @@ TEST_F(CachingAllocatorTest, CutsSmallRequestsFromOneSegment) {
   EXPECT_EQ(allocator.stats().allocations, 3);
 }
 
-TEST_F(CachingAllocatorTest, RoundsLargeRequestsToTwoMebibytes) {
+TEST_F(CachingAllocatorTest, RoundsLargeRequestsTo64Kibibytes) {
   allocate(kMiB);
   EXPECT_EQ(allocator.stats().in_use, kMiB);
   allocate(kMiB + 1);
-  EXPECT_EQ(allocator.stats().in_use, 3 * kMiB);
+  EXPECT_EQ(allocator.stats().in_use, 2 * kMiB + kMiB / 16);
   allocate(4 * kMiB + 1);
-  EXPECT_EQ(allocator.stats().in_use, 9 * kMiB);
+  EXPECT_EQ(allocator.stats().in_use, 6 * kMiB + kMiB / 8);
+}
+
+TEST_F(CachingAllocatorTest, RequestsOfAFewMebibytesShareSegments) {
+  char* first = allocate(2 * kMiB + 1);
+  for (int i = 0; i < 6; ++i) allocate(2 * kMiB + 1);
+  EXPECT_EQ(source.segments(), 1u);
+  allocate(4 * kMiB);
+  EXPECT_EQ(source.segments(), 2u);
+  EXPECT_EQ(allocate(kMiB / 2 + kMiB), first + 7 * (2 * kMiB + kMiB / 16));
+}
+
+TEST_F(CachingAllocatorTest, TakesAsMuchAsItNeedsWhenASharedSegmentIsTooMuch) {
+  allocate(60 * kMiB);
+  EXPECT_NE(allocate(3 * kMiB), nullptr);
+  EXPECT_EQ(source.out(), 64 * kMiB);
 }
 
 TEST_F(CachingAllocatorTest, BlocksAreAlignedAndDoNotOverlap) {
@@ -132,7 +147,7 @@ TEST_F(CachingAllocatorTest, MergesWithBothNeighbours) {
 
 TEST_F(CachingAllocatorTest, DoesNotMergeAcrossSegments) {
   std::vector<char*> blocks;
-  for (int i = 0; i < 8; ++i) blocks.push_back(allocate(2 * kMiB));
+  for (int i = 0; i < 8; ++i) blocks.push_back(allocate(4 * kMiB));
   for (char* block : blocks) deallocate(block);
   EXPECT_EQ(source.segments(), 8u);
   allocator.release_cached();
