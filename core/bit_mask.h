@@ -26,8 +26,7 @@ class BitMask {
 
   BitMask() = default;
   /// Bits are undefined.
-  BitMask(const Shape& shape, Device device)
-      : shape_(shape), bits_(Tensor::empty({bytes(shape)}, Dtype::u8, device)) {}
+  BitMask(const Shape& shape, Device device) : shape_(shape), bits_(Tensor::empty({bytes(shape)}, Dtype::u8, device)) {}
   static int64_t bytes(const Shape& shape) { return (shape.count() + 7) / 8 + kSlack; }
 
   explicit operator bool() const { return static_cast<bool>(bits_); }

@@ -20,8 +20,8 @@ class RawSource {
 };
 
 /// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B up to 1 MiB and to 64 KiB above, segments
-/// to 2 MiB; blocks are split and merged inside the segment that they came from. When the source has no more, every free segment is
-/// given back and the request is tried once again before Error is thrown.
+/// to 2 MiB; blocks are split and merged inside the segment that they came from. When the source has no more, every
+/// free segment is given back and the request is tried once again before Error is thrown.
 class CachingAllocator final : public Allocator {
  public:
   explicit CachingAllocator(RawSource& source) : source_(source) {}

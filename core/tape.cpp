@@ -81,9 +81,8 @@ void Tape::backward(const Variable& loss, float seed) {
 }
 
 bool is_recording(Inputs inputs) {
-  return Tape::current() && std::any_of(inputs.begin(), inputs.end(), [](const Variable& input) {
-           return input && input.requires_grad();
-         });
+  return Tape::current() && std::any_of(inputs.begin(), inputs.end(),
+                                        [](const Variable& input) { return input && input.requires_grad(); });
 }
 
 Variable record(Tensor output, Inputs inputs, const std::function<std::unique_ptr<Node>(const Wants&)>& make_node,

@@ -44,7 +44,8 @@ class Wants {
 class GradSink {
  public:
   /// grad = beta * grad + (relu_mask ? contribution : 0). `grad` has the input's shape; with beta 0 its contents are
-  /// undefined and are overwritten. `relu_mask` says where the input is positive when it is a ReLU output, else nullptr.
+  /// undefined and are overwritten. `relu_mask` says where the input is positive when it is a ReLU output, else
+  /// nullptr.
   struct Slot {
     Tensor& grad;
     float beta;
@@ -122,8 +123,8 @@ class TapeScope {
 bool is_recording(Inputs inputs);
 
 /// Wraps the result of an operation. When a tape is current and an input requires a gradient, `make_node` is called
-/// with what is wanted and its node is recorded. A defined `relu_mask` says that `output` is max(0, ...) and where it is
-/// positive: whoever writes its gradient then masks it.
+/// with what is wanted and its node is recorded. A defined `relu_mask` says that `output` is max(0, ...) and where it
+/// is positive: whoever writes its gradient then masks it.
 Variable record(Tensor output, Inputs inputs, const std::function<std::unique_ptr<Node>(const Wants&)>& make_node,
                 BitMask relu_mask = {});
 

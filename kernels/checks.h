@@ -29,6 +29,8 @@ inline void check_accumulate(const Accumulate& how, const Tensor& target, const 
   if (how.relu_mask) check_mask(*how.relu_mask, target, op);
 }
 
-inline BitSpan mask_span(const Accumulate& how) { return how.relu_mask ? how.relu_mask->span() : BitSpan(); }
+inline BitSpan mask_span(const Accumulate& how) {
+  return how.relu_mask ? how.relu_mask->span() : BitSpan();
+}
 
 }  // namespace minidl

@@ -41,10 +41,10 @@ struct Conv2dDesc {
   static Conv2dDesc make(const Shape& input, const Shape& weight, const Window& window);
 };
 
-/// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. Throws Error when a shape,
-/// type or device is wrong.
-void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias, Activation activation,
-                    Tensor& output, BitMask* relu_mask = nullptr);
+/// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. Throws
+/// Error when a shape, type or device is wrong.
+void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
+                    Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
 
 /// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
 /// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).

@@ -29,7 +29,7 @@ struct DirectConv {
   const float* bias = nullptr;
   bool relu = false;
   float beta = 0.0f;
-  BitSpan relu_mask = {};                   // [n, out_h, out_w, out_c]
+  BitSpan relu_mask = {};              // [n, out_h, out_w, out_c]
   uint8_t* positive_output = nullptr;  // bits of the same shape: where the output is positive; out_c a multiple of 8
 
   bool narrow() const { return in_c > kFewChannels; }

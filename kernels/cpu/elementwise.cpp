@@ -34,8 +34,8 @@ void relu_forward(int64_t count, const float* input, float* output) {
 void positive_mask(int64_t count, const float* x, uint8_t* bits) {
   static_assert(kGrain % 8 == 0, "a byte of the mask belongs to one chunk");
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    for_lanes(begin, end, [&](auto d, int64_t i)
-                              HWY_ATTR { store_mask(d, hn::Gt(hn::LoadU(d, x + i), hn::Zero(d)), i, bits); });
+    for_lanes(begin, end,
+              [&](auto d, int64_t i) HWY_ATTR { store_mask(d, hn::Gt(hn::LoadU(d, x + i), hn::Zero(d)), i, bits); });
   });
 }
 

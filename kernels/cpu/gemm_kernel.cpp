@@ -185,8 +185,7 @@ void MultiplyPanel(const GemmBlock& block, const GemmEpilogue& epilogue, const P
     const bool direct = merge.plain() && panel.count == panel.width && rows % height.step == 0;
     float* c = epilogue.c + panel.column;
     const auto merged_row = [&](int64_t i) {
-      return Row{scratch + i * panel.width,
-                 epilogue.relu_mask.from(panel.column + row_offset[i]),
+      return Row{scratch + i * panel.width, epilogue.relu_mask.from(panel.column + row_offset[i]),
                  epilogue.bias ? epilogue.bias + panel.column : nullptr, c + row_offset[i]};
     };
     if (!direct) {

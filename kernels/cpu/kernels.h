@@ -14,8 +14,8 @@ namespace minidl::cpu {
 /// Elements per chunk of an elementwise pass: the arrays of one chunk stay in the L2 cache.
 inline constexpr int64_t kGrain = 16384;
 
-/// Where a gradient goes: grad = beta * grad + (relu_mask ? r : 0); without a mask everything is added, with beta 0 grad
-/// is not read.
+/// Where a gradient goes: grad = beta * grad + (relu_mask ? r : 0); without a mask everything is added, with beta 0
+/// grad is not read.
 struct GradTarget {
   float* grad;
   float beta;

@@ -143,7 +143,11 @@ TEST(Gram, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { gram_backward(features, wrong, 1.0f, {}, grad); }, "[gram] grad_gram"));
   EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {}, gram); }, "[gram] grad_features"));
   const BitMask wrong_mask = test::positive(flat);
-  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {0.0f, &wrong_mask}, grad); }, "[gram] relu_mask"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        gram_backward(features, gram, 1.0f, {0.0f, &wrong_mask}, grad);
+      },
+      "[gram] relu_mask"));
 }
 
 }  // namespace

@@ -147,7 +147,8 @@ TEST(Pool2d, AverageBackwardSpreadsEvenly) {
 TEST(Pool2d, LargeGradientsAreTheSame) {
   for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
     const Pool2dDesc desc = Pool2dDesc::make(kind, {1, 129, 513, 64}, 2, 2, {2, 2, {}});
-    const Tensor grad_output = random_integers(desc.output_shape(), 10), input = random_integers(desc.input_shape(), 11);
+    const Tensor grad_output = random_integers(desc.output_shape(), 10),
+                 input = random_integers(desc.input_shape(), 11);
     const BitMask mask = test::positive(input);
     const Pooled pooled = pool(desc, input);
     Tensor grad = Tensor::full(desc.input_shape(), kNan), expected = Tensor::zeros(desc.input_shape());

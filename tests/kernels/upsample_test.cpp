@@ -91,7 +91,11 @@ TEST(Upsample, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { upsample_nearest_forward(Tensor::zeros({6}), 2, y); }, "input has shape [6]"));
   EXPECT_TRUE(throws_error([&] { upsample_nearest_backward(x, 2, {}, grad); }, "[upsample_nearest] grad_output"));
   const BitMask wrong_mask = test::positive(y);
-  EXPECT_TRUE(throws_error([&] { upsample_nearest_backward(y, 2, {0.0f, &wrong_mask}, grad); }, "[upsample_nearest] relu_mask"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        upsample_nearest_backward(y, 2, {0.0f, &wrong_mask}, grad);
+      },
+      "[upsample_nearest] relu_mask"));
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ inline Variable weighted_sum(const Variable& x, const Tensor& coefficients) {
       const std::span<const float> coefficients = std::as_const(coefficients_).span<float>();
       float* grad = slot.grad.data<float>();
       for (size_t i = 0; i < coefficients.size(); ++i) {
-        const float term = !slot.relu_mask || slot.relu_mask->span()[static_cast<int64_t>(i)] ? factor * coefficients[i] : 0.0f;
+        const float term =
+            !slot.relu_mask || slot.relu_mask->span()[static_cast<int64_t>(i)] ? factor * coefficients[i] : 0.0f;
         grad[i] = slot.beta == 0.0f ? term : grad[i] + term;
       }
     }
