@@ -217,6 +217,9 @@ std::vector<Case> large_cases() {
 }
 
 TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the reference's plain loops take minutes under the thread sanitizer, which learns nothing from them";
+#endif
   for (const Case& c : large_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
