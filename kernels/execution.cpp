@@ -87,8 +87,6 @@ Precision precision() {
 void set_precision(Precision precision) {
   MINIDL_CHECK(precision != Precision::fp16,
                "[precision] precision 'fp16' is not available: it is for GPUs only; use fp32");
-  MINIDL_CHECK(precision != Precision::bf16,
-               "[precision] precision 'bf16' is not available: this build has engines for fp32 and tf32 only");
   settings().precision = precision;
 }
 

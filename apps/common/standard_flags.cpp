@@ -20,7 +20,7 @@ void add_compute_flags(Flags& flags, ComputeFlags& values) {
                                         "where to compute; auto takes a usable GPU, else the CPU")
       .choice<std::optional<std::string>, std::string>(
           "--precision", values.precision, {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}, {"fp16", "fp16"}},
-          "arithmetic of the convolutions (default: fp32 on a CPU, where tf32 is the faster choice)")
+          "arithmetic of the convolutions (default: fp32 on a CPU, where tf32 and bf16 are the faster choices)")
       .value("--threads", "N", "processor threads; the result does not depend on it", "one per processor",
              [&](const std::string& text) { values.threads = static_cast<int>(parse_integer(text, 1, 1024)); })
       .value("--max-memory", "SIZE", "stay below this much memory, e.g. 800M or 2G", "no limit",

@@ -1,17 +1,10 @@
 #include <minidl/kernels/cpu/amx_product.h>
 
 #ifdef MINIDL_COMPILES_AMX
-#include <cpuid.h>
 #include <minidl/kernels/cpu/amx_product-inl.h>
+#include <minidl/kernels/cpu/cpuid_bits.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#pragma GCC diagnostic push
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarms of g++ 12 (GCC bug 105593)
-#endif
-#include <immintrin.h>
-#pragma GCC diagnostic pop
 
 namespace minidl::cpu {
 namespace {
@@ -53,45 +46,9 @@ class InstructionTiles {
   }
 };
 
-__attribute__((target("avx512f,avx512bw,avx512bf16"))) void split(const float* values, int64_t rows, int parts,
-                                                                  uint16_t* output, int64_t stride) {
-  // Words that become the upper halves of the 16 floats that a row of 32 bf16 begins and ends with.
-  constexpr __mmask32 kUpper = 0xaaaaaaaa;
-  const __m512i to_low = _mm512_slli_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), 16);
-  const __m512i to_high = _mm512_add_epi16(to_low, _mm512_set1_epi16(16));
-  for (int64_t row = 0; row < rows; ++row) {
-    __m512 low = _mm512_loadu_ps(values + row * kAmxBlock), high = _mm512_loadu_ps(values + row * kAmxBlock + 16);
-    for (int part = 0; part < parts; ++part) {
-      const __m512i bits = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-      _mm512_storeu_si512(output + row * stride + part * kAmxBlockCount, bits);
-      low = _mm512_sub_ps(low, _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(kUpper, to_low, bits)));
-      high = _mm512_sub_ps(high, _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(kUpper, to_high, bits)));
-    }
-  }
-}
-
-bool bit(unsigned word, int index) {
-  return (word >> index & 1) != 0;
-}
-
-/// The instructions of both functions above.
-bool processor_has_them() {
-  unsigned a, b, c, d, sub_leaves;
-  if (!__get_cpuid_count(7, 0, &sub_leaves, &b, &c, &d)) return false;
-  const bool avx512 = bit(b, 16) && bit(b, 30) && bit(b, 31),
-             tiles = bit(d, 22) && bit(d, 24);  // F, BW, VL; BF16, TILE
-  if (!avx512 || !tiles || sub_leaves < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
-  return bit(a, 5);  // AVX512_BF16
-}
-
-/// Registers of AVX-512 (bits 1, 2, 5, 6, 7) and tiles (17, 18) survive a change of threads.
-bool system_saves_registers() {
+bool processor_has_tiles() {
   unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return false;  // OSXSAVE
-  unsigned low, high;
-  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  constexpr unsigned kNeeded = 0b110'0000'0000'1110'0110;
-  return (low & kNeeded) == kNeeded;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && bit(d, 22) && bit(d, 24);  // BF16, TILE
 }
 
 /// Linux gives a process the tiles when it asks for them, once for all of its threads.
@@ -103,9 +60,12 @@ bool system_permits() {
 }  // namespace
 
 const AmxBody* amx_instructions() {
-  static constexpr AmxBody kBody{multiply_with<InstructionTiles>, split};
-  static const bool usable = processor_has_them() && system_saves_registers() && system_permits();
-  return usable ? &kBody : nullptr;
+  static const AmxBody* vectors = bf16_dot_products();
+  static const bool usable =
+      vectors && processor_has_tiles() && system_saves(0b110'0000'0000'0000'0000) && system_permits();
+  if (!usable) return nullptr;
+  static const AmxBody kBody{multiply_with<InstructionTiles>, vectors->split};
+  return &kBody;
 }
 
 }  // namespace minidl::cpu

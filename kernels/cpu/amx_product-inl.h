@@ -49,7 +49,9 @@ inline void multiply_block(Tiles& tiles, const AmxBlock& block) {
   };
   for (int64_t i = 0; i < block.depth; ++i, a += kParts * kAmxBlockCount, b += kParts * kAmxBlockCount) {
     // Small products first; from one to the next only one operand changes.
-    if constexpr (kParts == 2) {
+    if constexpr (kParts == 1) {
+      load_a(0), load_b(0), multiply();
+    } else if constexpr (kParts == 2) {
       load_a(1), load_b(0), multiply();
       load_a(0), multiply();
       load_b(1), multiply();
@@ -96,7 +98,9 @@ template <class Tiles>
 inline void multiply_with(const AmxProduct& product) {
   Tiles tiles;
   for (int64_t point = 0; point < product.points; ++point) {
-    if (product.parts == 2) {
+    if (product.parts == 1) {
+      multiply_point<Tiles, 1>(tiles, product, point);
+    } else if (product.parts == 2) {
       multiply_point<Tiles, 2>(tiles, product, point);
     } else {
       multiply_point<Tiles, 3>(tiles, product, point);

@@ -150,16 +150,26 @@ const AmxBody& amx_portable() {
   return kBody;
 }
 
+namespace {
+bool is_wanted(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value == nullptr || std::strcmp(value, "0") != 0;
+}
+}  // namespace
+
 bool amx_available() {
-  static const bool wanted = [] {
-    const char* value = std::getenv("MINIDL_AMX");
-    return value == nullptr || std::strcmp(value, "0") != 0;
-  }();
+  static const bool wanted = is_wanted("MINIDL_AMX");
   return wanted && amx_instructions() != nullptr;
 }
 
 const AmxBody& amx_body() {
   return amx_available() ? *amx_instructions() : amx_portable();
+}
+
+const AmxBody* bf16_body() {
+  static const bool wanted = is_wanted("MINIDL_BF16");
+  if (amx_available()) return amx_instructions();
+  return wanted ? bf16_dot_products() : nullptr;
 }
 
 void amx_split_columns(const float* values, int parts, uint16_t* output) {

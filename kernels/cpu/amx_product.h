@@ -6,14 +6,14 @@ namespace minidl::cpu {
 /// Matrix products on the tiles of Intel's AMX instructions (Intel 64 and IA-32 Architectures Software Developer's
 /// Manual, TDPBF16PS): operands in bf16, sums in f32. A number is split into parts,
 ///   x = x0 + x1 (+ x2) with x0 = bf16(x), x1 = bf16(x - x0), x2 = bf16(x - x0 - x1), each rounded to nearest even,
-/// which keeps 16 of its bits in two parts and all 24 in three. Of the products of parts those below the last kept bit
-/// are left out: three remain of four, six of nine.
+/// which keeps 8 of its bits in one part, 16 in two and all 24 in three. Of the products of parts those below the last
+/// kept bit are left out: three remain of four, six of nine.
 /// All operands are cut into blocks of 32 x 32 elements, 1024 together for each part.
 constexpr int64_t kAmxBlock = 32, kAmxBlockCount = kAmxBlock * kAmxBlock;
 
 /// C = A B for a number of points, each with operands of its own, `*_plane` elements after those of the point before.
 struct AmxProduct {
-  int parts = 3;  // 2 or 3
+  int parts = 3;  // 1, 2 or 3
   int64_t points = 1;
   int64_t rows = 0;        // of A and C
   int64_t depth = 0;       // blocks
@@ -28,7 +28,8 @@ struct AmxProduct {
   int64_t c_plane = 0, c_rows = 0;
 };
 
-/// One way to compute them. All ways give the same bytes.
+/// One way to compute them. The instructions and the portable body give the same bytes; dot products sum in another
+/// order.
 struct AmxBody {
   void (*multiply)(const AmxProduct& product);
   /// values [rows, 32] to output[row * stride + part * 1024 + i], as a row of A.
@@ -37,13 +38,19 @@ struct AmxBody {
 
 /// The instructions: nullptr when the compiler, the processor or the system does not have them.
 const AmxBody* amx_instructions();
-/// The same arithmetic in Highway, for machines without them; slow.
+/// The dot products of pairs in vectors, AVX512-BF16 (VDPBF16PS; AMD since Zen 4, Intel since Cooper Lake), which do
+/// twice the work of fused multiply-adds: nullptr when there are none.
+const AmxBody* bf16_dot_products();
+/// The same arithmetic as the instructions' in Highway, for machines without them; slow.
 const AmxBody& amx_portable();
 
 /// Whether engines that need the instructions are of use: they are there and MINIDL_AMX=0 is not set.
 bool amx_available();
 /// The instructions when available, else the portable body.
 const AmxBody& amx_body();
+/// For products of one part: the instructions or else the dot products where they are of use (MINIDL_AMX=0 and
+/// MINIDL_BF16=0 switch them off), or nullptr.
+const AmxBody* bf16_body();
 
 /// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.
 void amx_split_columns(const float* values, int parts, uint16_t* output);

@@ -9,6 +9,8 @@ extern const Conv2dEngine conv2d_direct;
 /// Products of transformed 4x4 tiles on Intel's AMX tiles, with numbers in two bf16 parts or in three: 3x3 filters with
 /// stride 1.
 extern const Conv2dEngine conv2d_winograd_amx_tf32, conv2d_winograd_amx;
+/// The same with numbers rounded to bf16, on AMX tiles or the dot products of AVX512-BF16.
+extern const Conv2dEngine conv2d_winograd_bf16;
 /// Products of transformed 4x4 tiles: 3x3 filters with stride 1.
 extern const Conv2dEngine conv2d_winograd;
 /// Matrix product over windows that are packed straight from the picture.
@@ -16,10 +18,10 @@ extern const Conv2dEngine conv2d_im2col;
 /// The definition in f64 loops.
 extern const Conv2dEngine conv2d_reference;
 
-/// Whether an engine that computes in fp32 serves this grade: one that asks for no more. 16-bit grades are requests for
-/// speed that it does not have.
+/// Whether an engine that computes in fp32 serves this grade: one that asks for no more. fp16 is a request for
+/// a memory format that this device does not have.
 inline bool serves(Precision precision) {
-  return precision == Precision::fp32 || precision == Precision::tf32;
+  return precision != Precision::fp16;
 }
 constexpr const char* kFp32Only = "computes in fp32 only";
 

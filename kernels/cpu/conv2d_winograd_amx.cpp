@@ -62,18 +62,22 @@ uint16_t* bits_of(Tensor& tensor) {
   return reinterpret_cast<uint16_t*>(tensor.data<float>());
 }
 
+const AmxBody& body_for(int parts) {
+  return parts == 1 && bf16_body() ? *bf16_body() : amx_body();
+}
+
 /// One convolution while it runs.
 class WinogradAmx {
  public:
   WinogradAmx(const WinogradConv& conv, const WinogradFilters& filters, int parts)
-      : conv_(conv), blocking_(conv, parts), body_(amx_body()), filters_(kept(filters)) {}
+      : conv_(conv), blocking_(conv, parts), body_(body_for(parts)), filters_(kept(filters)) {}
 
   void run() { blocking_.shared ? run_shared() : run_apart(); }
 
  private:
   Tensor kept(const WinogradFilters& filters) const {
-    static const char kForms[4] = {};  // of both directions, in two and in three parts
-    const auto form = static_cast<size_t>(2 * (blocking_.parts - 2) + (filters.tap_stride < 0));
+    static const char kForms[6] = {};  // of both directions, in one to three parts
+    const auto form = static_cast<size_t>(2 * (blocking_.parts - 1) + (filters.tap_stride < 0));
     return kept_filters(*filters.tensor, &kForms[form], [&] { return transformed(filters); });
   }
 
@@ -181,12 +185,18 @@ class WinogradAmx {
 };
 
 /// An engine asked for by name works without the instructions, too.
-bool is_of_use(const char* name) {
-  return amx_available() || execution::conv2d_engine() == name || execution::verify_engine() == name;
+bool is_named(const char* name) {
+  return execution::conv2d_engine() == name || execution::verify_engine() == name;
 }
 
 const char* decline(const Conv2dProblem& problem, const char* name) {
-  if (!is_of_use(name)) return "no AMX on this machine";
+  if (!amx_available() && !is_named(name)) return "no AMX on this machine";
+  return winograd_decline(problem);
+}
+
+const char* decline_bf16(const Conv2dProblem& problem, Precision precision) {
+  if (precision != Precision::bf16) return "computes in bf16 only";
+  if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 instructions on this machine";
   return winograd_decline(problem);
 }
 
@@ -217,6 +227,18 @@ int64_t kept_bytes(const Conv2dProblem& problem) {
 }
 
 }  // namespace
+
+const Conv2dEngine conv2d_winograd_bf16{.name = "winograd_bf16",
+                                        .device = Device::Kind::cpu,
+                                        .error = 6e-3,
+                                        .exact_integers = false,
+                                        .decline = decline_bf16,
+                                        .workspace_bytes = workspace_bytes<1>,
+                                        .kept_bytes = kept_bytes<1>,
+                                        .writes_relu_mask = vectors_fill_bytes,
+                                        .forward = forward<1>,
+                                        .backward_data = backward_data<1>,
+                                        .backward_weight = nullptr};
 
 const Conv2dEngine conv2d_winograd_amx_tf32{
     .name = "winograd_amx_tf32",

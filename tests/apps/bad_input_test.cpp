@@ -107,7 +107,6 @@ const std::vector<Case>& input_cases() {
       {"layer_unknown", {"--style-layers", "relu9_9"}, 1, "relu9_9"},
       {"layer_beyond_the_file", {"--content-layers", "relu5_4"}, 1, "relu5_4"},
       {"device_not_there", {"--device", "cuda"}, 1, "cuda"},
-      {"precision_bf16", {"--precision", "bf16"}, 1, "bf16"},
       {"precision_fp16", {"--precision", "fp16"}, 1, "fp16"},
       {"too_little_memory", {"--max-memory", "16K"}, 1, "the limit is 16384"},
       {"output_folder_missing", {"--output", "nowhere/out.png"}, 1, "nowhere"},

@@ -82,14 +82,17 @@ class Conv2dEngines : public ::testing::TestWithParam<const Conv2dEngine*> {
  protected:
   void SetUp() override {
     execution::set_conv2d_engine(GetParam()->name);
-    execution::set_precision(is_tf32() ? Precision::tf32 : Precision::fp32);
+    execution::set_precision(grade());
   }
   void TearDown() override {
     execution::set_conv2d_engine("");
     execution::set_precision(Precision::fp32);
   }
-  /// Engines of a lower grade than fp32 decline it.
-  bool is_tf32() const { return GetParam()->error > 1e-5; }
+  /// Engines of a lower grade than fp32 serve that grade only.
+  Precision grade() const {
+    const double error = GetParam()->error;
+    return error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32;
+  }
 };
 
 INSTANTIATE_TEST_SUITE_P(All, Conv2dEngines, ::testing::ValuesIn(conv2d_engines().begin(), conv2d_engines().end()),
@@ -100,13 +103,19 @@ const Conv2dEngine& engine_of(const Conv2dDesc& desc, Direction direction) {
   return conv2d_engine_for({desc, direction}, Device::cpu());
 }
 
+/// Noise, which tests take for pictures, is the worst input for tiles of differences: in 16 bits they lose up to four
+/// times what they lose of features.
+double error_on_noise(const Conv2dEngine& engine) {
+  return (engine.error > 1e-3 ? 4 : 1) * engine.error;
+}
+
 /// Equal to the definition where the engine is exact on integers, else as close as its grade says.
 ::testing::AssertionResult agrees(const Tensor& result, const std::vector<double>& expected, const Conv2dDesc& desc,
                                   Direction direction) {
   const Conv2dEngine& engine = engine_of(desc, direction);
   if (engine.exact_integers) return test::equals(result, expected) << " " << desc.str();
   const double error = test::normalised_error(result, expected);
-  if (error <= engine.error) return ::testing::AssertionSuccess();
+  if (error <= error_on_noise(engine)) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << engine.name << " deviates by " << error << ": " << desc.str();
 }
 
@@ -224,7 +233,7 @@ TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
                  grad_output = random_uniform(desc.output_shape(), 3);
-    const auto bound = [&](Direction direction) { return engine_of(desc, direction).error; };
+    const auto bound = [&](Direction direction) { return error_on_noise(engine_of(desc, direction)); };
     EXPECT_LE(test::normalised_error(forward(desc, input, weight), test::reference_conv2d(desc, input, weight)),
               bound(Direction::forward))
         << desc.str();
@@ -307,13 +316,15 @@ TEST_P(Conv2dEngines, DeclinesWithAReason) {
       }
     }
   }
-  const char* grade = is_tf32() ? "computes in tf32 only" : "computes in fp32 only";
-  for (const Precision precision : {Precision::bf16, Precision::fp16})
-    EXPECT_STREQ(GetParam()->decline({cases()[0].desc()}, precision), grade);
+  const std::string only = "computes in " + to_string(grade()) + " only";
+  EXPECT_EQ(GetParam()->decline({cases()[0].desc()}, Precision::fp16), only);
   const int64_t in_c = GetParam()->name == std::string("direct") ? 3 : 64;
   const Conv2dProblem common{Conv2dDesc::make({1, 8, 8, in_c}, {64, 3, 3, in_c}, {1, 1, Padding::zero(1)})};
-  EXPECT_EQ(GetParam()->decline(common, Precision::tf32), nullptr);
-  EXPECT_STREQ(GetParam()->decline(common, Precision::fp32), is_tf32() ? grade : nullptr);
+  for (const Precision precision : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    const char* reason = GetParam()->decline(common, precision);
+    const bool serves = grade() == Precision::fp32 || grade() == precision;
+    EXPECT_EQ(reason ? std::string(reason) : "", serves ? "" : only);
+  }
 }
 
 /// Weights that do not change keep the engine's form of them; those that do are never used in an old one.
