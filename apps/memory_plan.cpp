@@ -1,4 +1,5 @@
 #include <minidl/apps/memory_plan.h>
+#include <minidl/kernels/conv2d_pool2d.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,7 +12,7 @@ using Kind = LayerDescription::Kind;
 
 constexpr int64_t kFloat = sizeof(float);
 
-/// One step of the network as it runs: a convolution with its ReLU, a pool, or a ReLU alone.
+/// One step of the network as it runs: a convolution with its ReLU and its pool, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
   int64_t saved = 0;  // bytes that stay for the backward pass: a tapped output, a ReLU's mask, a pool's choices
@@ -25,9 +26,11 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-void ask_engine(const Conv2dProblem& problem, int64_t& workspace, int64_t& kept) {
+/// pooled: the output is pooled next; an engine that cannot do it itself needs the values in between.
+void ask_engine(const Conv2dProblem& problem, bool pooled, int64_t& workspace, int64_t& kept) {
   const Conv2dEngine& engine = conv2d_engine_for(problem, Device::cpu());
   workspace = engine.workspace_bytes(problem);
+  if (pooled && !pools_as_it_goes(problem, Device::cpu())) workspace += problem.desc.output_shape().count() * kFloat;
   kept = engine.kept_bytes ? engine.kept_bytes(problem) : 0;
 }
 
@@ -52,29 +55,28 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
   Shape input = image;
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = layers[i];
-    const Shape output = network.feature_shape(layer.name, image);
+    const size_t last = network.description().fused_until(i, taps);
+    const LayerDescription& end = layers[last];
+    const Shape output = network.feature_shape(end.name, image);
     Step step{.input = input.count() * kFloat, .output = output.count() * kFloat};
-    std::string name = layer.name;
-    const int64_t mask = BitMask::bytes(output);
     if (layer.kind == Kind::conv) {
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
+      const bool pooled = end.kind == Kind::pool;
       step.flops = desc.flops();
-      ask_engine({desc, Conv2dDirection::forward}, step.forward_workspace, step.forward_kept);
-      ask_engine({desc, Conv2dDirection::backward_data}, step.backward_workspace, step.backward_kept);
-      const bool fused = i < deepest && layers[i + 1].kind == Kind::relu && !contains(taps, name);
-      if (fused) name = layers[++i].name;
-      if (fused) step.saved = mask;
+      ask_engine({desc, Conv2dDirection::forward}, pooled, step.forward_workspace, step.forward_kept);
+      ask_engine({desc, Conv2dDirection::backward_data}, pooled, step.backward_workspace, step.backward_kept);
+      if (last > i) step.saved = BitMask::bytes(desc.output_shape());
     } else if (layer.kind == Kind::relu) {
-      step.saved = mask;
-    } else if (layer.kind == Kind::pool && layer.pool == PoolKind::max) {
-      step.saved = output.count();  // the choice, one byte each
+      step.saved = BitMask::bytes(output);
     }
-    if (contains(taps, name)) {
+    if (end.kind == Kind::pool && end.pool == PoolKind::max) step.saved = output.count();  // a byte for each choice
+    if (contains(taps, end.name)) {
       step.tapped = step.output;
       step.saved += step.output;
     }
     steps.push_back(step);
     input = output;
+    i = last;
   }
   return steps;
 }

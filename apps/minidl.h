@@ -24,6 +24,7 @@
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/box_mean.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/gemm.h>

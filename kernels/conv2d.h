@@ -65,6 +65,11 @@ struct Conv2dForwardArgs {
   Activation activation;
   float* output;
   uint8_t* relu_mask;  // bits to be written; always nullptr for an engine that does not write masks
+  /// Where the 2x2 windows of the output go instead, pooled, with what conv2d_pool2d.h calls choice; always nullptr for
+  /// an engine that does not pool.
+  float* pooled_output = nullptr;
+  uint8_t* choice = nullptr;
+  bool max_pooled = false;
 };
 struct Conv2dBackwardDataArgs {
   const Tensor& weight;
@@ -72,6 +77,9 @@ struct Conv2dBackwardDataArgs {
   float beta;
   BitSpan relu_mask = {};
   float* grad_input;
+  /// Unless both are empty, grad_output is that of 2x2 windows, whose gradient goes where one of these says.
+  const uint8_t* choice = nullptr;
+  BitSpan positive = {};
 };
 struct Conv2dBackwardWeightArgs {
   const float* input;
@@ -102,6 +110,8 @@ struct Conv2dEngine {
   int64_t (*kept_bytes)(const Conv2dProblem& problem);  // of these, what it would keep with the weight; nullptr: nothing
   /// Whether the forward pass can write the mask of its output as it goes; nullptr: never.
   bool (*writes_relu_mask)(const Conv2dDesc& desc);
+  /// Whether it can pool the output, or read a pooled gradient, as it goes; nullptr: never.
+  bool (*pools)(const Conv2dDesc& desc);
   /// A direction that the engine always declines is nullptr.
   void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
   void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);

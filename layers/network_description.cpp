@@ -45,6 +45,20 @@ size_t NetworkDescription::count_until(std::span<const std::string> names) const
   return count;
 }
 
+size_t NetworkDescription::fused_until(size_t first, std::span<const std::string> taps) const {
+  using Kind = LayerDescription::Kind;
+  const auto is_followed_by = [&](size_t i, Kind kind) {
+    return i + 1 < layers.size() && layers[i + 1].kind == kind &&
+           std::find(taps.begin(), taps.end(), layers[i].name) == taps.end();
+  };
+  if (layers[first].kind != Kind::conv || !is_followed_by(first, Kind::relu)) return first;
+  const size_t relu = first + 1;
+  if (!is_followed_by(relu, Kind::pool)) return relu;
+  const LayerDescription& pool = layers[relu + 1];
+  const bool side_by_side = pool.k_h == 2 && pool.k_w == 2 && pool.window.stride_h == 2 && pool.window.stride_w == 2;
+  return side_by_side && !pool.window.padding.any() ? relu + 1 : relu;
+}
+
 NetworkDescription vgg_description(int depth, bool classifier) {
   MINIDL_CHECK(depth == 16 || depth == 19, "[vgg] depth is {}; there are VGG-16 and VGG-19", depth);
   NetworkDescription network;

@@ -36,6 +36,9 @@ struct NetworkDescription {
   size_t index_of(const std::string& name) const;
   /// Number of layers up to and with the deepest of `names`; all of them for an empty list. Throws as index_of does.
   size_t count_until(std::span<const std::string> names) const;
+  /// The last layer of the operation that begins with layer `first` when the values of `taps` are asked for: a convolution takes over the
+  /// ReLU that follows it, and then a pool of 2x2 windows side by side, unless somebody asks for the value in between.
+  size_t fused_until(size_t first, std::span<const std::string> taps) const;
 };
 
 /// The convolutional and fully connected layers of VGG-16 or VGG-19 (Simonyan & Zisserman 2014, configurations D and E) without weights:

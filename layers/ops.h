@@ -12,6 +12,9 @@ namespace minidl::ops {
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
 Variable conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
                 Activation activation = Activation::none);
+/// pool2d(relu(conv(input, weight) + bias)) with 2x2 windows side by side, without the values in between when the engine
+/// can. See kernels/conv2d_pool2d.h.
+Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, PoolKind kind);
 /// kernels/pool2d.h.
 Variable pool2d(const Variable& input, PoolKind kind, int64_t k_h, int64_t k_w, const Window& window);
 /// input [m,k], weight [n,k], bias [n] or undefined -> [m,n]. kernels/gemm.h.

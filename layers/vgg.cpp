@@ -73,15 +73,13 @@ std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span
   Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value());
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = network_.layers[i];
+    const size_t last = network_.fused_until(i, taps);
     switch (layer.kind) {
-      case Kind::conv: {
-        // The ReLU that follows is applied as the convolution writes its output, unless somebody asks for the value in
-        // between.
-        const bool fuse = i < deepest && network_.layers[i + 1].kind == Kind::relu && !wanted.contains(layer.name);
-        x = ops::conv2d(x, weights_[i], biases_[i], layer.window, fuse ? Activation::relu : Activation::none);
-        if (fuse) ++i;
+      case Kind::conv:
+        x = network_.layers[last].kind == Kind::pool
+                ? ops::conv2d_pool2d(x, weights_[i], biases_[i], layer.window, network_.layers[last].pool)
+                : ops::conv2d(x, weights_[i], biases_[i], layer.window, last > i ? Activation::relu : Activation::none);
         break;
-      }
       case Kind::relu:
         x = ops::relu(x);
         break;
@@ -92,6 +90,7 @@ std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span
         x = ops::log_softmax(x);
         break;
     }
+    i = last;
     if (wanted.contains(network_.layers[i].name)) values[network_.layers[i].name] = x;
   }
   return values;

@@ -64,12 +64,17 @@ void winograd_forward(const Conv2dDesc& d, const Conv2dForwardArgs& args, Winogr
   conv.bias = args.bias;
   conv.relu = args.activation == Activation::relu;
   conv.positive_output = args.relu_mask;
+  conv.pooled_output = args.pooled_output;
+  conv.choice = args.choice;
+  conv.max_pooled = args.max_pooled;
   run(conv, {args.weight.data<float>(), 9 * d.in_c, 1, d.in_c, &args.weight});
 }
 
 void winograd_backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, WinogradRun run) {
   WinogradConv conv = backward_conv(d);
   conv.picture = args.grad_output;
+  conv.picture_choice = args.choice;
+  conv.picture_positive = args.positive;
   const WinogradFilters filters{args.weight.data<float>() + 8 * d.in_c, 1, 9 * d.in_c, -d.in_c, &args.weight};
   if (!is_folded(d.window.padding)) {
     conv.output = args.grad_input;

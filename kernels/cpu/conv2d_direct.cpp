@@ -143,6 +143,7 @@ const Conv2dEngine conv2d_direct{.name = "direct",
                                  .workspace_bytes = workspace_bytes,
                                  .kept_bytes = nullptr,
                                  .writes_relu_mask = vectors_fill_bytes,
+                                 .pools = nullptr,
                                  .forward = forward,
                                  .backward_data = backward_data,
                                  .backward_weight = nullptr};

@@ -182,6 +182,7 @@ const Conv2dEngine conv2d_im2col{.name = "im2col",
                                  .workspace_bytes = workspace_bytes,
                                  .kept_bytes = nullptr,
                                  .writes_relu_mask = nullptr,
+                                 .pools = nullptr,
                                  .forward = forward,
                                  .backward_data = backward_data,
                                  .backward_weight = backward_weight};

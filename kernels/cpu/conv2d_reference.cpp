@@ -140,6 +140,7 @@ const Conv2dEngine conv2d_reference{.name = "reference",
                                     .workspace_bytes = workspace_bytes,
                                     .kept_bytes = nullptr,
                                     .writes_relu_mask = nullptr,
+                                    .pools = nullptr,
                                     .forward = forward,
                                     .backward_data = backward_data,
                                     .backward_weight = backward_weight};

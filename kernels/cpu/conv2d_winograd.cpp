@@ -197,6 +197,7 @@ const Conv2dEngine conv2d_winograd{.name = "winograd",
                                    .workspace_bytes = workspace_bytes,
                                    .kept_bytes = kept_bytes,
                                    .writes_relu_mask = vectors_fill_bytes,
+                                   .pools = vectors_fill_bytes,
                                    .forward = forward,
                                    .backward_data = backward_data,
                                    .backward_weight = nullptr};

@@ -50,6 +50,42 @@ struct BorderPixels {
   HWY_INLINE void fetch(int, int64_t) const {}
 };
 
+/// The pixels of an input tile of an unpooled picture. A row or a column beyond the windows or the picture is zero.
+struct UnpooledPixels {
+  const WinogradConv& conv;
+  const float* first;          // of the picture's windows
+  const uint8_t* choice;       // likewise
+  BitSpan positive;            // of the picture
+  int64_t y[kEdge], x[kEdge];  // of the picture; negative: zero
+
+  UnpooledPixels(const WinogradConv& of, const TilePlace& place, int64_t c) : conv(of) {
+    const int64_t windows = place.n * (conv.in_h / 2) * (conv.in_w / 2) * conv.in_c + c;
+    first = conv.picture + windows;
+    choice = conv.picture_choice ? conv.picture_choice + windows : nullptr;
+    positive = conv.picture_positive.from(place.n * conv.in_h * conv.in_w * conv.in_c + c);
+    const auto inside = [](int64_t position, int64_t extent) { return position < extent / 2 * 2 ? position : -1; };
+    for (int i = 0; i < kEdge; ++i) {
+      y[i] = inside(place.h - conv.top + i, conv.in_h);
+      x[i] = inside(place.w - conv.left + i, conv.in_w);
+    }
+  }
+  template <class D>
+  HWY_INLINE hn::Vec<D> load(D d, int i, int j, int64_t c) const {
+    if (y[i] < 0 || x[j] < 0) return hn::Zero(d);
+    const int64_t window = (y[i] / 2 * (conv.in_w / 2) + x[j] / 2) * conv.in_c + c;
+    const auto grad = hn::LoadU(d, first + window);
+    if (choice) {
+      const hn::RebindToSigned<D> di;
+      const auto chosen = hn::PromoteTo(di, hn::LoadU(hn::Rebind<uint8_t, D>(), choice + window));
+      const auto here = hn::Set(di, static_cast<int32_t>(y[i] % 2 * 2 + x[j] % 2));
+      return hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(chosen, here)), grad);
+    }
+    const auto open = load_mask(d, positive, (y[i] * conv.in_w + x[j]) * conv.in_c + c);
+    return hn::IfThenElseZero(open, hn::Mul(grad, hn::Set(d, 0.25f)));
+  }
+  HWY_INLINE void fetch(int, int64_t) const {}
+};
+
 template <class Pixels>
 HWY_INLINE void input_tile(const Pixels& pixels, int64_t channels, float* values, int64_t plane) {
   for_lanes(0, channels, [&](auto d, int64_t c) HWY_ATTR {
@@ -74,6 +110,10 @@ HWY_INLINE void input_tile(const Pixels& pixels, int64_t channels, float* values
 
 void InputTile(const WinogradConv& conv, int64_t tile, int64_t c, int64_t channels, float* values, int64_t plane) {
   const TilePlace place = tile_place(conv, tile);
+  if (conv.is_unpooled()) {
+    input_tile(UnpooledPixels(conv, place, c), channels, values, plane);
+    return;
+  }
   const int64_t h = place.h - conv.top, w = place.w - conv.left, row = conv.in_w * conv.in_c;
   const float* picture = conv.picture + place.n * conv.in_h * row + c;
   if (h >= 0 && w >= 0 && h + kEdge <= conv.in_h && w + kEdge <= conv.in_w) {
@@ -149,16 +189,40 @@ void Filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_
   }
 }
 
-/// Writes one pixel's vector of output channels.
+/// What one pixel's vector of output channels becomes.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE void write_output(D d, const WinogradConv& conv, int64_t at, V bias, V x) {
+HWY_INLINE V finished(D d, const WinogradConv& conv, int64_t at, V bias, V x) {
   const V zero = hn::Zero(d);
   if (conv.relu_mask) x = hn::IfThenElseZero(load_mask(d, conv.relu_mask, at), x);
   if (conv.beta != 0.0f) x = hn::MulAdd(hn::Set(d, conv.beta), hn::LoadU(d, conv.output + at), x);
   x = hn::Add(x, bias);
   if (conv.relu) x = hn::IfThenElse(hn::Lt(x, zero), zero, x);  // NaN stays NaN
   if (conv.positive_output) store_mask(d, hn::Gt(x, zero), at, conv.positive_output);
-  hn::StoreU(x, d, conv.output + at);
+  return x;
+}
+
+/// Pools a window, pixels in the order of their choices; a NaN wins as in pool2d.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void pool_window(D d, const WinogradConv& conv, int64_t at, const V (&x)[4]) {
+  if (!conv.max_pooled) {
+    const V sum = hn::Add(hn::Add(hn::Add(x[0], x[1]), x[2]), x[3]);
+    hn::StoreU(hn::Mul(sum, hn::Set(d, 0.25f)), d, conv.pooled_output + at);
+    return;
+  }
+  const hn::RebindToSigned<D> di;
+  V best = x[0];
+  auto choice = hn::Zero(di);
+  HWY_UNROLL(3)
+  for (int i = 1; i < 4; ++i) {
+    const auto better = hn::AndNot(hn::Le(x[i], best), hn::Eq(best, best));  // larger or NaN, and best is not NaN yet
+    best = hn::IfThenElse(better, x[i], best);
+    choice = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, i), choice);
+  }
+  hn::StoreU(best, d, conv.pooled_output + at);
+  if (!conv.choice) return;
+  choice = hn::IfThenElse(hn::RebindMask(di, hn::Gt(best, hn::Zero(d))), choice, hn::Set(di, 4));
+  const hn::Rebind<uint8_t, D> d8;
+  hn::StoreU(hn::DemoteTo(d8, choice), d8, conv.choice + at);
 }
 
 void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count, const float* sums,
@@ -168,6 +232,9 @@ void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column
     const int64_t rows = std::min<int64_t>(kTile, conv.out_h - place.h),
                   columns = std::min<int64_t>(kTile, conv.out_w - place.w);
     const int64_t first = ((place.n * conv.out_h + place.h) * conv.out_w + place.w) * conv.out_c + column;
+    const int64_t pooled_row = conv.out_w / 2 * conv.out_c;
+    const int64_t first_pooled =
+        (place.n * (conv.out_h / 2) + place.h / 2) * pooled_row + place.w / 2 * conv.out_c + column;
     for_lanes(0, count, [&](auto d, int64_t k) HWY_ATTR {
       using V = hn::Vec<decltype(d)>;
       V t[kEdge][kTile];  // column by column: Aᵀ m
@@ -179,6 +246,7 @@ void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column
         transform_output(d, m, t[j]);
       }
       const V bias = conv.bias ? hn::LoadU(d, conv.bias + column + k) : hn::Zero(d);
+      V above[kTile] = {bias, bias, bias, bias};  // the row before; bias: of none
       HWY_UNROLL(4)
       for (int i = 0; i < kTile; ++i) {
         if (i >= rows) break;
@@ -188,8 +256,20 @@ void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column
         const int64_t at = first + i * conv.out_w * conv.out_c + k;
         HWY_UNROLL(4)
         for (int j = 0; j < kTile; ++j) {
-          if (j < columns) write_output(d, conv, at + j * conv.out_c, bias, x[j]);
+          if (j >= columns) break;
+          x[j] = finished(d, conv, at + j * conv.out_c, bias, x[j]);
+          if (!conv.pooled_output) hn::StoreU(x[j], d, conv.output + at + j * conv.out_c);
         }
+        if (!conv.pooled_output) continue;
+        HWY_UNROLL(2)
+        for (int j = 0; j < kTile; j += 2) {
+          if (i % 2 == 1 && j + 1 < columns) {
+            const V window[4] = {above[j], above[j + 1], x[j], x[j + 1]};
+            pool_window(d, conv, first_pooled + i / 2 * pooled_row + j / 2 * conv.out_c + k, window);
+          }
+        }
+        HWY_UNROLL(4)
+        for (int j = 0; j < kTile; ++j) above[j] = x[j];
       }
     });
   }

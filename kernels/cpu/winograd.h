@@ -29,6 +29,17 @@ struct WinogradConv {
   BitSpan relu_mask = {};              // [n, out_h, out_w, out_c]
   uint8_t* positive_output = nullptr;  // bits of the same shape: where the output is positive; out_c a multiple of 8
 
+  /// Unless it is nullptr, the averages or maxima of the 2x2 windows of the output go here, and no output is written.
+  float* pooled_output = nullptr;  // [n, out_h / 2, out_w / 2, out_c]
+  uint8_t* choice = nullptr;       // of maxima: 2 * row + column of the first largest, 4 when it is not positive
+  bool max_pooled = false;
+
+  /// Unless both are empty, `picture` is [n, in_h / 2, in_w / 2, in_c] and stands for the gradient of 2x2 windows: its
+  /// value at the pixel of each window that picture_choice names, or a quarter of it at those of picture_positive.
+  const uint8_t* picture_choice = nullptr;
+  BitSpan picture_positive = {};  // [n, in_h, in_w, in_c]
+  bool is_unpooled() const { return picture_choice || picture_positive; }
+
   int64_t tiles_h() const { return (out_h + kTile - 1) / kTile; }
   int64_t tiles_w() const { return (out_w + kTile - 1) / kTile; }
   int64_t tiles() const { return n * tiles_h() * tiles_w(); }

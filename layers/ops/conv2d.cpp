@@ -1,10 +1,11 @@
+#include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/ops/relu_mask.h>
 
 namespace minidl::ops {
 namespace {
 
-class Conv2dNode final : public Node {
+class Conv2dNode : public Node {
  public:
   Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight) : desc_(desc) {
     if (wants(0)) weight_ = Saved(weight);
@@ -17,6 +18,11 @@ class Conv2dNode final : public Node {
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
       conv2d_backward_data(desc_, weight_.get("conv2d"), grad_output, {beta, relu_mask}, grad_input);
     }
+    parameters_backward(grad_output, grads);
+  }
+
+ protected:
+  void parameters_backward(const Tensor& grad_output, GradSink& grads) {
     if (grads.wants(1)) {
       const GradSink::Slot slot = grads.slot(1);
       conv2d_backward_weight(desc_, input_.get("conv2d"), grad_output, slot.beta, slot.grad);
@@ -27,9 +33,28 @@ class Conv2dNode final : public Node {
     }
   }
 
- private:
   Conv2dDesc desc_;
   Saved input_, weight_;
+};
+
+class Conv2dPool2dNode final : public Conv2dNode {
+ public:
+  Conv2dPool2dNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight,
+                   PoolRoute route)
+      : Conv2dNode(desc, wants, input, weight), route_(std::move(route)) {}
+  const char* name() const override { return "conv2d_pool2d"; }
+
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    if (grads.wants(0)) {
+      const auto [grad_input, beta, relu_mask] = grads.slot(0);
+      conv2d_pool2d_backward_data(desc_, weight_.get("conv2d_pool2d"), route_, grad_output, {beta, relu_mask},
+                                  grad_input);
+    }
+    if (grads.wants(1) || grads.wants(2)) parameters_backward(unpool_gradient(desc_, route_, grad_output), grads);
+  }
+
+ private:
+  PoolRoute route_;
 };
 
 }  // namespace
@@ -45,6 +70,20 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
   return record(
       std::move(output), {input, weight, bias},
       [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); }, std::move(mask));
+}
+
+Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                       PoolKind kind) {
+  const Tensor& x = input.value();
+  const Tensor& w = weight.value();
+  const Conv2dDesc desc = Conv2dDesc::make(x.shape(), w.shape(), window);
+  Tensor output = Tensor::empty(pool_of(desc, kind).output_shape(), Dtype::f32, x.device());
+  const bool recording = is_recording({input, weight, bias});
+  PoolRoute route = recording ? PoolRoute::make(desc, kind, x.device()) : PoolRoute();
+  conv2d_pool2d_forward(desc, kind, x, w, bias ? bias.value() : Tensor(), output, recording ? &route : nullptr);
+  return record(std::move(output), {input, weight, bias}, [&](const Wants& wants) {
+    return std::make_unique<Conv2dPool2dNode>(desc, wants, x, w, std::move(route));
+  });
 }
 
 }  // namespace minidl::ops

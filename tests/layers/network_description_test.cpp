@@ -52,6 +52,23 @@ TEST(NetworkDescription, NamesTheNearestLayer) {
   EXPECT_TRUE(test::throws_error([&] { network.index_of("relu4-2"); }, "conv1_1, relu1_1, conv1_2"));
 }
 
+TEST(NetworkDescription, ConvolutionsTakeOverWhatFollows) {
+  NetworkDescription network = vgg_description(19, true);
+  const auto end = [&](const std::string& first, const std::vector<std::string>& taps) {
+    return network.layers[network.fused_until(network.index_of(first), taps)].name;
+  };
+  EXPECT_EQ(end("conv1_1", {"relu5_1"}), "relu1_1");
+  EXPECT_EQ(end("conv1_1", {"conv1_1", "relu5_1"}), "conv1_1");
+  EXPECT_EQ(end("conv1_2", {"relu5_1"}), "pool1");
+  EXPECT_EQ(end("conv1_2", {"pool1"}), "pool1");
+  EXPECT_EQ(end("conv1_2", {"relu1_2", "relu5_1"}), "relu1_2");
+  EXPECT_EQ(end("pool1", {"relu5_1"}), "pool1");
+  EXPECT_EQ(end("relu1_1", {"relu5_1"}), "relu1_1");
+  EXPECT_EQ(end("fc8", {"prob"}), "fc8");
+  network.layers[network.index_of("pool1")].k_h = 3;
+  EXPECT_EQ(end("conv1_2", {"relu5_1"}), "relu1_2");
+}
+
 TEST(FillRandomWeights, IsSeededAndKeepsTheVariance) {
   NetworkDescription network = vgg_description(16, false), again = vgg_description(16, false);
   const Tensor given = Tensor::full({64, 3, 3, 3}, 0.5f);

@@ -61,6 +61,10 @@ std::vector<Case> convolution_cases() {
        [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], same, Activation::relu); },
        tensors,
        {.step = 1.0 / 16}},
+      {"conv2d_pool2d_average",
+       [=](const Inputs& x) { return ops::conv2d_pool2d(x[0], x[1], x[2], same, PoolKind::average); },
+       tensors,
+       {.step = 1.0 / 16}},
       {"linear",
        [](const Inputs& x) { return ops::linear(x[0], x[1], x[2]); },
        {random_integers({2, 7}, 4), random_integers({5, 7}, 5), random_integers({5}, 6)}},
@@ -253,6 +257,28 @@ TEST(OpsTogether, AChainWithATapHasTheRightGradient) {
                                       random_integers({3, 3, 3, 2}, 52, -2, 2), half_bias,
                                       random_integers({2, 3, 3, 3}, 54, 1, 2)};
   EXPECT_TRUE(gradcheck(chain, inputs, {.step = 1.0 / 16}));
+}
+
+/// Of input, weight and bias, for both kinds.
+TEST(Ops, APooledConvolutionHasTheGradientsOfTheChain) {
+  const Window same{1, 1, Padding::zero(1)};
+  for (const int64_t channels : {3, 16}) {
+    for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
+      const auto gradients = [&](bool fused) {
+        const Variable input(random_uniform({2, 7, 6, channels}, 1), true),
+            weight(random_uniform({channels, 3, 3, channels}, 2), true), bias(random_uniform({channels}, 3), true);
+        Tape tape;
+        const TapeScope recording(tape);
+        const Variable output =
+            fused ? ops::conv2d_pool2d(input, weight, bias, same, kind)
+                  : ops::pool2d(ops::conv2d(input, weight, bias, same, Activation::relu), kind, 2, 2, {2, 2, {}});
+        tape.backward(ops::sum(output));
+        return std::vector<Tensor>{output.value(), input.grad(), weight.grad(), bias.grad()};
+      };
+      const std::vector<Tensor> fused = gradients(true), chain = gradients(false);
+      for (size_t i = 0; i < chain.size(); ++i) EXPECT_TRUE(test::same_bytes(fused[i], chain[i])) << i;
+    }
+  }
 }
 
 TEST(OpsErrors, NameTheOpAndBothShapes) {

@@ -64,7 +64,8 @@ TEST(Vgg, StopsAtTheDeepestTapAndFusesWhatIsNotTapped) {
   EXPECT_EQ(nodes({"relu1_1"}), 2u);             // mean, conv + ReLU
   EXPECT_EQ(nodes({"conv1_1"}), 2u);             // mean, conv
   EXPECT_EQ(nodes({"conv1_1", "relu1_1"}), 3u);  // mean, conv, ReLU
-  EXPECT_EQ(nodes({"relu2_1", "relu1_1"}), 5u);  // mean, two convs, pool, conv
+  EXPECT_EQ(nodes({"relu2_1", "relu1_1"}), 4u);  // mean, conv, conv with the pool, conv
+  EXPECT_EQ(nodes({"relu2_1", "relu1_2"}), 5u);  // mean, two convs, pool, conv
 }
 
 TEST(Vgg, TheGradientOfTheImageIsThatOfTheChain) {
