@@ -158,34 +158,39 @@ HWY_INLINE void filter_lanes(const float* taps, int64_t tap_stride, int64_t coun
 
 void Filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count, int64_t width,
              float* panel, int64_t plane) {
-  constexpr int64_t kPoints = WinogradConv::kPoints, kBlock = 16;
+  constexpr int64_t kPoints = WinogradConv::kPoints, kBlock = 16, kTaps = 9;
+  /// Row i of the panel from the taps of its filters, which lie together; columns from `from` on.
+  const auto transform_row = [&](int64_t i, const float* taps, int64_t tap_stride, int64_t from,
+                                 int64_t existing) HWY_ATTR {
+    float* row = panel + i * width + from;
+    filter_lanes(taps, tap_stride, existing,
+                 [&](auto d, int64_t point, int64_t j, auto x) HWY_ATTR { hn::StoreU(x, d, row + point * plane + j); });
+  };
   if (filters.k_stride == 1) {
-    for (int64_t i = c; i < c + channels; ++i) {
-      float* row = panel + i * width;
-      filter_lanes(filters.weight + i * filters.c_stride + column, filters.tap_stride, count,
-                   [&](auto d, int64_t point, int64_t j, auto x)
-                       HWY_ATTR { hn::StoreU(x, d, row + point * plane + j); });
-      for (int64_t point = 0; count < width && point < kPoints; ++point)
-        std::fill(row + point * plane + count, row + point * plane + width, 0.0f);
+    for (int64_t i = c; i < c + channels; ++i)
+      transform_row(i, filters.weight + i * filters.c_stride + column, filters.tap_stride, 0, count);
+  } else {
+    HWY_ALIGN float scratch[kTaps * kBlock * kBlock];  // [tap, c, k]: there are fewer taps to be turned than points
+    for (int64_t i = c; i < c + channels; i += kBlock) {
+      const int64_t rows = std::min(kBlock, c + channels - i);
+      for (int64_t j = 0; j < count; j += kBlock) {
+        const int64_t columns = std::min(kBlock, count - j);
+        const float* weight = filters.weight + (column + j) * filters.k_stride + i;
+        for (int64_t tap = 0; tap < kTaps; ++tap) {
+          // No processor fetches ahead what lies in another page for each filter.
+          const float* next = weight + tap * filters.tap_stride + kBlock * filters.k_stride;
+          for (int64_t k = 0; j + kBlock + k < count && k < kBlock; ++k) hwy::Prefetch(next + k * filters.k_stride);
+          transpose(weight + tap * filters.tap_stride, filters.k_stride, rows, columns, scratch + tap * kBlock * kBlock,
+                    kBlock);
+        }
+        for (int64_t row = 0; row < rows; ++row)
+          transform_row(i + row, scratch + row * kBlock, kBlock * kBlock, j, columns);
+      }
     }
-    return;
   }
-  HWY_ALIGN float scratch[kPoints * kBlock * kBlock];  // [point, k, c]
-  for (int64_t i = c; i < c + channels; i += kBlock) {
-    const int64_t rows = std::min(kBlock, c + channels - i);
-    for (int64_t j = 0; j < width; j += kBlock) {
-      const int64_t columns = std::min(kBlock, width - j), existing = std::clamp<int64_t>(count - j, 0, columns);
-      for (int64_t k = 0; k < existing; ++k) {
-        filter_lanes(filters.weight + (column + j + k) * filters.k_stride + i, filters.tap_stride, rows,
-                     [&](auto d, int64_t point, int64_t lane, auto x)
-                         HWY_ATTR { hn::StoreU(x, d, scratch + (point * kBlock + k) * kBlock + lane); });
-      }
-      for (int64_t point = 0; point < kPoints; ++point) {
-        float* square = scratch + point * kBlock * kBlock;
-        std::fill(square + existing * kBlock, square + columns * kBlock, 0.0f);
-        transpose(square, kBlock, rows, columns, panel + point * plane + i * width + j, width);
-      }
-    }
+  for (int64_t point = 0; count < width && point < kPoints; ++point) {
+    for (int64_t i = c; i < c + channels; ++i)
+      std::fill(panel + point * plane + i * width + count, panel + point * plane + (i + 1) * width, 0.0f);
   }
 }
 
