@@ -16,8 +16,6 @@ const char* winograd_decline(const Conv2dProblem& problem);
 WinogradConv winograd_conv(const Conv2dProblem& problem);
 
 void winograd_forward(const Conv2dDesc& desc, const Conv2dForwardArgs& args, WinogradRun run);
-/// Pixels of zero padding do not exist; those of a reflecting or replicating one are computed and added to the pixels
-/// that they show.
 void winograd_backward_data(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args, WinogradRun run);
 /// Floats that these allocate beside what `run` does.
 int64_t winograd_folded_count(const Conv2dProblem& problem);

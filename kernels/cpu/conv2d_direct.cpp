@@ -1,9 +1,8 @@
 #include <minidl/core/parallel.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cpu/conv2d_sides.h>
 #include <minidl/kernels/cpu/direct.h>
-#include <minidl/kernels/cpu/kernels.h>
-#include <minidl/kernels/pad.h>
 
 #include <algorithm>
 #include <utility>
@@ -40,21 +39,21 @@ void run(const DirectConv& conv) {
   });
 }
 
+DirectConv conv_of(DirectConv sides, const Conv2dDesc& d) {
+  sides.k_h = d.k_h;
+  sides.k_w = d.k_w;
+  return sides;
+}
+
 DirectConv forward_conv(const Conv2dDesc& d) {
-  return {.n = d.n,
-          .in_h = d.in_h,
-          .in_w = d.in_w,
-          .in_c = d.in_c,
-          .top = d.window.padding.top,
-          .left = d.window.padding.left,
-          .mode = d.window.padding.mode,
-          .stride_h = d.window.stride_h,
-          .stride_w = d.window.stride_w,
-          .out_c = d.out_c,
-          .k_h = d.k_h,
-          .k_w = d.k_w,
-          .out_h = d.out_h(),
-          .out_w = d.out_w()};
+  DirectConv conv = conv_of(forward_sides<DirectConv>(d), d);
+  conv.stride_h = d.window.stride_h;
+  conv.stride_w = d.window.stride_w;
+  return conv;
+}
+
+DirectConv backward_conv(const Conv2dDesc& d) {
+  return conv_of(backward_sides<DirectConv>(d), d);
 }
 
 void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
@@ -66,29 +65,6 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   conv.output = args.output;
   conv.positive_output = args.relu_mask;
   run(conv);
-}
-
-bool is_folded(const Padding& padding) {
-  return padding.mode != Padding::Mode::zero && padding.any();
-}
-
-/// The gradient of the pixels, of those of the padding too when they are to be folded onto others: a convolution of
-/// grad_output with the filters turned by 180°, channels exchanged.
-DirectConv backward_conv(const Conv2dDesc& d) {
-  const Padding& padding = d.window.padding;
-  const bool folded = is_folded(padding);
-  const Shape target = folded ? padded_shape(d.input_shape(), padding) : d.input_shape();
-  return {.n = d.n,
-          .in_h = d.out_h(),
-          .in_w = d.out_w(),
-          .in_c = d.out_c,
-          .top = d.k_h - 1 - (folded ? 0 : padding.top),
-          .left = d.k_w - 1 - (folded ? 0 : padding.left),
-          .out_c = d.in_c,
-          .k_h = d.k_h,
-          .k_w = d.k_w,
-          .out_h = target[1],
-          .out_w = target[2]};
 }
 
 /// turned[c, r, s, k] = weight[k, k_h - 1 - r, k_w - 1 - s, c].
@@ -104,24 +80,12 @@ Tensor turned_filters(const Conv2dDesc& d, const float* weight) {
   return turned;
 }
 
-/// Pixels of zero padding do not exist; those of a reflecting or replicating one are computed and added to the pixels
-/// that they show.
 void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
   const Tensor turned = turned_filters(d, args.weight.data<float>());
   DirectConv conv = backward_conv(d);
   conv.picture = args.grad_output;
   conv.weight = turned.data<float>();
-  if (!is_folded(d.window.padding)) {
-    conv.output = args.grad_input;
-    conv.beta = args.beta;
-    conv.relu_mask = args.relu_mask;
-    run(conv);
-    return;
-  }
-  Tensor grad_padded = Tensor::empty({conv.n, conv.out_h, conv.out_w, conv.out_c});
-  conv.output = grad_padded.data<float>();
-  run(conv);
-  pad_backward(d.input_shape(), d.window.padding, conv.output, {args.grad_input, args.beta, args.relu_mask});
+  run_backward(d, args, conv, run);
 }
 
 int64_t workspace_bytes(const Conv2dProblem& problem) {
@@ -129,7 +93,7 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
   const bool backward = problem.direction == Conv2dDirection::backward_data;
   const DirectConv conv = backward ? backward_conv(d) : forward_conv(d);
   const int64_t turned = backward ? d.weight_shape().count() : 0;
-  const int64_t folded = backward && is_folded(d.window.padding) ? conv.n * conv.out_h * conv.out_w * conv.out_c : 0;
+  const int64_t folded = backward ? folded_count(d) : 0;
   return kFloat * (turned + folded + direct_packed_count(conv) + num_threads() * direct_scratch_count(conv));
 }
 
