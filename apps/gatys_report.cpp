@@ -86,7 +86,7 @@ std::string plan_text(const Gatys& gatys, const layers::Vgg& network, const Gaty
   for (const GatysObjective::Style& style : pictures.styles) {
     styles.push_back(gatys.style_size(style.picture, static_cast<int>(sizes.size()) - 1));
   }
-  const MemoryPlan plan = plan_memory(network, settings, sizes, styles);
+  const MemoryPlan plan = plan_memory(gatys, network, settings, pictures);
   std::string text = "sizes:";
   for (const Extent& size : sizes) text += fmt::format(" {}x{}", size.width, size.height);
   text += fmt::format(", {} iterations each\nstyle pictures:", settings.iterations);

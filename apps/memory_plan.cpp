@@ -183,4 +183,31 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
   return plan;
 }
 
+MemoryPlan plan_memory(const Gatys& gatys, const layers::Vgg& network, const GatysSettings& settings,
+                       const GatysPictures& pictures) {
+  const std::vector<Extent> sizes = gatys.scale_sizes();
+  std::vector<Extent> styles;
+  for (const GatysObjective::Style& style : pictures.styles)
+    styles.push_back(gatys.style_size(style.picture, static_cast<int>(sizes.size()) - 1));
+  return plan_memory(network, settings, sizes, styles);
+}
+
+void fit_memory(const std::function<MemoryPlan()>& plan, int64_t limit) {
+  constexpr double kPlanError = 0.1;
+  constexpr int64_t kLeastCache = 1 << 16;
+  const auto fits = [&](double share) {
+    return static_cast<double>(plan().peak_bytes) * share <= static_cast<double>(limit);
+  };
+  for (int64_t cache = execution::filter_cache(); cache >= kLeastCache; cache /= 2) {
+    execution::set_filter_cache(cache);
+    if (fits(1.0 + kPlanError)) return;
+  }
+  execution::set_filter_cache(0);
+  MINIDL_CHECK(
+      fits(1.0 - kPlanError),
+      "[memory] this run needs about {} bytes, the limit is {}: take a smaller picture, fewer style pictures, a "
+      "shorter history or Adam, or a larger limit",
+      plan().peak_bytes, limit);
+}
+
 }  // namespace minidl

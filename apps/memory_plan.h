@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/apps/gatys.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,5 +25,12 @@ struct MemoryPlan {
 /// from their first writer to their reader.
 MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings,
                        const std::vector<Extent>& content_sizes, const std::vector<Extent>& style_sizes);
+/// Of a run that is set up.
+MemoryPlan plan_memory(const Gatys& gatys, const layers::Vgg& network, const GatysSettings& settings,
+                       const GatysPictures& pictures);
+
+/// Sets execution::filter_cache() to the largest of its value and halves of it with which `plan` stays below `limit`
+/// bytes, or to 0. Throws Error when the plan is beyond the limit even so.
+void fit_memory(const std::function<MemoryPlan()>& plan, int64_t limit);
 
 }  // namespace minidl

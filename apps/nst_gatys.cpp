@@ -4,6 +4,7 @@
 #include <minidl/apps/common/report.h>
 #include <minidl/apps/common/signals.h>
 #include <minidl/apps/gatys_report.h>
+#include <minidl/apps/memory_plan.h>
 #include <minidl/apps/nst_gatys_flags.h>
 #include <minidl/core/allocator.h>
 #include <minidl/core/file.h>
@@ -88,6 +89,9 @@ int run(int argc, char** argv) {
   network.to(device);
   Gatys gatys(network, options.settings, job.pictures);
   if (!options.resume.empty()) gatys.load_state(options.resume);
+  if (options.compute.max_memory > 0) {
+    fit_memory([&] { return plan_memory(gatys, network, options.settings, job.pictures); }, options.compute.max_memory);
+  }
   if (options.compute.dry_run) {
     fmt::print("{}", plan_text(gatys, network, options.settings, job.pictures));
     return kSuccess;

@@ -33,10 +33,7 @@ Device apply_compute_flags(const ComputeFlags& values) {
   const Device device = Device::parse(values.device);
   if (values.precision) execution::set_precision(parse_precision(*values.precision));
   if (values.threads > 0) set_num_threads(values.threads);
-  if (values.max_memory > 0) {
-    allocator(device).set_limit(values.max_memory);
-    execution::set_filter_cache(0);  // what only saves time must not use up the limit
-  }
+  if (values.max_memory > 0) allocator(device).set_limit(values.max_memory);
   return device;
 }
 

@@ -1,6 +1,7 @@
 // The memory plan against what the allocator measures in a real run.
 #include <minidl/apps/memory_plan.h>
 #include <minidl/core/allocator.h>
+#include <support/compare.h>
 #include <support/small_gatys.h>
 
 #include <numeric>
@@ -114,6 +115,35 @@ TEST_F(MemoryPlanShapes, MoreOfEverythingNeedsMore) {
   settings = small_settings();
   settings.iterations *= 3;
   EXPECT_DOUBLE_EQ(plan({400, 600}, settings).flops_of_run, 3.0 * small.flops_of_run);
+}
+
+class FitMemory : public MemoryPlanShapes {
+ protected:
+  ~FitMemory() override { execution::set_filter_cache(before_); }
+  /// What is kept under a limit.
+  int64_t cache_for(int64_t limit) {
+    execution::set_filter_cache(before_);
+    fit_memory([&] { return plan({400, 600}); }, limit);
+    return execution::filter_cache();
+  }
+  MemoryPlan plan_with(int64_t cache) const {
+    execution::set_filter_cache(cache);
+    return plan({400, 600});
+  }
+
+  const int64_t before_ = execution::filter_cache();
+};
+
+TEST_F(FitMemory, KeepsAsManyFiltersAsFit) {
+  const int64_t with_all = plan_with(before_).peak_bytes, with_none = plan_with(0).peak_bytes;
+  EXPECT_EQ(cache_for(2 * with_all), before_);
+  EXPECT_EQ(cache_for(with_none), 0);
+  const int64_t between = (11 * with_none + 11 * with_all) / 20;  // a tenth for what the plan does not know
+  const int64_t some = cache_for(between);
+  EXPECT_GT(some, 0);
+  EXPECT_LT(some, before_);
+  EXPECT_LE(1.1 * static_cast<double>(plan_with(some).peak_bytes), static_cast<double>(between));
+  EXPECT_TRUE(throws_error([&] { cache_for(with_none / 2); }, "the limit is " + std::to_string(with_none / 2)));
 }
 
 // 2 x 189 GFLOP: the network of the paper at 512 x 512 up to relu5_1.
