@@ -16,7 +16,7 @@ target_compile_options(minidl_settings INTERFACE
   -ffp-contract=off  # a*b+c is rounded twice unless the source says MulAdd: the same numbers from every compiler
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.  # no path of the build machine in a binary
   $<$<BOOL:${MINIDL_WERROR}>:-Werror>
-  $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
+  "$<$<BOOL:${MINIDL_COVERAGE}>:--coverage;-fprofile-update=atomic>")  # threads count the same lines
 target_link_options(minidl_settings INTERFACE LINKER:--as-needed $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
 if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
