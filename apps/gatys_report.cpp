@@ -3,6 +3,7 @@
 #include <minidl/apps/common/progress.h>
 #include <minidl/apps/gatys_report.h>
 #include <minidl/apps/memory_plan.h>
+#include <minidl/core/allocator.h>
 #include <minidl/version.h>
 
 #include <sys/resource.h>
@@ -66,6 +67,7 @@ Json json_report(const GatysResult& result, const layers::Vgg& network, const Ga
   report["seconds"] = result.seconds;
   report["seconds_per_iteration"] = result.iterations > 0 ? result.seconds / result.iterations : 0.0;
   report["peak_memory_bytes"] = peak_resident_bytes();
+  report["peak_tensor_bytes"] = allocator(device).stats().peak_in_use;
   report["history"] = Json::array();
   for (const GatysPoint& point : result.history) {
     report["history"].push_back({{"iteration", point.iteration},
@@ -91,11 +93,11 @@ std::string plan_text(const Gatys& gatys, const layers::Vgg& network, const Gaty
   for (const Extent& size : sizes) text += fmt::format(" {}x{}", size.width, size.height);
   text += fmt::format(", {} iterations each\nstyle pictures:", settings.iterations);
   for (const Extent& size : styles) text += fmt::format(" {}x{}", size.width, size.height);
-  text += "\nlayers: ";
-  for (const std::string& tap : settings.taps()) text += tap + " ";
-  text += "\nengines: ";
-  for (const std::string& engine : engines_of(network, sizes.back(), Device::cpu())) text += engine + " ";
-  text += "\nmemory at the peak:\n";
+  text += "\nlayers:";
+  for (const std::string& tap : settings.taps()) text += " " + tap;
+  text += "\nengines:";
+  for (const std::string& engine : engines_of(network, sizes.back(), Device::cpu())) text += " " + engine;
+  text += "\nmemory of tensors at the peak (the process has about 100 MiB more):\n";
   for (const MemoryPlan::Row& row : plan.rows) text += fmt::format("  {:<32}{:>12}\n", row.what, bytes_text(row.bytes));
   text += fmt::format("  {:<32}{:>12}\n", "together", bytes_text(plan.peak_bytes));
   const double seconds = plan.flops_of_run / measured_speed();

@@ -6,7 +6,8 @@
 
 namespace minidl::apps {
 
-/// What nst_gatys --json writes: losses, history, time, memory. Layer values are unweighted, as GatysLosses has them.
+/// What nst_gatys --json writes: losses, history, time, memory (peak_memory_bytes: of the process; peak_tensor_bytes: what the plan
+/// predicts). Layer values are unweighted, as GatysLosses has them.
 Json json_report(const GatysResult& result, const layers::Vgg& network, const GatysSettings& settings, Device device);
 
 /// What nst_gatys --dry-run prints: sizes, engines, memory at the peak, and a time estimated from a short measurement

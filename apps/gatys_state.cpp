@@ -1,7 +1,10 @@
+#include <fmt/format.h>
 #include <minidl/apps/gatys_run.h>
 
 #include <cstring>
 #include <limits>
+#include <map>
+#include <sstream>
 
 namespace minidl {
 namespace {
@@ -67,6 +70,28 @@ SafetensorsContent Gatys::Impl::state() const {
   return content;
 }
 
+namespace {
+std::map<std::string, std::string> by_name(const std::string& fingerprint) {
+  std::map<std::string, std::string> values;
+  std::istringstream words(fingerprint);
+  std::string name, value;
+  while (words >> name >> value) values[name] = value;
+  return values;
+}
+
+/// Of two fingerprints of settings: "beta was 30, is now 3".
+std::string differences(const std::string& before, const std::string& now) {
+  const std::map<std::string, std::string> was = by_name(before);
+  std::string text;
+  for (const auto& [name, value] : by_name(now)) {
+    const auto found = was.find(name);
+    const std::string old = found == was.end() ? "not there" : found->second;
+    if (old != value) text += fmt::format("{}{} was {}, is now {}", text.empty() ? "" : "; ", name, old, value);
+  }
+  return text.empty() ? "they cannot be compared" : text;
+}
+}  // namespace
+
 void Gatys::Impl::load_state(const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
   const auto metadata = [&](const char* key) {
@@ -76,9 +101,8 @@ void Gatys::Impl::load_state(const std::filesystem::path& path) {
   MINIDL_CHECK(metadata("format") == kFormat, "[resume] '{}' is not a state file of a style transfer", path.string());
   MINIDL_CHECK(metadata("pictures") == pictures_fingerprint(),
                "[resume] '{}' was saved with other content, style or starting pictures", path.string());
-  MINIDL_CHECK(metadata("settings") == settings.fingerprint(),
-               "[resume] '{}' was saved with other settings: there '{}', now '{}'", path.string(), metadata("settings"),
-               settings.fingerprint());
+  MINIDL_CHECK(metadata("settings") == settings.fingerprint(), "[resume] '{}' was saved with other settings: {}",
+               path.string(), differences(metadata("settings"), settings.fingerprint()));
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history");
   const auto is_count = [](double value) { return value >= 0 && value <= std::numeric_limits<int>::max(); };
   MINIDL_CHECK(position.size() == 4 && is_count(position[0]) && position[0] < static_cast<double>(sizes.size()) &&

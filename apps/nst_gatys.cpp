@@ -33,6 +33,7 @@ struct Job {
     const fs::path output = options.output;
     save_options.bit_depth = content.bit_depth == 16 && output.extension() == ".png" ? 16 : 8;
     if (!options.output.empty()) {
+      check_is_no_input(output);
       check_image_output(output, save_options.bit_depth);
       check_can_write(state_path(output));
     }
@@ -40,6 +41,18 @@ struct Job {
     pictures.content = content.rgb;
     for (const WeightedFile& style : options.styles) pictures.styles.push_back({load_image(style.path), style.weight});
     if (!options.init_file.empty()) pictures.init = load_image(options.init_file);
+  }
+
+  /// The result must not take the place of a picture that it is made from.
+  void check_is_no_input(const fs::path& output) const {
+    std::vector<fs::path> inputs = {options.content, options.init_file};
+    for (const WeightedFile& style : options.styles) inputs.emplace_back(style.path);
+    for (const fs::path& input : inputs) {
+      std::error_code ignored;  // of files that do not exist
+      MINIDL_CHECK(!fs::equivalent(output, input, ignored),
+                   "[nst_gatys] --output {} is one of the input pictures and would replace it; choose another name",
+                   output.string());
+    }
   }
 
   void save_picture(const fs::path& path, const Tensor& rgb) const {

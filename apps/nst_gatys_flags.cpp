@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <minidl/apps/nst_gatys_flags.h>
 
 #include <cstdlib>
@@ -26,6 +27,24 @@ void take(Value& setting, const Given& given) {
   if (given) setting = *given;
 }
 
+const GatysSettings& usual() {
+  static const GatysSettings settings = GatysSettings::preset("default");
+  return settings;
+}
+
+/// Says what the preset decides when nobody else does.
+template <typename Value>
+std::string help(const std::string& text, const Value& value) {
+  return fmt::format("{} (preset default: {})", text, value);
+}
+
+std::string list_of(const std::vector<layers::WeightedLayer>& layers) {
+  std::string text;
+  for (const layers::WeightedLayer& layer : layers)
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", layer.name, layer.weight);
+  return text;
+}
+
 void declare_pictures(Flags& flags, GatysOptions& options) {
   flags.group("Pictures");
   flags.text("--content", options.content, "FILE", "photo to repaint").required();
@@ -49,19 +68,23 @@ void declare_look(Flags& flags, Given& given) {
                 GatysSettings::preset(text);
                 given.preset = text;
               });
-  flags.integer("--size", given.size, 0, 32768, "longer side of content and style in pixels; 0: nothing is resized");
+  flags.integer("--size", given.size, 0, 32768,
+                help("longer side of content and style in pixels; 0: nothing is resized", usual().size));
   flags.number("--style-scale", given.style_scale, {.minimum = 0.01, .maximum = 100},
-               "size of the style picture: larger gives larger strokes");
-  flags.number("--alpha,--content-weight", given.alpha, NumberRange::at_least(0), "weight of the content");
-  flags.number("--beta,--style-weight", given.beta, NumberRange::at_least(0), "weight of the style");
-  flags.number("--tv", given.tv, NumberRange::at_least(0), "weight of the total variation: smoother");
-  flags.value("--content-layers", "LIST", "layers and weights, as relu4_2 or relu3_2:0.5,relu4_2:0.5", "",
+               help("size of the style picture: larger gives larger strokes", usual().style_scale));
+  flags.number("--alpha,--content-weight", given.alpha, NumberRange::at_least(0),
+               help("weight of the content", usual().alpha));
+  flags.number("--beta,--style-weight", given.beta, NumberRange::at_least(0),
+               help("weight of the style", usual().beta));
+  flags.number("--tv", given.tv, NumberRange::at_least(0), help("weight of the total variation: smoother", usual().tv));
+  flags.value("--content-layers", "LIST", help("layers and weights", list_of(usual().content_layers)), "",
               [&](const std::string& text) { given.content_layers = parse_layer_list(text); });
-  flags.value("--style-layers", "LIST", "layers and weights, as relu1_1:0.2,relu2_1:0.2", "",
+  flags.value("--style-layers", "LIST", help("layers and weights", list_of(usual().style_layers)), "",
               [&](const std::string& text) { given.style_layers = parse_layer_list(text); });
-  flags.choice("--pooling", given.pooling,
-               std::vector<std::pair<std::string, PoolKind>>{{"max", PoolKind::max}, {"avg", PoolKind::average}},
-               "pooling of the network instead of its own");
+  flags.choice(
+      "--pooling", given.pooling,
+      std::vector<std::pair<std::string, PoolKind>>{{"max", PoolKind::max}, {"avg", PoolKind::average}},
+      help("pooling of the network, whatever its file says", "avg; presets paper and neural-style: the file's"));
   flags.toggle("--normalize-gradients", given.normalize_gradients,
                "give the terms of all layers gradients of the same size at the start");
   flags.toggle("--original-colors", given.original_colors, "keep the photo's colours: only the brightness is painted");
@@ -75,13 +98,15 @@ void declare_look(Flags& flags, Given& given) {
 
 void declare_optimisation(Flags& flags, Given& given) {
   flags.group("Optimisation");
-  flags.text("--init", given.init, "noise|content|style|FILE", "starting picture");
-  flags.integer("--iterations", given.iterations, 0, 100000000, "per scale; 0: only the loss of the starting picture");
-  flags.integer("--scales", given.scales, 1, 16, "sizes from coarse to fine, growing by sqrt 2; 1: only the full size");
+  flags.text("--init", given.init, "noise|content|style|FILE", help("starting picture", "content"));
+  flags.integer("--iterations", given.iterations, 0, 100000000,
+                help("per scale; 0: only the loss of the starting picture", usual().iterations));
+  flags.integer("--scales", given.scales, 1, 16,
+                help("sizes from coarse to fine, growing by sqrt 2; 1: only the full size", usual().scales));
   flags.choice("--optimizer", given.optimizer,
                std::vector<std::pair<std::string, GatysOptimizer>>{
                    {"lbfgs", GatysOptimizer::lbfgs}, {"adam", GatysOptimizer::adam}, {"sgd", GatysOptimizer::sgd}},
-               "how the picture is improved");
+               help("how the picture is improved", "lbfgs"));
   flags.number("--lr", given.lr, NumberRange::positive(), "step of adam and sgd, in levels of 0..255");
   flags.number("--momentum", given.momentum, {.minimum = 0, .maximum = 0.999}, "of sgd");
   flags.integer("--history", given.history, 1, 10000, "pairs kept by lbfgs: more are faster and need more memory");

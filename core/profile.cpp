@@ -46,11 +46,11 @@ std::vector<Profile::Row> Profile::rows() {
 
 std::string Profile::table() {
   const std::vector<Row> all = rows();
-  std::string text = fmt::format("{:<36}{:>9}{:>12}{:>8}\n", "range", "calls", "seconds", "share");
+  std::string text = fmt::format("{:<36}{:>9}{:>12}{:>10}\n", "range", "calls", "seconds", "of first");
   const double longest = all.empty() || all.front().seconds == 0 ? 1 : all.front().seconds;
   for (const Row& row : all) {
     text +=
-        fmt::format("{:<36}{:>9}{:>12.4f}{:>7.1f}%\n", row.name, row.calls, row.seconds, 100.0 * row.seconds / longest);
+        fmt::format("{:<36}{:>9}{:>12.4f}{:>9.1f}%\n", row.name, row.calls, row.seconds, 100.0 * row.seconds / longest);
   }
   return text;
 }

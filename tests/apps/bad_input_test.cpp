@@ -111,6 +111,8 @@ const std::vector<Case>& input_cases() {
       {"too_little_memory", {"--max-memory", "16K"}, 1, "the limit is 16384"},
       {"output_folder_missing", {"--output", "nowhere/out.png"}, 1, "nowhere"},
       {"output_folder_is_a_file", {"--output", "c.png/out.png"}, 1, "c.png"},
+      {"output_is_the_photo", {"--output", "c.png"}, 1, "one of the input pictures"},
+      {"output_is_the_painting", {"--output", "./s.png"}, 1, "one of the input pictures"},
       {"output_is_a_folder", {"--output", "folder.png"}, 1, "folder.png"},
       {"output_extension_unknown", {"--output", "out.xyz"}, 1, "out.xyz"},
       {"output_without_extension", {"--output", "out"}, 1, "out"},

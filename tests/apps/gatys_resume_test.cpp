@@ -150,7 +150,7 @@ TEST_F(GatysState, OfOtherSettings) {
   GatysSettings other = settings_;
   other.beta = 3.5;
   Gatys gatys(network_, other, small_pictures());
-  EXPECT_TRUE(throws_error([&] { gatys.load_state(folder_ / "good.safetensors"); }, "beta 3.5"));
+  EXPECT_TRUE(throws_error([&] { gatys.load_state(folder_ / "good.safetensors"); }, "is now 3.5"));
 }
 
 TEST_F(GatysState, MayBeExtended) {

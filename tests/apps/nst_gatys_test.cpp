@@ -45,7 +45,7 @@ TEST_F(NstGatys, ReportHasTheFieldsThatScriptsRelyOn) {
   const Json json = report();
   EXPECT_EQ(keys_of(json), (std::vector<std::string>{"version", "device", "engines", "image", "iterations", "seed",
                                                      "losses", "grad_norm", "seconds", "seconds_per_iteration",
-                                                     "peak_memory_bytes", "history"}));
+                                                     "peak_memory_bytes", "peak_tensor_bytes", "history"}));
   EXPECT_EQ(json["device"], "cpu");
   EXPECT_FALSE(json["engines"].empty());
   EXPECT_EQ(json["image"], (Json{{"width", 32}, {"height", 24}}));
@@ -58,6 +58,7 @@ TEST_F(NstGatys, ReportHasTheFieldsThatScriptsRelyOn) {
   EXPECT_GT(json["seconds"], 0.0);
   EXPECT_DOUBLE_EQ(json["seconds_per_iteration"], json["seconds"].get<double>() / 2);
   EXPECT_GT(json["peak_memory_bytes"], 1 << 20);
+  EXPECT_GT(json["peak_tensor_bytes"], 1 << 16);
   ASSERT_EQ(json["history"].size(), 2u);
   EXPECT_EQ(keys_of(json["history"][1]),
             (std::vector<std::string>{"iteration", "evaluations", "total", "content", "style", "tv", "seconds"}));
@@ -203,7 +204,7 @@ TEST_F(NstGatys, QuietPrintsNothing) {
 
 TEST_F(NstGatys, DryRunPrintsThePlanAndWritesNothing) {
   const ProcessResult result = run_well({"-o", "{out.png}", "--dry-run", "--size", "64", "--json", "{report.json}"});
-  for (const char* words : {"64x48", "relu5_1", "memory at the peak", "together", "an estimate"}) {
+  for (const char* words : {"64x48", "relu5_1", "memory of tensors at the peak", "together", "an estimate"}) {
     EXPECT_NE(result.output.find(words), std::string::npos) << words << "\n" << result.output;
   }
   EXPECT_EQ(folder_.entries(), 3);
