@@ -38,7 +38,7 @@ GatysLosses Gatys::evaluate_start(Tensor* gradient) {
   MINIDL_CHECK(run.scale < 0, "[gatys] the run has begun: its starting picture is no longer there to be evaluated");
   const int last = static_cast<int>(run.sizes.size()) - 1;
   run.open_scale(last);
-  const GatysLosses losses = run.objective->evaluate(run.picture, gradient);
+  GatysLosses losses = run.objective->evaluate(run.picture, gradient);
   run.close_scale();
   return losses;
 }

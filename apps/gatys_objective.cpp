@@ -151,7 +151,7 @@ void GatysObjective::normalize_at(const Tensor& picture) {
     add_scaled(1.0f, difference, -1.0f, target, difference);
     Tensor gradient = Tensor::empty(features.shape());
     const double channels_squared = static_cast<double>(target.count());
-    const double positions = static_cast<double>(features.count() / features.shape()[3]);
+    const double positions = static_cast<double>(features.shape()[1] * features.shape()[2]);
     gram_backward(features, difference, static_cast<float>(0.5 / (channels_squared * positions)), {}, gradient);
     factors_["style " + name] = normalized(gradient);
   }
