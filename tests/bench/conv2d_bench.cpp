@@ -1,5 +1,6 @@
 #include <bench/measure.h>
 #include <minidl/kernels/conv2d.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
@@ -48,8 +49,9 @@ BENCHMARK(forward)->Apply(layers);
 void backward_data(benchmark::State& state) {
   Layer layer(state);
   Tensor grad_input = Tensor::zeros(layer.desc.input_shape());
+  const BitMask mask = test::positive(layer.input);
   bench::measure_against_peak(state, static_cast<int>(state.range(3)), layer.desc.flops(), [&] {
-    conv2d_backward_data(layer.desc, layer.weight, layer.output, {0.0f, &layer.input}, grad_input);
+    conv2d_backward_data(layer.desc, layer.weight, layer.output, {0.0f, &mask}, grad_input);
   });
 }
 BENCHMARK(backward_data)->Apply(layers);

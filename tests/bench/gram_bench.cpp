@@ -1,5 +1,6 @@
 #include <bench/measure.h>
 #include <minidl/kernels/gram.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
@@ -35,12 +36,13 @@ void forward(benchmark::State& state) {
 }
 BENCHMARK(forward)->Apply(style_layers);
 
-/// As the tape calls it: added to a gradient, with the features, a ReLU's output, as mask.
+/// As the tape calls it: added to a gradient, masked where the features, a ReLU's output, are not positive.
 void backward(benchmark::State& state) {
   Layer layer(state);
   Tensor grad = Tensor::zeros(layer.features.shape());
+  const BitMask mask = test::positive(layer.features);
   bench::measure_against_peak(state, static_cast<int>(state.range(2)), 2 * layer.products, [&] {
-    gram_backward(layer.features, layer.gram, 1e-3f, {1.0f, &layer.features}, grad);
+    gram_backward(layer.features, layer.gram, 1e-3f, {1.0f, &mask}, grad);
   });
 }
 BENCHMARK(backward)->Apply(style_layers);

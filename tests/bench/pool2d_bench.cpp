@@ -1,5 +1,6 @@
 #include <bench/measure.h>
 #include <minidl/kernels/pool2d.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
@@ -45,10 +46,11 @@ void backward(benchmark::State& state) {
   Layer layer(state);
   pool2d_forward(layer.desc, layer.input, layer.output, layer.choice);
   Tensor grad_input = Tensor::zeros(layer.desc.input_shape());
-  bench::measure_against_copy(
-      state, static_cast<int>(state.range(3)), layer.bytes() + static_cast<double>(grad_input.bytes()), [&] {
-        pool2d_backward(layer.desc, layer.choice, layer.output, {0.0f, &layer.input}, grad_input);
-      });
+  const BitMask mask = test::positive(layer.input);
+  bench::measure_against_copy(state, static_cast<int>(state.range(3)),
+                              layer.bytes() + static_cast<double>(BitMask::bytes(grad_input.shape())), [&] {
+                                pool2d_backward(layer.desc, layer.choice, layer.output, {0.0f, &mask}, grad_input);
+                              });
 }
 BENCHMARK(backward)->Apply(vgg_layers);
 
