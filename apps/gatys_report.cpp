@@ -9,12 +9,9 @@
 #include <sys/resource.h>
 
 #include <chrono>
-#include <set>
 
 namespace minidl::apps {
-namespace {
 
-/// Names of the engines that the network's convolutions use for a picture of this size.
 std::set<std::string> engines_of(const layers::Vgg& network, const Extent& size, Device device) {
   std::set<std::string> engines;
   const Shape picture{1, size.height, size.width, 3};
@@ -29,6 +26,8 @@ std::set<std::string> engines_of(const layers::Vgg& network, const Extent& size,
   }
   return engines;
 }
+
+namespace {
 
 /// Floating-point operations per second of a convolution like the network's, measured for a moment.
 double measured_speed() {

@@ -1,0 +1,230 @@
+"""Compares whole iterations of nst_gatys with the same work in PyTorch on the CPU; compare_pytorch.sh starts it. Programs run in turns, each in
+a process of its own, with the same weights, pictures and number of threads. Every round is added to a file of records at once, and the table is
+made of all rounds there that belong to the commit at hand, so that a long measurement can be taken in parts."""
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+from PIL import Image, ImageOps
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORK = ROOT / "build" / "compare"
+PROGRAMS = ROOT / "build" / "bench" / "bin"
+FP32_MODES = ["fp32", "channels_last", "compile"]
+WARM_UP = 2
+MIB = 1 << 20
+
+
+class Failed(Exception):
+    pass
+
+
+def run(command):
+    """Standard output, and the share of the processors that others used meanwhile."""
+
+    def busy():
+        with open("/proc/stat") as stat:
+            user, nice, system, _idle, _wait, irq, soft_irq, steal = map(int, stat.readline().split()[1:9])
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ticks = user + nice + system + irq + soft_irq + steal
+        return ticks / os.sysconf("SC_CLK_TCK") - own.ru_utime - own.ru_stime
+
+    start, busy_before = time.monotonic(), busy()
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise Failed((result.stderr.strip().splitlines() or [f"ended with {result.returncode}"])[-1])
+    others = (busy() - busy_before) / (time.monotonic() - start) / os.cpu_count()
+    return result.stdout, round(max(0.0, others), 3)
+
+
+def machine():
+    facts = dict(line.split(":", 1) for line in subprocess.check_output("lscpu", text=True).splitlines() if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    return f"{facts['Model name']} (family {facts['CPU family']}, model {facts['Model']})"
+
+
+def commit():
+    return subprocess.check_output(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude=*"], text=True).strip()
+
+
+class Comparison:
+    def __init__(self, options):
+        self.options = options
+        self.weights = WORK / "weights.safetensors"
+        WORK.mkdir(parents=True, exist_ok=True)
+        run([PROGRAMS / "nst_convert", options.weights, self.weights])
+        if not (options.content and options.style):
+            run([PROGRAMS / "minidl_demo_pictures", WORK / "demo", "--size", 1366])
+        self.content = options.content or WORK / "demo" / "content.png"
+        self.style = options.style or WORK / "demo" / "style.png"
+
+    def pictures(self, size):
+        """Content, style and a mixture of them, all square, as files that every program reads as they are."""
+        paths = [WORK / f"{name}_{size}.png" for name in ("content", "style", "mixture")]
+        content, style = (ImageOps.fit(Image.open(path).convert("RGB"), (size, size)) for path in (self.content, self.style))
+        for path, image in zip(paths, (content, style, Image.blend(content, style, 0.5))):
+            image.save(path)
+        return paths
+
+    def nst_gatys(self, size, init, *flags):
+        content, style, mixture = self.pictures(size)
+        report = WORK / "nst_gatys.json"
+        start = {"content": "content", "mixture": mixture}[init]
+        _, others = run([PROGRAMS / "nst_gatys", "--preset", "paper", "--size", 0, "--content", content, "--style", style, "--init", start, "--weights",
+                         self.weights, "--threads", self.options.threads, "--quiet", "--json", report, *flags])
+        return {**json.loads(report.read_text()), "others": others}
+
+    def pytorch(self, size, init, mode, evaluations):
+        content, style, mixture = self.pictures(size)
+        start = {"content": content, "mixture": mixture}[init]
+        output, others = run([sys.executable, ROOT / "tests" / "bench" / "pytorch_gatys.py", "--weights", self.weights, "--content", content, "--style",
+                              style, "--start", start, "--mode", mode, "--threads", self.options.threads, "--evaluations", evaluations])
+        return {**json.loads(output.splitlines()[-1]), "others": others}
+
+    def measure_ours(self, size):
+        report, (content, style, _) = WORK / "step_bench.json", self.pictures(size)
+        _, others = run([PROGRAMS / "step_bench", "--size", size, "--content", content, "--style", style, "--weights", self.weights, "--threads",
+                         self.options.threads, "--evaluations", self.options.evaluations, "--json", report])
+        return {f"ours, {case['precision']}": {"note": case["skipped"]} if "skipped" in case else
+                {"seconds": case["seconds"], "peak": case["peak_resident_bytes"], "note": ", ".join(case["engines"]), "others": others}
+                for case in json.loads(report.read_text())}
+
+    def measure_theirs(self, size, mode, expected_loss):
+        try:
+            report = self.pytorch(size, "mixture", mode, WARM_UP + self.options.evaluations)
+        except Failed as problem:
+            return {"note": f"not measured: {problem}"}
+        difference = abs(report["losses"][0] / expected_loss - 1)
+        if difference > (1e-3 if mode in FP32_MODES else 5e-2):
+            sys.exit(f"the loss of PyTorch ({mode}) is {report['losses'][0]:.6g}, ours {expected_loss:.6g}: they do not compute the same")
+        times = report["seconds"]
+        seconds = statistics.median(after - before for before, after in zip(times[WARM_UP - 1:], times[WARM_UP:]))
+        return {"seconds": seconds, "peak": report["peak_resident_bytes"], "before": report["resident_before_bytes"],
+                "note": f"PyTorch {report['torch']}", "others": report["others"]}
+
+    def measure_round(self, size):
+        expected_loss = self.nst_gatys(size, "mixture", "--iterations", 0)["losses"]["total"]
+        cases = self.measure_ours(size)
+        for mode in self.options.modes:
+            cases[f"PyTorch, {mode}"] = self.measure_theirs(size, mode, expected_loss)
+        return {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads,
+                "evaluations": self.options.evaluations, "size": size, "cases": cases}
+
+    def loss_curve(self, size, mode, evaluations):
+        theirs = self.pytorch(size, "content", mode, evaluations)
+        # An iteration takes one evaluation, and a few take more; the first starts with one more.
+        ours = self.nst_gatys(size, "content", "--iterations", evaluations, "--output", WORK / "result.png")
+        return {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads, "size": size,
+                "mode": mode, "torch": theirs["torch"], "engines": ours["engines"],
+                "ours": {"loss": [point["total"] for point in ours["history"]], "seconds": [point["seconds"] for point in ours["history"]],
+                         "evaluations": [point["evaluations"] for point in ours["history"]], "peak": ours["peak_memory_bytes"], "others": ours["others"]},
+                "theirs": {"loss": theirs["losses"], "seconds": theirs["seconds"], "evaluations": list(range(1, evaluations + 1)),
+                           "peak": theirs["peak_resident_bytes"], "others": theirs["others"]}}
+
+
+def print_table(rounds):
+    """Medians of rounds of one size; ratios are medians of the ratios within each round."""
+    first = rounds[0]
+    values = lambda name, key: [r["cases"][name][key] for r in rounds if key in r["cases"].get(name, {})]
+    names = list(dict.fromkeys(name for r in rounds for name in r["cases"]))
+    ours = "ours, fp32"
+
+    def ratio(name, key):
+        return statistics.median(r["cases"][name][key] / r["cases"][ours][key] for r in rounds if key in r["cases"].get(name, {}))
+
+    others = max(case["others"] for r in rounds for case in r["cases"].values() if "others" in case)
+    print(f"\n{first['size']} x {first['size']} pixels: {first['machine']}, {first['threads']} threads, {first['date']}, commit {first['commit']}, "
+          f"{len(rounds)} rounds of {first['evaluations']} evaluations; others used at most {100 * others:.0f} % of the processors\n")
+    print("| program | seconds an evaluation | / ours | peak MiB | / ours | MiB before the first picture | |\n|---|---|---|---|---|---|---|")
+    for name in names:
+        note = rounds[-1]["cases"].get(name, {}).get("note", "")
+        if not values(name, "seconds"):
+            print(f"| {name} | | | | | | {note} |")
+            continue
+        before = f"{statistics.median(values(name, 'before')) / MIB:.0f}" if values(name, "before") else ""
+        print(f"| {name} | {statistics.median(values(name, 'seconds')):.3f} | {ratio(name, 'seconds'):.2f} | "
+              f"{statistics.median(values(name, 'peak')) / MIB:.0f} | {ratio(name, 'peak'):.2f} | {before} | {note} |")
+    fp32 = [name for mode in FP32_MODES if values(name := f"PyTorch, {mode}", "seconds")]
+    if fp32:
+        fastest = min(fp32, key=lambda name: ratio(name, "seconds"))
+        print(f"\nThe fastest fp32 of PyTorch ({fastest}) takes {ratio(fastest, 'seconds'):.2f} times as long as ours.")
+
+
+def print_curve(curve):
+    ours, theirs = curve["ours"], curve["theirs"]
+    print(f"\n{curve['size']} x {curve['size']} pixels from content: {curve['machine']}, {curve['threads']} threads, {curve['date']}, commit "
+          f"{curve['commit']}, engines {', '.join(curve['engines'])}, PyTorch {curve['torch']} {curve['mode']}; peak {ours['peak'] / MIB:.0f} and "
+          f"{theirs['peak'] / MIB:.0f} MiB; others used {100 * ours['others']:.0f} and {100 * theirs['others']:.0f} % of the processors\n")
+    print("| evaluations | PyTorch: loss | seconds | ours: seconds to that loss | ratio | evaluations |\n|---|---|---|---|---|---|")
+    for evaluation in (10, 30, 100, 200, len(theirs["loss"])):
+        if evaluation > len(theirs["loss"]):
+            continue
+        loss, seconds = theirs["loss"][evaluation - 1], theirs["seconds"][evaluation - 1]
+        reached = next((i for i, value in enumerate(ours["loss"]) if value <= loss), None)
+        words = "not reached | |" if reached is None else (f"{ours['seconds'][reached]:.1f} | {ours['seconds'][reached] / seconds:.2f} | "
+                                                          f"{ours['evaluations'][reached]}")
+        print(f"| {evaluation} | {loss:.4g} | {seconds:.1f} | {words} |")
+
+
+def plot(curve, path):
+    import matplotlib
+    matplotlib.use("svg")
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "sans-serif"})
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(figsize=(6, 3.5))
+    for name, label in (("theirs", f"PyTorch {curve['torch'].split('+')[0]} ({curve['mode']})"), ("ours", "nst_gatys")):
+        axes.plot(curve[name]["seconds"], curve[name]["loss"], label=label)
+    axes.set(yscale="log", xlabel="seconds", ylabel="loss", title=f"{curve['size']} x {curve['size']} pixels, from content, fp32, {curve['threads']} threads")
+    axes.legend()
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", default=os.environ.get("MINIDL_WEIGHTS"), help="VGG-19; or the environment variable MINIDL_WEIGHTS")
+    parser.add_argument("--content", help="picture (default: that of minidl_demo_pictures)")
+    parser.add_argument("--style", help="picture (default: that of minidl_demo_pictures)")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], help="sides of the pictures, which are made square")
+    parser.add_argument("--modes", nargs="+", default=[*FP32_MODES, "bf16"], help="of PyTorch: fp32, channels_last, compile, bf16 (all default)")
+    parser.add_argument("--rounds", type=int, default=5, help="to be added to the records; 0: only the table of those there")
+    parser.add_argument("--evaluations", type=int, default=8, help="timed in each process")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--records", type=pathlib.Path, default=WORK / "records.jsonl")
+    parser.add_argument("--loss-curve", type=pathlib.Path, metavar="FILE",
+                        help="instead: loss against seconds, written to FILE, at the first size with the first mode")
+    parser.add_argument("--curve-evaluations", type=int, default=300)
+    parser.add_argument("--plot", type=pathlib.Path, metavar="SVG", help="picture of the loss curve")
+    options = parser.parse_args()
+    if not options.weights:
+        parser.error("--weights is missing: name a VGG-19 file, or set MINIDL_WEIGHTS")
+    try:
+        comparison = Comparison(options)
+        if options.loss_curve:
+            curve = comparison.loss_curve(options.sizes[0], options.modes[0], options.curve_evaluations)
+            options.loss_curve.write_text(json.dumps(curve))
+            print_curve(curve)
+            if options.plot:
+                plot(curve, options.plot)
+            return
+        for size in options.sizes:
+            for _ in range(options.rounds):
+                with open(options.records, "a") as records:
+                    records.write(json.dumps(comparison.measure_round(size)) + "\n")
+    except Failed as problem:
+        sys.exit(f"compare_pytorch.py: {problem}")
+    rounds = [json.loads(line) for line in options.records.read_text().splitlines()]
+    for size in options.sizes:
+        here = [r for r in rounds if r["size"] == size and r["commit"] == commit() and r["threads"] == options.threads]
+        if here:
+            print_table(here)
+
+
+if __name__ == "__main__":
+    main()
