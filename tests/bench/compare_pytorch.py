@@ -6,11 +6,9 @@ import datetime
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
-import time
 
 from PIL import Image, ImageOps
 
@@ -27,21 +25,11 @@ class Failed(Exception):
 
 
 def run(command):
-    """Standard output, and the share of the processors that others used meanwhile."""
-
-    def busy():
-        with open("/proc/stat") as stat:
-            user, nice, system, _idle, _wait, irq, soft_irq, steal = map(int, stat.readline().split()[1:9])
-        own = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ticks = user + nice + system + irq + soft_irq + steal
-        return ticks / os.sysconf("SC_CLK_TCK") - own.ru_utime - own.ru_stime
-
-    start, busy_before = time.monotonic(), busy()
+    """Standard output of a program, which must succeed."""
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if result.returncode != 0:
         raise Failed((result.stderr.strip().splitlines() or [f"ended with {result.returncode}"])[-1])
-    others = (busy() - busy_before) / (time.monotonic() - start) / os.cpu_count()
-    return result.stdout, round(max(0.0, others), 3)
+    return result.stdout
 
 
 def machine():
@@ -77,23 +65,24 @@ class Comparison:
         content, style, mixture = self.pictures(size)
         report = WORK / "nst_gatys.json"
         start = {"content": "content", "mixture": mixture}[init]
-        _, others = run([PROGRAMS / "nst_gatys", "--preset", "paper", "--size", 0, "--content", content, "--style", style, "--init", start, "--weights",
+        run([PROGRAMS / "nst_gatys", "--preset", "paper", "--size", 0, "--content", content, "--style", style, "--init", start, "--weights",
                          self.weights, "--threads", self.options.threads, "--quiet", "--json", report, *flags])
-        return {**json.loads(report.read_text()), "others": others}
+        return json.loads(report.read_text())
 
     def pytorch(self, size, init, mode, evaluations):
         content, style, mixture = self.pictures(size)
         start = {"content": content, "mixture": mixture}[init]
-        output, others = run([sys.executable, ROOT / "tests" / "bench" / "pytorch_gatys.py", "--weights", self.weights, "--content", content, "--style",
+        output = run([sys.executable, ROOT / "tests" / "bench" / "pytorch_gatys.py", "--weights", self.weights, "--content", content, "--style",
                               style, "--start", start, "--mode", mode, "--threads", self.options.threads, "--evaluations", evaluations])
-        return {**json.loads(output.splitlines()[-1]), "others": others}
+        return json.loads(output.splitlines()[-1])
 
     def measure_ours(self, size):
         report, (content, style, _) = WORK / "step_bench.json", self.pictures(size)
-        _, others = run([PROGRAMS / "step_bench", "--size", size, "--content", content, "--style", style, "--weights", self.weights, "--threads",
+        run([PROGRAMS / "step_bench", "--size", size, "--content", content, "--style", style, "--weights", self.weights, "--threads",
                          self.options.threads, "--evaluations", self.options.evaluations, "--json", report])
         return {f"ours, {case['precision']}": {"note": case["skipped"]} if "skipped" in case else
-                {"seconds": case["seconds"], "peak": case["peak_resident_bytes"], "note": ", ".join(case["engines"]), "others": others}
+                {"seconds": case["seconds"], "peak": case["peak_resident_bytes"], "note": ", ".join(case["engines"]),
+                 "waited": case["waited_share"]}
                 for case in json.loads(report.read_text())}
 
     def measure_theirs(self, size, mode, expected_loss):
@@ -107,7 +96,7 @@ class Comparison:
         times = report["seconds"]
         seconds = statistics.median(after - before for before, after in zip(times[WARM_UP - 1:], times[WARM_UP:]))
         return {"seconds": seconds, "peak": report["peak_resident_bytes"], "before": report["resident_before_bytes"],
-                "note": f"PyTorch {report['torch']}", "others": report["others"]}
+                "note": f"PyTorch {report['torch']}", "waited": report["waited_share"]}
 
     def measure_round(self, size):
         expected_loss = self.nst_gatys(size, "mixture", "--iterations", 0)["losses"]["total"]
@@ -117,20 +106,40 @@ class Comparison:
         return {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads,
                 "evaluations": self.options.evaluations, "size": size, "cases": cases}
 
-    def loss_curve(self, size, mode, evaluations):
-        theirs = self.pytorch(size, "content", mode, evaluations)
-        # An iteration takes one evaluation, and a few take more; the first starts with one more.
-        ours = self.nst_gatys(size, "content", "--iterations", evaluations, "--output", WORK / "result.png")
-        return {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads, "size": size,
-                "mode": mode, "torch": theirs["torch"], "engines": ours["engines"],
-                "ours": {"loss": [point["total"] for point in ours["history"]], "seconds": [point["seconds"] for point in ours["history"]],
-                         "evaluations": [point["evaluations"] for point in ours["history"]], "peak": ours["peak_memory_bytes"], "others": ours["others"]},
-                "theirs": {"loss": theirs["losses"], "seconds": theirs["seconds"], "evaluations": list(range(1, evaluations + 1)),
-                           "peak": theirs["peak_resident_bytes"], "others": theirs["others"]}}
+    def loss_curve(self, path, size, mode, evaluations):
+        """A half that the file has already is not measured again."""
+        curve = {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads, "size": size, "mode": mode}
+        if path.exists():
+            measured = json.loads(path.read_text())
+            if any(measured[key] != value for key, value in curve.items()):
+                raise Failed(f"{path} belongs to another measurement; name another file, or remove it")
+            curve = measured
+        if "theirs" not in curve:
+            report = self.pytorch(size, "content", mode, evaluations)
+            curve["theirs"] = {"program": f"PyTorch {report['torch']}, {mode}", "loss": report["losses"], "seconds": report["seconds"],
+                               "evaluations": list(range(1, evaluations + 1)), "peak": report["peak_resident_bytes"]}
+            path.write_text(json.dumps(curve))
+        if "ours" not in curve:
+            report = self.nst_gatys(size, "content", "--iterations", evaluations, "--output", WORK / "result.png")
+            points = {key: [point[key] for point in report["history"]] for key in ("seconds", "evaluations")}
+            curve["ours"] = {"program": f"nst_gatys, {', '.join(report['engines'])}", "loss": [point["total"] for point in report["history"]], **points,
+                             "peak": report["peak_memory_bytes"]}
+            path.write_text(json.dumps(curve))
+        return curve
 
 
-def print_table(rounds):
-    """Medians of rounds of one size; ratios are medians of the ratios within each round."""
+def waited(measured_round):
+    """Largest share of the time in which a program's threads were ready and had no processor, because others ran there."""
+    return max(case["waited"] for case in measured_round["cases"].values() if "waited" in case)
+
+
+def print_table(rounds, most_allowed):
+    """Medians of the rounds of one size; ratios are medians of the ratios within each round."""
+    disturbed = sum(waited(r) > most_allowed for r in rounds)
+    rounds = [r for r in rounds if waited(r) <= most_allowed]
+    if not rounds:
+        print(f"\nall {disturbed} rounds were disturbed by other programs: measure again, or allow more with --most-waiting")
+        return
     first = rounds[0]
     values = lambda name, key: [r["cases"][name][key] for r in rounds if key in r["cases"].get(name, {})]
     names = list(dict.fromkeys(name for r in rounds for name in r["cases"]))
@@ -139,9 +148,9 @@ def print_table(rounds):
     def ratio(name, key):
         return statistics.median(r["cases"][name][key] / r["cases"][ours][key] for r in rounds if key in r["cases"].get(name, {}))
 
-    others = max(case["others"] for r in rounds for case in r["cases"].values() if "others" in case)
     print(f"\n{first['size']} x {first['size']} pixels: {first['machine']}, {first['threads']} threads, {first['date']}, commit {first['commit']}, "
-          f"{len(rounds)} rounds of {first['evaluations']} evaluations; others used at most {100 * others:.0f} % of the processors\n")
+          f"{len(rounds)} rounds of {first['evaluations']} evaluations; threads waited for a processor {100 * max(map(waited, rounds)):.1f} % of "
+          f"the time at most ({disturbed} disturbed rounds left out)\n")
     print("| program | seconds an evaluation | / ours | peak MiB | / ours | MiB before the first picture | |\n|---|---|---|---|---|---|---|")
     for name in names:
         note = rounds[-1]["cases"].get(name, {}).get("note", "")
@@ -159,16 +168,17 @@ def print_table(rounds):
 
 def print_curve(curve):
     ours, theirs = curve["ours"], curve["theirs"]
-    print(f"\n{curve['size']} x {curve['size']} pixels from content: {curve['machine']}, {curve['threads']} threads, {curve['date']}, commit "
-          f"{curve['commit']}, engines {', '.join(curve['engines'])}, PyTorch {curve['torch']} {curve['mode']}; peak {ours['peak'] / MIB:.0f} and "
-          f"{theirs['peak'] / MIB:.0f} MiB; others used {100 * ours['others']:.0f} and {100 * theirs['others']:.0f} % of the processors\n")
-    print("| evaluations | PyTorch: loss | seconds | ours: seconds to that loss | ratio | evaluations |\n|---|---|---|---|---|---|")
+    print(f"\n{curve['size']} x {curve['size']} pixels from content: {curve['machine']}, {curve['threads']} threads, {curve['date']}, commit {curve['commit']}\n")
+    for half in (theirs, ours):
+        print(f"* {half['program']}: {half['evaluations'][-1]} evaluations in {half['seconds'][-1]:.0f} s to {half['loss'][-1]:.4g}, peak "
+              f"{half['peak'] / MIB:.0f} MiB")
+    print("\n| evaluations | PyTorch: loss | seconds | ours: seconds to that loss | PyTorch / ours | evaluations |\n|---|---|---|---|---|---|")
     for evaluation in (10, 30, 100, 200, len(theirs["loss"])):
         if evaluation > len(theirs["loss"]):
             continue
         loss, seconds = theirs["loss"][evaluation - 1], theirs["seconds"][evaluation - 1]
         reached = next((i for i, value in enumerate(ours["loss"]) if value <= loss), None)
-        words = "not reached | |" if reached is None else (f"{ours['seconds'][reached]:.1f} | {ours['seconds'][reached] / seconds:.2f} | "
+        words = "not reached | |" if reached is None else (f"{ours['seconds'][reached]:.1f} | {seconds / ours['seconds'][reached]:.1f} | "
                                                           f"{ours['evaluations'][reached]}")
         print(f"| {evaluation} | {loss:.4g} | {seconds:.1f} | {words} |")
 
@@ -179,8 +189,8 @@ def plot(curve, path):
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "sans-serif"})
     from matplotlib import pyplot
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for name, label in (("theirs", f"PyTorch {curve['torch'].split('+')[0]} ({curve['mode']})"), ("ours", "nst_gatys")):
-        axes.plot(curve[name]["seconds"], curve[name]["loss"], label=label)
+    for half in (curve["theirs"], curve["ours"]):
+        axes.plot(half["seconds"], half["loss"], label=half["program"])
     axes.set(yscale="log", xlabel="seconds", ylabel="loss", title=f"{curve['size']} x {curve['size']} pixels, from content, fp32, {curve['threads']} threads")
     axes.legend()
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
@@ -196,9 +206,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="to be added to the records; 0: only the table of those there")
     parser.add_argument("--evaluations", type=int, default=8, help="timed in each process")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--most-waiting", type=float, default=0.03, metavar="SHARE",
+                        help="rounds in which threads waited for a processor, which others had, for longer are left out")
     parser.add_argument("--records", type=pathlib.Path, default=WORK / "records.jsonl")
     parser.add_argument("--loss-curve", type=pathlib.Path, metavar="FILE",
-                        help="instead: loss against seconds, written to FILE, at the first size with the first mode")
+                        help="instead: loss against seconds, kept in FILE, at the first size with the first mode")
     parser.add_argument("--curve-evaluations", type=int, default=300)
     parser.add_argument("--plot", type=pathlib.Path, metavar="SVG", help="picture of the loss curve")
     options = parser.parse_args()
@@ -207,8 +219,7 @@ def main():
     try:
         comparison = Comparison(options)
         if options.loss_curve:
-            curve = comparison.loss_curve(options.sizes[0], options.modes[0], options.curve_evaluations)
-            options.loss_curve.write_text(json.dumps(curve))
+            curve = comparison.loss_curve(options.loss_curve, options.sizes[0], options.modes[0], options.curve_evaluations)
             print_curve(curve)
             if options.plot:
                 plot(curve, options.plot)
@@ -223,7 +234,7 @@ def main():
     for size in options.sizes:
         here = [r for r in rounds if r["size"] == size and r["commit"] == commit() and r["threads"] == options.threads]
         if here:
-            print_table(here)
+            print_table(here, options.most_waiting)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 torch.optim.LBFGS with one evaluation per iteration. Prints one JSON object."""
 import argparse
 import json
+import pathlib
 import sys
 import time
 
@@ -24,6 +25,11 @@ def memory(field):
     """Bytes of this process: VmRSS now, VmHWM at most."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field + ":"))
+
+
+def waited():
+    """Seconds in which threads of this process were ready to run and had no processor."""
+    return sum(int(path.read_text().split()[1]) for path in pathlib.Path("/proc/self/task").glob("*/schedstat")) * 1e-9
 
 
 class Gatys:
@@ -119,7 +125,9 @@ def main():
     started = time.perf_counter()
     gatys.aim_at(content, style)
     loss_of = torch.compile(gatys.loss) if options.mode == "compile" else gatys.loss
+    waited_before = waited()
     report["losses"], report["seconds"] = optimise(loss_of, start, options.evaluations, started)
+    report["waited_share"] = (waited() - waited_before) / (time.perf_counter() - started) / options.threads
     report["peak_resident_bytes"] = memory("VmHWM")
     print(json.dumps(report))
 

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 // Whole iterations of nst_gatys --preset paper on square pictures: forward, losses, backward, step of L-BFGS. Every
 // size and precision has a process of its own, so that its peak of memory is its own, too.
@@ -63,6 +65,17 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+/// Seconds in which threads of this process were ready to run and had no processor.
+double waited() {
+  double nanoseconds = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    double ran = 0, ready = 0;
+    std::ifstream(task.path() / "schedstat") >> ran >> ready;
+    nanoseconds += ready;
+  }
+  return 1e-9 * nanoseconds;
+}
+
 Json run_case(const Options& options, int64_t size, Precision precision) {
   if (options.threads > 0) set_num_threads(options.threads);
   GatysSettings settings = GatysSettings::preset("paper");
@@ -86,7 +99,9 @@ Json run_case(const Options& options, int64_t size, Precision precision) {
               {.content = square_picture(options.content, size, 1),
                .styles = {{square_picture(options.style, size, 2)}},
                .init = {}});
+  const double waited_before = waited();
   const GatysResult result = gatys.run();
+  report["waited_share"] = (waited() - waited_before) / result.seconds / num_threads();
   const std::vector<double> seconds = seconds_of(result.history);
   const double flops = plan_memory(network, settings, {square}, {square}).flops_per_evaluation;
   report["loss"] = result.losses.total;
