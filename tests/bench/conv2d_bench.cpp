@@ -6,35 +6,54 @@
 namespace minidl {
 namespace {
 
-/// One convolution with stride 1: 3x3 with a border of zeros as in VGG-19 (a picture of 512 pixels), 9x9 with a
-/// reflected one as in the first and last layer of the transform net.
+/// One convolution: 3x3 with a border of zeros as in VGG-19 (one picture of 512 pixels), or with a reflected border as
+/// in the transform net (9x9 in its first and last layer, batches of 4 pictures of 256 pixels in training).
 struct Layer {
   Conv2dDesc desc;
   Tensor input, weight, bias, output;
 
   explicit Layer(const benchmark::State& state)
-      : desc(Conv2dDesc::make({1, state.range(0), state.range(0), state.range(1)},
-                              {state.range(2), state.range(4), state.range(4), state.range(1)},
-                              {1, 1, state.range(4) == 9 ? Padding::reflect(4) : Padding::zero(1)})),
+      : desc(describe(state.range(0), state.range(1), state.range(2), state.range(4), state.range(5), state.range(6))),
         input(test::random_uniform(desc.input_shape(), 1)),
         weight(test::random_uniform(desc.weight_shape(), 2)),
         bias(test::random_uniform({desc.out_c}, 3)),
         output(test::random_uniform(desc.output_shape(), 4)) {}
+
+ private:
+  static Conv2dDesc describe(int64_t side, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t batch) {
+    const bool of_vgg = kernel == 3 && batch == 1;
+    return Conv2dDesc::make({batch, side, side, in}, {out, kernel, kernel, in},
+                            {stride, stride, of_vgg ? Padding::zero(1) : Padding::reflect(kernel / 2)});
+  }
 };
 
+const std::vector<std::string> kNames = {"side", "in", "out", "threads", "kernel", "stride", "batch"};
+
 void layers(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"side", "in", "out", "threads", "kernel"})->UseManualTime()->Unit(benchmark::kMillisecond);
+  bench->ArgNames(kNames)->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int threads : {1, 2}) {
-    bench->Args({512, 3, 64, threads, 3})
-        ->Args({512, 64, 64, threads, 3})
-        ->Args({256, 64, 128, threads, 3})
-        ->Args({256, 128, 128, threads, 3});
-    bench->Args({128, 128, 256, threads, 3})
-        ->Args({128, 256, 256, threads, 3})
-        ->Args({64, 256, 512, threads, 3})
-        ->Args({64, 512, 512, threads, 3});
-    bench->Args({32, 512, 512, threads, 3});
-    for (const int side : {256, 512}) bench->Args({side, 3, 32, threads, 9})->Args({side, 32, 3, threads, 9});
+    const auto add = [&](int side, int in, int out, int kernel) {
+      bench->Args({side, in, out, threads, kernel, 1, 1});
+    };
+    add(512, 3, 64, 3), add(512, 64, 64, 3), add(256, 64, 128, 3), add(256, 128, 128, 3);
+    add(128, 128, 256, 3), add(128, 256, 256, 3), add(64, 256, 512, 3), add(64, 512, 512, 3);
+    add(32, 512, 512, 3);
+    for (const int side : {256, 512}) add(side, 3, 32, 9), add(side, 32, 3, 9);
+  }
+}
+
+/// The transform net in training, 32 channels wide and 16.
+void training_layers(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames(kNames)->UseManualTime()->Unit(benchmark::kMillisecond);
+  for (const int threads : {1, 2}) {
+    const auto add = [&](int side, int in, int out, int kernel, int stride) {
+      bench->Args({side, in, out, threads, kernel, stride, 4});
+    };
+    for (const int width : {32, 16}) {
+      add(256, 3, width, 9, 1), add(256, width, 2 * width, 3, 2), add(128, 2 * width, 4 * width, 3, 2);
+      add(64, 4 * width, 4 * width, 3, 1);
+      add(128, 4 * width, 2 * width, 3, 1), add(256, 2 * width, width, 3, 1), add(256, width, 3, 9, 1);
+    }
   }
 }
 
@@ -44,7 +63,7 @@ void forward(benchmark::State& state) {
     conv2d_forward(layer.desc, layer.input, layer.weight, layer.bias, Activation::relu, layer.output);
   });
 }
-BENCHMARK(forward)->Apply(layers);
+BENCHMARK(forward)->Apply(layers)->Apply(training_layers);
 
 void backward_data(benchmark::State& state) {
   Layer layer(state);
@@ -54,7 +73,7 @@ void backward_data(benchmark::State& state) {
     conv2d_backward_data(layer.desc, layer.weight, layer.output, {0.0f, &mask}, grad_input);
   });
 }
-BENCHMARK(backward_data)->Apply(layers);
+BENCHMARK(backward_data)->Apply(layers)->Apply(training_layers);
 
 void backward_weight(benchmark::State& state) {
   Layer layer(state);
@@ -63,7 +82,7 @@ void backward_weight(benchmark::State& state) {
     conv2d_backward_weight(layer.desc, layer.input, layer.output, 0.0f, grad_weight);
   });
 }
-BENCHMARK(backward_weight)->Apply(layers);
+BENCHMARK(backward_weight)->Apply(layers)->Apply(training_layers);
 
 }  // namespace
 }  // namespace minidl
