@@ -12,7 +12,6 @@ constexpr int64_t kLeastChannels = 16;  // below, the transforms cost more than 
 
 const char* winograd_decline(const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
-  if (problem.direction == Conv2dDirection::backward_weight) return "has no backward_weight";
   if (d.k_h != 3 || d.k_w != 3 || d.window.stride_h != 1 || d.window.stride_w != 1) return "not 3x3 with stride 1";
   if (std::min(d.in_c, d.out_c) < kLeastChannels) return "too few channels";
   return nullptr;

@@ -8,7 +8,7 @@ namespace minidl::cpu {
 /// one WinogradConv. Such an engine is a function that computes conv.output.
 using WinogradRun = void (*)(const WinogradConv& conv, const WinogradFilters& filters);
 
-/// nullptr, or why a problem is not forward or backward-data of 3x3 filters with stride 1 and enough channels.
+/// nullptr, or why a problem has other filters than 3x3 with stride 1, or too few channels.
 const char* winograd_decline(const Conv2dProblem& problem);
 
 /// The convolution that computes a direction, without its pointers. Backward-data is one of grad_output with the

@@ -5,6 +5,7 @@
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/winograd.h>
+#include <minidl/kernels/cpu/winograd_weight.h>
 
 #include <algorithm>
 #include <utility>
@@ -176,6 +177,8 @@ void backward_data(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args) {
 }
 
 int64_t workspace_bytes(const Conv2dProblem& problem) {
+  if (problem.direction == Conv2dDirection::backward_weight)
+    return kFloat * winograd_backward_weight_workspace(problem.desc);
   const Blocking blocking(winograd_conv(problem));
   const int64_t threads = num_threads();
   const int64_t working = blocking.shared ? blocking.values_count() + threads * blocking.sums_count()
@@ -184,6 +187,7 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
 }
 
 int64_t kept_bytes(const Conv2dProblem& problem) {
+  if (problem.direction == Conv2dDirection::backward_weight) return 0;
   return kFloat * Blocking(winograd_conv(problem)).filters_count();
 }
 
@@ -200,6 +204,6 @@ const Conv2dEngine conv2d_winograd{.name = "winograd",
                                    .pools = vectors_fill_bytes,
                                    .forward = forward,
                                    .backward_data = backward_data,
-                                   .backward_weight = nullptr};
+                                   .backward_weight = winograd_backward_weight};
 
 }  // namespace minidl::cpu

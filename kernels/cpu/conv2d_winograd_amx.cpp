@@ -189,15 +189,19 @@ bool is_named(const char* name) {
   return execution::conv2d_engine() == name || execution::verify_engine() == name;
 }
 
+const char* decline_shape(const Conv2dProblem& problem) {
+  return problem.direction == Conv2dDirection::backward_weight ? "has no backward_weight" : winograd_decline(problem);
+}
+
 const char* decline(const Conv2dProblem& problem, const char* name) {
   if (!amx_available() && !is_named(name)) return "no AMX on this machine";
-  return winograd_decline(problem);
+  return decline_shape(problem);
 }
 
 const char* decline_bf16(const Conv2dProblem& problem, Precision precision) {
   if (precision != Precision::bf16) return "computes in bf16 only";
   if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 instructions on this machine";
-  return winograd_decline(problem);
+  return decline_shape(problem);
 }
 
 template <int kParts>

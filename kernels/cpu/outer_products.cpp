@@ -1,0 +1,111 @@
+#include <minidl/kernels/cpu/gemm_kernel.h>
+#include <minidl/kernels/cpu/outer_products.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/outer_products.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
+
+// The sums of a tile, a row of b and one element of a live in registers: 32 of them with AVX-512 and NEON, 16
+// elsewhere. A tile that is nearly square needs the fewest loads for a product.
+constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64;
+constexpr int kWidest = kManyRegisters ? 4 : 2;
+constexpr int most_rows(int vectors) {
+  return !kManyRegisters || vectors == 4 ? 6 : 12;
+}
+
+/// Rows [row, row + kRows) and kVectors vectors from `column` on.
+template <int kRows, int kVectors>
+HWY_NOINLINE HWY_ATTR void AddTile(const OuterProducts& product, int64_t row, int64_t column) {
+  const D d;
+  float* sums = product.sums + row * product.sums_stride + column;
+  hn::Vec<D> sum[kRows][kVectors];
+  HWY_UNROLL(12)
+  for (int i = 0; i < kRows; ++i) {
+    HWY_UNROLL(4)
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(d, sums + i * product.sums_stride + v * kLanes);
+  }
+  const int64_t a_stride = product.a_stride, b_stride = product.b_stride;
+  for (int64_t s = 0; s < product.span_count; ++s) {
+    const OuterProducts::Span& span = product.spans[s];
+    const float* HWY_RESTRICT a = span.a + row;
+    const float* HWY_RESTRICT b = span.b + column;
+    for (int64_t k = 0; k < span.count; ++k, a += a_stride, b += b_stride) {
+      hn::Vec<D> values[kVectors];
+      HWY_UNROLL(4)
+      for (int v = 0; v < kVectors; ++v) values[v] = hn::LoadU(d, b + v * kLanes);
+      HWY_UNROLL(12)
+      for (int i = 0; i < kRows; ++i) {
+        const hn::Vec<D> element = hn::Set(d, a[i]);
+        HWY_UNROLL(4)
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::MulAdd(element, values[v], sum[i][v]);
+      }
+    }
+  }
+  HWY_UNROLL(12)
+  for (int i = 0; i < kRows; ++i) {
+    HWY_UNROLL(4)
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, sums + i * product.sums_stride + v * kLanes);
+  }
+}
+
+using TileFunction = void (*)(const OuterProducts&, int64_t, int64_t);
+
+template <int kVectors, int... kRows>
+constexpr auto tiles_of_width(std::integer_sequence<int, kRows...>) {
+  return std::array<TileFunction, sizeof...(kRows)>{&AddTile<kRows + 1, kVectors>...};
+}
+
+/// All rows of kVectors vectors from `column` on, in tiles of about the same height.
+template <int kVectors>
+void AddPanel(const OuterProducts& product, int64_t column) {
+  constexpr int kMost = most_rows(kVectors);
+  static constexpr auto kTiles = tiles_of_width<kVectors>(std::make_integer_sequence<int, kMost>());
+  const int64_t tiles = (product.rows + kMost - 1) / kMost;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t row = tile * product.rows / tiles, end = (tile + 1) * product.rows / tiles;
+    kTiles[static_cast<size_t>(end - row - 1)](product, row, column);
+  }
+}
+
+void Add(const OuterProducts& product) {
+  int64_t column = 0;
+  if constexpr (kWidest == 4) {
+    for (; column + 3 * kLanes < product.columns; column += 4 * kLanes) AddPanel<4>(product, column);
+  }
+  for (; column + kLanes < product.columns; column += 2 * kLanes) AddPanel<2>(product, column);
+  if (column < product.columns) AddPanel<1>(product, column);
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(Add);
+
+void add_outer_products(const OuterProducts& product) {
+  HWY_DYNAMIC_DISPATCH(Add)(product);
+}
+
+int64_t whole_vectors(int64_t columns) {
+  return GemmColumns(columns).padded();
+}
+
+}  // namespace minidl::cpu
+#endif

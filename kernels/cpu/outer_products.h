@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+
+namespace minidl::cpu {
+
+/// A matrix product whose long dimension k comes first in both operands, as pixels do in pictures:
+///   sums[i, j] += sum over the spans and their k of a[k * a_stride + i] * b[k * b_stride + j].
+/// Nothing is copied: a tile of sums stays in registers while the rows of both operands pass by.
+struct OuterProducts {
+  struct Span {
+    const float *a, *b;
+    int64_t count;  // of k
+  };
+  const Span* spans = nullptr;
+  int64_t span_count = 0;
+  int64_t a_stride = 0, b_stride = 0;
+  int64_t rows = 0;
+  int64_t columns = 0;  // in whole vectors: those of b and of the sums exist as far as the last one reaches
+  float* sums = nullptr;
+  int64_t sums_stride = 0;
+};
+void add_outer_products(const OuterProducts& product);
+
+/// Floats of the whole vectors that hold `columns`.
+int64_t whole_vectors(int64_t columns);
+
+}  // namespace minidl::cpu

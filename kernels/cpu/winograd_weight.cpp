@@ -1,0 +1,121 @@
+#include <minidl/kernels/cpu/winograd_weight.h>
+
+#include <algorithm>
+
+// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "minidl/kernels/cpu/winograd_weight.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include <minidl/kernels/cpu/map-inl.h>
+#include <minidl/kernels/cpu/winograd-inl.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace minidl::cpu::HWY_NAMESPACE {
+
+constexpr int kEdge = 6, kTile = WinogradConv::kTile, kTaps = 3;
+
+/// x[0..6) = A y of y[0..4).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void transform_grad(D d, const V* HWY_RESTRICT y, V* HWY_RESTRICT x) {
+  const V even_a = hn::MulAdd(hn::Set(d, 0.5f), y[2], y[0]);
+  const V odd_a = hn::MulAdd(hn::Set(d, kRootHalf / 2), y[3], hn::Mul(hn::Set(d, kRootHalf), y[1]));
+  const V even_b = hn::MulAdd(hn::Set(d, 2.0f), y[2], y[0]);
+  const V odd_b = hn::MulAdd(hn::Set(d, kRootTwo * 2), y[3], hn::Mul(hn::Set(d, kRootTwo), y[1]));
+  x[0] = y[0];
+  x[1] = hn::Add(even_a, odd_a);
+  x[2] = hn::Sub(even_a, odd_a);
+  x[3] = hn::Add(even_b, odd_b);
+  x[4] = hn::Sub(even_b, odd_b);
+  x[5] = y[3];
+}
+
+/// g[0..3) = Gᵀ m of m[0..6).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void transform_weight(D d, const V* HWY_RESTRICT m, V* HWY_RESTRICT g) {
+  const V sum_a = hn::Mul(hn::Set(d, -1.0f / 1.5f), hn::Add(m[1], m[2]));
+  const V sum_b = hn::Mul(hn::Set(d, 1.0f / 6.0f), hn::Add(m[3], m[4]));
+  const V odd_a = hn::Mul(hn::Set(d, -kRootHalf / 1.5f), hn::Sub(m[1], m[2]));
+  g[0] = hn::Add(m[0], hn::Add(sum_a, sum_b));
+  g[1] = hn::MulAdd(hn::Set(d, kRootTwo / 6.0f), hn::Sub(m[3], m[4]), odd_a);
+  g[2] = hn::MulAdd(hn::Set(d, 0.5f), sum_a, hn::MulAdd(hn::Set(d, 2.0f), sum_b, m[5]));
+}
+
+void Grads(const WinogradGrads& grads, int64_t begin, int64_t end, float* values, int64_t plane, int64_t stride) {
+  const int64_t tiles_h = (grads.h + kTile - 1) / kTile, tiles_w = (grads.w + kTile - 1) / kTile;
+  for (int64_t tile = begin; tile < end; ++tile, values += stride) {
+    const int64_t n = tile / tiles_w / tiles_h, h = tile / tiles_w % tiles_h * kTile, w = tile % tiles_w * kTile;
+    const int64_t rows = std::min<int64_t>(kTile, grads.h - h), columns = std::min<int64_t>(kTile, grads.w - w);
+    const float* first = grads.grad_output + ((n * grads.h + h) * grads.w + w) * grads.channels;
+    for_lanes(0, grads.channels, [&](auto d, int64_t k) HWY_ATTR {
+      using V = hn::Vec<decltype(d)>;
+      V t[kTile][kEdge];  // column by column: A y
+      HWY_UNROLL(4)
+      for (int j = 0; j < kTile; ++j) {
+        V y[kTile];
+        HWY_UNROLL(4)
+        for (int i = 0; i < kTile; ++i) {
+          const bool exists = i < rows && j < columns;
+          y[i] = exists ? hn::LoadU(d, first + (i * grads.w + j) * grads.channels + k) : hn::Zero(d);
+        }
+        transform_grad(d, y, t[j]);
+      }
+      HWY_UNROLL(6)
+      for (int i = 0; i < kEdge; ++i) {
+        const V y[kTile] = {t[0][i], t[1][i], t[2][i], t[3][i]};
+        V x[kEdge];
+        transform_grad(d, y, x);
+        HWY_UNROLL(6)
+        for (int j = 0; j < kEdge; ++j) hn::StoreU(x[j], d, values + (i * kEdge + j) * plane + k);
+      }
+    });
+  }
+}
+
+void Weight(const WinogradSums& of, int64_t channels, float beta, float* weight) {
+  for_lanes(0, channels, [&](auto d, int64_t c) HWY_ATTR {
+    using V = hn::Vec<decltype(d)>;
+    V t[kEdge][kTaps];  // column by column: Gᵀ m
+    for (int j = 0; j < kEdge; ++j) {
+      V m[kEdge];
+      for (int i = 0; i < kEdge; ++i) {
+        const float* sums = of.sums + (i * kEdge + j) * of.plane + c;
+        m[i] = hn::LoadU(d, sums);
+        for (int64_t s = 1; s < of.slices; ++s) m[i] = hn::Add(m[i], hn::LoadU(d, sums + s * of.slice_stride));
+      }
+      transform_weight(d, m, t[j]);
+    }
+    for (int r = 0; r < kTaps; ++r) {
+      const V m[kEdge] = {t[0][r], t[1][r], t[2][r], t[3][r], t[4][r], t[5][r]};
+      V g[kTaps];
+      transform_weight(d, m, g);
+      for (int s = 0; s < kTaps; ++s) {
+        float* to = weight + (r * kTaps + s) * channels + c;
+        if (beta != 0.0f) g[s] = hn::MulAdd(hn::Set(d, beta), hn::LoadU(d, to), g[s]);
+        hn::StoreU(g[s], d, to);
+      }
+    }
+  });
+}
+
+}  // namespace minidl::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace minidl::cpu {
+
+HWY_EXPORT(Grads);
+HWY_EXPORT(Weight);
+
+void winograd_grads(const WinogradGrads& grads, int64_t begin, int64_t end, float* values, int64_t plane,
+                    int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(Grads)(grads, begin, end, values, plane, stride);
+}
+
+void winograd_weight(const WinogradSums& of, int64_t channels, float beta, float* weight) {
+  HWY_DYNAMIC_DISPATCH(Weight)(of, channels, beta, weight);
+}
+
+}  // namespace minidl::cpu
+#endif
