@@ -13,12 +13,14 @@ namespace minidl::cpu {
 namespace {
 
 constexpr int64_t kPoints = WinogradConv::kPoints;
-constexpr int64_t kLine = 16;                                   // floats of a line of a cache
-constexpr int64_t kSkew = 5 * kLine;                            // between planes, which would share a few lines of a cache
-constexpr int64_t kSlices = 16;                                 // side by side
-constexpr int64_t kSharedFloats = int64_t{1} << 21;             // of a block that all threads share
-constexpr int64_t kLeastTiles = 24, kMostTiles = 192;           // of a block
-constexpr int64_t kTransformTiles = 4;                          // of a task
+constexpr int64_t kLine = 16;         // floats in a line of a cache
+constexpr int64_t kSkew = 5 * kLine;  // between planes, which would share a few lines of a cache
+constexpr int64_t kSlices = 16;       // summed apart: enough for many threads to end at about the same time
+constexpr int64_t kLeastTiles = 24;   // of a block, over which loads and stores of the sums are spread
+constexpr int64_t kMostTiles = 48;    // of a block of one thread
+constexpr int64_t kSharedTiles = 96;  // of a block that all threads share
+constexpr int64_t kSharedFloats = int64_t{1} << 21;
+constexpr int64_t kTransformTiles = 4;  // of a task
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -34,17 +36,19 @@ int64_t skewed(int64_t columns) {
 struct Blocking {
   int64_t values_stride, grads_stride, sums_stride;
   int64_t sums_count;  // of one slice
-  int64_t tiles;       // of a block
   int64_t slices = 1, slice_tiles;
+  int64_t tiles;  // of a block
 
-  Blocking(const WinogradConv& conv) {
-    values_stride = skewed(conv.in_c);
-    grads_stride = skewed(conv.out_c);
-    sums_stride = whole_vectors(conv.in_c);
-    sums_count = kPoints * conv.out_c * sums_stride;
-    const int64_t tile_floats = kPoints * (values_stride + grads_stride), left = l2_floats() * 3 / 4 - sums_count;
-    const bool apart = left >= kLeastTiles * tile_floats;
-    const int64_t most = std::clamp((apart ? left : kSharedFloats) / tile_floats, kLeastTiles, kMostTiles);
+  explicit Blocking(const WinogradConv& conv)
+      : values_stride(skewed(conv.in_c)),
+        grads_stride(skewed(conv.out_c)),
+        sums_stride(whole_vectors(conv.in_c)),
+        sums_count(kPoints * conv.out_c * sums_stride) {
+    const int64_t tile_floats = kPoints * (values_stride + grads_stride);
+    const int64_t fitting = (l2_floats() * 3 / 4 - sums_count) / tile_floats;
+    const bool apart = fitting >= kLeastTiles;
+    const int64_t most =
+        apart ? std::min(fitting, kMostTiles) : std::clamp(kSharedFloats / tile_floats, kLeastTiles, kSharedTiles);
     if (apart) slices = std::min(kSlices, ceil_div(conv.tiles(), most));
     slice_tiles = ceil_div(conv.tiles(), slices);
     tiles = ceil_div(slice_tiles, ceil_div(slice_tiles, most));
@@ -90,7 +94,8 @@ class GradWeight {
       const Block block = block_in(memory);
       float* sums = sums_.data<float>() + slice * blocking_.sums_count;
       std::fill_n(sums, blocking_.sums_count, 0.0f);
-      const int64_t first = slice * blocking_.slice_tiles, last = std::min(conv_.tiles(), first + blocking_.slice_tiles);
+      const int64_t first = slice * blocking_.slice_tiles,
+                    last = std::min(conv_.tiles(), first + blocking_.slice_tiles);
       for (int64_t begin = first; begin < last; begin += blocking_.tiles) {
         const int64_t end = std::min(last, begin + blocking_.tiles);
         for (int64_t tile = begin; tile < end; ++tile) transform(tile, tile - begin, block);
@@ -123,8 +128,7 @@ class GradWeight {
     winograd_input_tile(conv_, tile, 0, conv_.in_c, values, plane);
     for (int64_t point = 0; beyond > 0 && point < kPoints; ++point)
       std::fill_n(values + point * plane + conv_.in_c, beyond, 0.0f);
-    winograd_grads(grads_, tile, tile + 1, block.grads + row * blocking_.grads_stride, blocking_.grads_plane(),
-                   blocking_.grads_stride);
+    winograd_grads(grads_, tile, block.grads + row * blocking_.grads_stride, blocking_.grads_plane());
   }
 
   /// sums[point, k, c] += sum over the tiles of grads[tile, k] * values[tile, c].

@@ -42,34 +42,52 @@ HWY_INLINE void transform_weight(D d, const V* HWY_RESTRICT m, V* HWY_RESTRICT g
   g[2] = hn::MulAdd(hn::Set(d, 0.5f), sum_a, hn::MulAdd(hn::Set(d, 2.0f), sum_b, m[5]));
 }
 
-void Grads(const WinogradGrads& grads, int64_t begin, int64_t end, float* values, int64_t plane, int64_t stride) {
-  const int64_t tiles_h = (grads.h + kTile - 1) / kTile, tiles_w = (grads.w + kTile - 1) / kTile;
-  for (int64_t tile = begin; tile < end; ++tile, values += stride) {
-    const int64_t n = tile / tiles_w / tiles_h, h = tile / tiles_w % tiles_h * kTile, w = tile % tiles_w * kTile;
-    const int64_t rows = std::min<int64_t>(kTile, grads.h - h), columns = std::min<int64_t>(kTile, grads.w - w);
-    const float* first = grads.grad_output + ((n * grads.h + h) * grads.w + w) * grads.channels;
-    for_lanes(0, grads.channels, [&](auto d, int64_t k) HWY_ATTR {
-      using V = hn::Vec<decltype(d)>;
-      V t[kTile][kEdge];  // column by column: A y
+/// The part of a tile that exists: `rows` by `columns` pixels from `first` on, `row` and `column` floats apart.
+struct GradTile {
+  const float* first;
+  int64_t row, column, rows, columns;
+};
+
+/// kWhole: all 4x4 pixels exist.
+template <bool kWhole>
+HWY_INLINE void grad_tile(const GradTile& tile, int64_t channels, float* values, int64_t plane) {
+  for_lanes(0, channels, [&](auto d, int64_t k) HWY_ATTR {
+    using V = hn::Vec<decltype(d)>;
+    V t[kTile][kEdge];  // column by column: A y
+    HWY_UNROLL(4)
+    for (int j = 0; j < kTile; ++j) {
+      V y[kTile];
       HWY_UNROLL(4)
-      for (int j = 0; j < kTile; ++j) {
-        V y[kTile];
-        HWY_UNROLL(4)
-        for (int i = 0; i < kTile; ++i) {
-          const bool exists = i < rows && j < columns;
-          y[i] = exists ? hn::LoadU(d, first + (i * grads.w + j) * grads.channels + k) : hn::Zero(d);
-        }
-        transform_grad(d, y, t[j]);
+      for (int i = 0; i < kTile; ++i) {
+        const float* pixel = tile.first + i * tile.row + j * tile.column + k;
+        y[i] = kWhole || (i < tile.rows && j < tile.columns) ? hn::LoadU(d, pixel) : hn::Zero(d);
+        if (kWhole) hwy::Prefetch(pixel + kTile * tile.column);  // of the next tile
       }
+      transform_grad(d, y, t[j]);
+    }
+    HWY_UNROLL(6)
+    for (int i = 0; i < kEdge; ++i) {
+      const V y[kTile] = {t[0][i], t[1][i], t[2][i], t[3][i]};
+      V x[kEdge];
+      transform_grad(d, y, x);
       HWY_UNROLL(6)
-      for (int i = 0; i < kEdge; ++i) {
-        const V y[kTile] = {t[0][i], t[1][i], t[2][i], t[3][i]};
-        V x[kEdge];
-        transform_grad(d, y, x);
-        HWY_UNROLL(6)
-        for (int j = 0; j < kEdge; ++j) hn::StoreU(x[j], d, values + (i * kEdge + j) * plane + k);
-      }
-    });
+      for (int j = 0; j < kEdge; ++j) hn::StoreU(x[j], d, values + (i * kEdge + j) * plane + k);
+    }
+  });
+}
+
+void Grads(const WinogradGrads& grads, int64_t tile, float* values, int64_t plane) {
+  const int64_t tiles_h = (grads.h + kTile - 1) / kTile, tiles_w = (grads.w + kTile - 1) / kTile;
+  const int64_t n = tile / tiles_w / tiles_h, h = tile / tiles_w % tiles_h * kTile, w = tile % tiles_w * kTile;
+  const GradTile part{.first = grads.grad_output + ((n * grads.h + h) * grads.w + w) * grads.channels,
+                      .row = grads.w * grads.channels,
+                      .column = grads.channels,
+                      .rows = grads.h - h,
+                      .columns = grads.w - w};
+  if (part.rows >= kTile && part.columns >= kTile) {
+    grad_tile<true>(part, grads.channels, values, plane);
+  } else {
+    grad_tile<false>(part, grads.channels, values, plane);
   }
 }
 
@@ -108,9 +126,8 @@ namespace minidl::cpu {
 HWY_EXPORT(Grads);
 HWY_EXPORT(Weight);
 
-void winograd_grads(const WinogradGrads& grads, int64_t begin, int64_t end, float* values, int64_t plane,
-                    int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(Grads)(grads, begin, end, values, plane, stride);
+void winograd_grads(const WinogradGrads& grads, int64_t tile, float* values, int64_t plane) {
+  HWY_DYNAMIC_DISPATCH(Grads)(grads, tile, values, plane);
 }
 
 void winograd_weight(const WinogradSums& of, int64_t channels, float beta, float* weight) {

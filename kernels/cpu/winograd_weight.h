@@ -8,14 +8,12 @@ namespace minidl::cpu {
 // The gradient of the filters of F(4x4, 3x3), WinogradConv's adjoint in the filter:
 //   grad_weight = Gᵀ [ sum over the tiles of (A grad_output tile Aᵀ) * (Bᵀ input tile B) ] G.
 
-/// A y Aᵀ of tiles [begin, end) of grad_output [n, h, w, channels], zero beyond its edges:
-/// values[point * plane + (tile - begin) * stride + k].
+/// A y Aᵀ of one tile of grad_output [n, h, w, channels], which is zero beyond its edges: values[point * plane + k].
 struct WinogradGrads {
   const float* grad_output;
   int64_t h, w, channels;
 };
-void winograd_grads(const WinogradGrads& grads, int64_t begin, int64_t end, float* values, int64_t plane,
-                    int64_t stride);
+void winograd_grads(const WinogradGrads& grads, int64_t tile, float* values, int64_t plane);
 
 /// weight[k, r, s, c] = beta * weight + (Gᵀ m G)[r, s] of one filter k, where m[point] at channel c is the sum over the
 /// slices of sums[slice * slice_stride + point * plane + c].
