@@ -2,6 +2,7 @@
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/packed_gemm.h>
+#include <minidl/kernels/cpu/window_products.h>
 #include <minidl/kernels/cpu/windows.h>
 #include <minidl/kernels/pad.h>
 
@@ -46,19 +47,13 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   packed_gemm(product);
 }
 
-/// grad_weight[k, (r,s,c)] = grad_output[(n,h,w), k]ᵀ * windows[(n,h,w), (r,s,c)].
+WindowProducts window_products_of(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
+  return {input_windows(d, args.input), d.n * d.out_h() * d.out_w(), args.grad_output, d.out_c, args.beta,
+          args.grad_weight};
+}
+
 void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
-  const Windows windows = input_windows(d, args.input);
-  PackedGemm product{.m = d.out_c, .n = d.k_h * d.k_w * d.in_c, .k = d.n * d.out_h() * d.out_w(), .copied = true};
-  product.read_rows = [&](const GemmRows& rows) {
-    transpose_rows(args.grad_output + rows.k * d.out_c + rows.row, d.out_c, rows);
-  };
-  product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
-    windows.copy(k, depth, column, columns, output, stride);
-  };
-  product.row_offset = [&](int64_t row) { return row * product.n; };
-  product.epilogue = {.c = args.grad_weight, .beta = args.beta};
-  packed_gemm(product);
+  window_products(window_products_of(d, args));
 }
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -164,7 +159,7 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
   const int64_t positions = d.n * d.out_h() * d.out_w(), taps = d.k_h * d.k_w;
   if (problem.direction == Conv2dDirection::forward) return packed_gemm_workspace(positions, d.out_c, taps * d.in_c);
   if (problem.direction == Conv2dDirection::backward_weight)
-    return packed_gemm_workspace(d.out_c, taps * d.in_c, positions);
+    return window_products_workspace(window_products_of(d, {}));
   const Padding& padding = d.window.padding;
   const bool folded = padding.mode != Padding::Mode::zero && padding.any();
   const Shape target = folded ? padded_shape({1, d.in_h, d.in_w, d.in_c}, padding) : d.input_shape();
