@@ -48,7 +48,11 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
 }
 
 WindowProducts window_products_of(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
-  return {input_windows(d, args.input), d.n * d.out_h() * d.out_w(), args.grad_output, d.out_c, args.beta,
+  return {input_windows(d, args.input),
+          d.n * d.out_h() * d.out_w(),
+          args.grad_output,
+          d.out_c,
+          args.beta,
           args.grad_weight};
 }
 

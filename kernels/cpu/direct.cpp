@@ -115,15 +115,6 @@ void wide_row(const DirectConv& conv, const Panel& panel, int64_t row, float* sc
   }
 }
 
-/// Keeps the compiler from loading a value anew for each of its products: loads are as scarce as multiplications.
-HWY_INLINE void hold(hn::Vec<D>& value) {
-#if HWY_ARCH_X86 && !HWY_COMPILER_MSVC
-  asm("" : "+v"(value.raw));
-#else
-  (void)value;
-#endif
-}
-
 #if HWY_TARGET == HWY_SCALAR
 /// sums[i] = all lanes of x[i] added up, for four vectors.
 HWY_INLINE void store_lane_sums(const hn::Vec<D>* x, float* sums) {

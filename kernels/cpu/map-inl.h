@@ -18,6 +18,16 @@ HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// Keeps the compiler from loading a value anew for each of its products: loads are as scarce as multiplications.
+template <class V>
+HWY_INLINE void hold(V& value) {
+#if HWY_ARCH_X86 && !HWY_COMPILER_MSVC
+  asm("" : "+v"(value.raw));
+#else
+  (void)value;
+#endif
+}
+
 /// Calls f(d, i) for whole vectors of tag d from `begin` on, then for single elements: nothing outside [begin, end) is
 /// touched.
 template <typename F>

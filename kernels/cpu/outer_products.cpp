@@ -11,12 +11,10 @@
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/outer_products.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
-#include <hwy/highway.h>
+#include <minidl/kernels/cpu/map-inl.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
 using D = hn::ScalableTag<float>;
 constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 
@@ -25,7 +23,7 @@ constexpr int kLanes = static_cast<int>(hn::MaxLanes(D()));
 constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM_A64;
 constexpr int kWidest = kManyRegisters ? 4 : 2;
 constexpr int most_rows(int vectors) {
-  return !kManyRegisters || vectors == 4 ? 6 : 12;
+  return !kManyRegisters || vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
 }
 
 /// Rows [row, row + kRows) and kVectors vectors from `column` on.
@@ -39,7 +37,7 @@ HWY_NOINLINE HWY_ATTR void AddTile(const OuterProducts& product, int64_t row, in
     HWY_UNROLL(4)
     for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(d, sums + i * product.sums_stride + v * kLanes);
   }
-  const int64_t a_stride = product.a_stride, b_stride = product.b_stride;
+  const int64_t a_stride = product.a_stride, b_stride = product.b_stride, ahead = product.ahead;
   for (int64_t s = 0; s < product.span_count; ++s) {
     const OuterProducts::Span& span = product.spans[s];
     const float* HWY_RESTRICT a = span.a + row;
@@ -47,7 +45,11 @@ HWY_NOINLINE HWY_ATTR void AddTile(const OuterProducts& product, int64_t row, in
     for (int64_t k = 0; k < span.count; ++k, a += a_stride, b += b_stride) {
       hn::Vec<D> values[kVectors];
       HWY_UNROLL(4)
-      for (int v = 0; v < kVectors; ++v) values[v] = hn::LoadU(d, b + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) {
+        values[v] = hn::LoadU(d, b + v * kLanes);
+        hold(values[v]);
+      }
+      hwy::Prefetch(a + ahead);
       HWY_UNROLL(12)
       for (int i = 0; i < kRows; ++i) {
         const hn::Vec<D> element = hn::Set(d, a[i]);
@@ -82,13 +84,16 @@ void AddPanel(const OuterProducts& product, int64_t column) {
   }
 }
 
+template <int... kVectors>
+constexpr auto panels_of_widths(std::integer_sequence<int, kVectors...>) {
+  return std::array<void (*)(const OuterProducts&, int64_t), sizeof...(kVectors)>{&AddPanel<kVectors + 1>...};
+}
+
 void Add(const OuterProducts& product) {
-  int64_t column = 0;
-  if constexpr (kWidest == 4) {
-    for (; column + 3 * kLanes < product.columns; column += 4 * kLanes) AddPanel<4>(product, column);
-  }
-  for (; column + kLanes < product.columns; column += 2 * kLanes) AddPanel<2>(product, column);
-  if (column < product.columns) AddPanel<1>(product, column);
+  static constexpr auto kPanels = panels_of_widths(std::make_integer_sequence<int, kWidest>());
+  const GemmColumns columns(product.columns);
+  for (int64_t panel = 0; panel < columns.panels; ++panel)
+    kPanels[static_cast<size_t>(columns.width(panel) / kLanes - 1)](product, columns.begin(panel));
 }
 
 }  // namespace minidl::cpu::HWY_NAMESPACE

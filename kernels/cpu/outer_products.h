@@ -18,6 +18,9 @@ struct OuterProducts {
   int64_t columns = 0;  // in whole vectors: those of b and of the sums exist as far as the last one reaches
   float* sums = nullptr;
   int64_t sums_stride = 0;
+  /// Values of a that many floats further are fetched into the first cache: for tiles to come, when a is not in a cache
+  /// and its rows are too far apart for the processor to foresee them.
+  int64_t ahead = 0;
 };
 void add_outer_products(const OuterProducts& product);
 

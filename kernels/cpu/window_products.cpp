@@ -1,6 +1,7 @@
 #include <minidl/core/parallel.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/cache_size.h>
+#include <minidl/kernels/cpu/gemm_kernel.h>
 #include <minidl/kernels/cpu/outer_products.h>
 #include <minidl/kernels/cpu/window_products.h>
 
@@ -11,10 +12,10 @@
 namespace minidl::cpu {
 namespace {
 
-constexpr int64_t kLine = 16;         // floats in a line of a cache
-constexpr int64_t kPositions = 128;   // of a block: a panel of either side stays in the first cache
-constexpr int64_t kSlices = 16;       // of all positions, side by side
-constexpr int64_t kLeastSlice = 512;  // positions worth sums of their own
+constexpr int64_t kLine = 16;                        // floats in a line of a cache
+constexpr int64_t kPositions = 128;                  // of a block: a panel of either side stays in the first cache
+constexpr int64_t kSlices = 16;                      // of all positions, side by side
+constexpr int64_t kLeastSlice = 512;                 // positions worth sums of their own
 constexpr int64_t kSlicesFloats = int64_t{8} << 20;  // of the sums of all slices
 
 int64_t ceil_div(int64_t a, int64_t b) {
@@ -28,7 +29,7 @@ struct Blocking {
   int64_t rows, columns;  // of the sums of one tap row
   int64_t sums_stride, sums_count;
   int64_t read;           // pixels that are read from the first one of a window's row on
-  int64_t grads_stride;   // of packed rows of grad_output, or 0: they are used in place
+  int64_t grads_stride;   // of packed rows of grad_output; 0: they are used in place
   int64_t slices, slice;  // and positions of one
   int64_t parts;          // tasks of a slice: tap rows apart when all of their sums do not fit into the second cache
 
@@ -40,7 +41,9 @@ struct Blocking {
     sums_stride = whole_vectors(columns);
     sums_count = p.windows.k_h * rows * sums_stride;
     read = ceil_div(along_run ? sums_stride : run, p.windows.c);
-    grads_stride = along_run ? 0 : (ceil_div(sums_stride, kLine) | 1) * kLine;  // crosses all sets of a cache
+    // Panels of rows that lie apart would crowd into a part of the first cache, were it not for an odd number of lines.
+    const bool in_place = along_run || (columns == sums_stride && GemmColumns(columns).panels == 1);
+    grads_stride = in_place ? 0 : (ceil_div(sums_stride, kLine) | 1) * kLine;
     slices = std::clamp(std::min(kSlicesFloats / sums_count, p.positions / kLeastSlice), int64_t{1}, kSlices);
     slice = ceil_div(p.positions, slices);
     parts = sums_count > l2_floats() / 2 ? p.windows.k_h : 1;
@@ -72,26 +75,37 @@ class Products {
   }
 
  private:
+  /// The rows of grad_output of a block.
+  struct Grads {
+    const float* first;
+    int64_t stride;
+  };
+
   /// Positions [begin, end), tap rows [first, last).
   void add_slice(int64_t begin, int64_t end, int64_t first, int64_t last, float* sums) const {
-    Tensor grads = Tensor::empty({b_.grads_count()}), copies = Tensor::empty({b_.copies_count(windows_)});
+    Tensor grads_memory = Tensor::empty({b_.grads_count()}), copies_memory = Tensor::empty({b_.copies_count(windows_)});
+    float *packed = grads_memory.data<float>(), *copies = copies_memory.data<float>();
     std::vector<OuterProducts::Span> spans;
-    const int64_t tap_row = b_.rows * b_.sums_stride;
+    const int64_t tap_row = b_.rows * b_.sums_stride, step = windows_.stride_w * windows_.c;
     std::fill(sums + first * tap_row, sums + last * tap_row, 0.0f);
     for (int64_t at = begin; at < end; at += kPositions) {
       const int64_t block_end = std::min(end, at + kPositions);
-      if (!b_.along_run) pack_grads(at, block_end, grads.data<float>());
+      Grads grads{p_.grad_output + at * p_.out_c, p_.out_c};
+      if (b_.grads_stride > 0) {
+        pack_grads(at, block_end, packed);
+        grads = {packed, b_.grads_stride};
+      }
       for (int64_t r = first; r < last; ++r) {
-        find_spans(at, block_end, r, grads.data<float>(), copies.data<float>(), spans);
-        const int64_t step = windows_.stride_w * windows_.c;
+        find_spans(at, block_end, r, grads, copies, spans);
         add_outer_products({.spans = spans.data(),
                             .span_count = static_cast<int64_t>(spans.size()),
-                            .a_stride = b_.along_run ? p_.out_c : step,
-                            .b_stride = b_.along_run ? step : b_.grads_stride,
+                            .a_stride = b_.along_run ? grads.stride : step,
+                            .b_stride = b_.along_run ? step : grads.stride,
                             .rows = b_.rows,
                             .columns = b_.columns,
                             .sums = sums + r * tap_row,
-                            .sums_stride = b_.sums_stride});
+                            .sums_stride = b_.sums_stride,
+                            .ahead = b_.along_run ? 0 : kLine});
       }
     }
   }
@@ -104,7 +118,7 @@ class Products {
   }
 
   /// The rows of windows that tap row r reads at positions [begin, end). Lines of zero padding are left out.
-  void find_spans(int64_t begin, int64_t end, int64_t r, const float* grads, float* copy,
+  void find_spans(int64_t begin, int64_t end, int64_t r, const Grads& grads, float* copy,
                   std::vector<OuterProducts::Span>& spans) const {
     const Windows& w = windows_;
     spans.clear();
@@ -113,16 +127,15 @@ class Products {
       const int64_t i = padded_index(row % w.out_h * w.stride_h + r - w.top, w.in_h, w.mode);
       if (i >= 0) {
         const float* line = w.picture + (row / w.out_h * w.in_h + i) * w.in_w * w.c;
-        const int64_t borders[4] = {first, std::clamp(inside_begin_, first, last),
-                                    std::clamp(inside_end_, first, last), last};
+        const int64_t borders[4] = {first, std::clamp(inside_begin_, first, last), std::clamp(inside_end_, first, last),
+                                    last};
         for (int part = 0; part < 3; ++part) {
           const int64_t from = borders[part], count = borders[part + 1] - from;
           if (count == 0) continue;
           const int64_t pixel = from * w.stride_w - w.left;
           const float* window = part == 1 ? line + pixel * w.c : copy;
           if (part != 1) copy = copy_pixels(line, pixel, (count - 1) * w.stride_w + b_.read, copy);
-          const int64_t at = p + from - first;
-          const float* grad = b_.along_run ? p_.grad_output + at * p_.out_c : grads + (at - begin) * b_.grads_stride;
+          const float* grad = grads.first + (p + from - first - begin) * grads.stride;
           b_.along_run ? spans.push_back({grad, window, count}) : spans.push_back({window, grad, count});
         }
       }
