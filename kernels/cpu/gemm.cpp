@@ -1,10 +1,29 @@
 #include <minidl/kernels/cpu/gemm.h>
+#include <minidl/kernels/cpu/window_products.h>
 
 #include <algorithm>
 
 namespace minidl::cpu {
+namespace {
+
+constexpr int64_t kLongSum = 8;  // k of a result that is much smaller than its operands
+
+/// Aᵀ B of matrices without gaps and a long k is the gradient of the filters of a 1x1 convolution of k pixels.
+bool is_long_sum(const GemmDesc& desc, const GemmEpilogue& epilogue) {
+  const bool plain = epilogue.alpha == 1.0f && !epilogue.bias && !epilogue.relu && !epilogue.relu_mask;
+  const bool dense = desc.lda == desc.m && desc.ldb == desc.n && desc.ldc == desc.n;
+  return desc.transpose_a && !desc.transpose_b && plain && dense && std::min(desc.m, desc.n) > 0 &&
+         desc.k >= kLongSum * std::max(desc.m, desc.n);
+}
+
+}  // namespace
 
 void gemm(const GemmDesc& desc, const float* a, const float* b, const GemmEpilogue& epilogue) {
+  if (is_long_sum(desc, epilogue)) {
+    const Windows pixels{.picture = b, .in_w = desc.k, .c = desc.n, .out_w = desc.k};
+    window_products({pixels, desc.k, a, desc.m, epilogue.beta, epilogue.c});
+    return;
+  }
   PackedGemm product{.m = desc.m, .n = desc.n, .k = desc.k, .copied = desc.transpose_a};
   product.read_rows = [&](const GemmRows& to) {
     if (desc.transpose_a) {

@@ -12,26 +12,30 @@
 namespace minidl::cpu {
 namespace {
 
-constexpr int64_t kLine = 16;                        // floats in a line of a cache
-constexpr int64_t kPositions = 128;                  // of a block: a panel of either side stays in the first cache
-constexpr int64_t kSlices = 16;                      // of all positions, side by side
-constexpr int64_t kLeastSlice = 512;                 // positions worth sums of their own
-constexpr int64_t kSlicesFloats = int64_t{8} << 20;  // of the sums of all slices
+constexpr int64_t kLine = 16;                       // floats in a line of a cache
+constexpr int64_t kPositions = 128;                 // of a block: a panel of either side stays in the first cache
+constexpr int64_t kPositionsAlongRun = 256;         // where only a few rows of sums share the time of their loads
+constexpr int64_t kTasks = 16;                      // aimed at: enough for many threads to end at about the same time
+constexpr int64_t kMinTaskWork = int64_t{1} << 20;  // multiply-adds below which a task is not worth its start
+constexpr int64_t kLeastSlice = 512, kLeastRows = 24;  // positions worth sums of their own, rows worth a task
+constexpr int64_t kSlicesFloats = int64_t{8} << 20;    // of the sums of all slices
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
 /// How the work is cut. The lanes of the sums are output channels, or where these fill their vectors worse, the values
-/// of a window's row: sums [r, j of the row, k] or [r, k, j].
+/// of a window's row: sums [r, j of the row, k] or [r, k, j]. A task adds up a slice of the positions for all sums, or
+/// when these are many for those of one tap row and a part of its rows.
 struct Blocking {
   bool along_run;
   int64_t rows, columns;  // of the sums of one tap row
   int64_t sums_stride, sums_count;
   int64_t read;           // pixels that are read from the first one of a window's row on
   int64_t grads_stride;   // of packed rows of grad_output; 0: they are used in place
+  int64_t block;          // positions of a block
   int64_t slices, slice;  // and positions of one
-  int64_t parts;          // tasks of a slice: tap rows apart when all of their sums do not fit into the second cache
+  int64_t tap_parts, row_parts;
 
   explicit Blocking(const WindowProducts& p) {
     const int64_t run = p.windows.run();
@@ -44,14 +48,16 @@ struct Blocking {
     // Panels of rows that lie apart would crowd into a part of the first cache, were it not for an odd number of lines.
     const bool in_place = along_run || (columns == sums_stride && GemmColumns(columns).panels == 1);
     grads_stride = in_place ? 0 : (ceil_div(sums_stride, kLine) | 1) * kLine;
-    slices = std::clamp(std::min(kSlicesFloats / sums_count, p.positions / kLeastSlice), int64_t{1}, kSlices);
+    block = along_run ? kPositionsAlongRun : kPositions;
+    const int64_t tasks = std::clamp(p.positions * sums_count / kMinTaskWork, int64_t{1}, kTasks);
+    slices = std::clamp(std::min(kSlicesFloats / sums_count, p.positions / kLeastSlice), int64_t{1}, tasks);
     slice = ceil_div(p.positions, slices);
-    parts = sums_count > l2_floats() / 2 ? p.windows.k_h : 1;
+    tap_parts = slices < tasks || sums_count > l2_floats() / 2 ? p.windows.k_h : 1;
+    row_parts = std::clamp(tasks / (slices * tap_parts), int64_t{1}, ceil_div(rows, kLeastRows));
   }
-  int64_t grads_count() const { return kPositions * grads_stride; }
-  int64_t copies_count(const Windows& windows) const {
-    return kPositions * std::max(read, windows.stride_w) * windows.c;
-  }
+  int64_t tasks() const { return slices * tap_parts * row_parts; }
+  int64_t grads_count() const { return block * grads_stride; }
+  int64_t copies_count(const Windows& windows) const { return block * std::max(read, windows.stride_w) * windows.c; }
 };
 
 class Products {
@@ -65,45 +71,60 @@ class Products {
   }
 
   void run() {
-    parallel_for(0, b_.slices * b_.parts, 1, [&](int64_t task, int64_t) {
-      const int64_t slice = task / b_.parts, part = task % b_.parts, begin = slice * b_.slice;
-      const int64_t first = part * windows_.k_h / b_.parts, last = (part + 1) * windows_.k_h / b_.parts;
-      add_slice(begin, std::min(p_.positions, begin + b_.slice), first, last,
-                sums_.data<float>() + slice * b_.sums_count);
+    parallel_for(0, b_.tasks(), 1, [&](int64_t task, int64_t) {
+      const int64_t slice = task / b_.tap_parts / b_.row_parts, tap_part = task / b_.row_parts % b_.tap_parts,
+                    row_part = task % b_.row_parts;
+      add_part({.begin = slice * b_.slice,
+                .end = std::min(p_.positions, (slice + 1) * b_.slice),
+                .tap = tap_part * windows_.k_h / b_.tap_parts,
+                .tap_end = (tap_part + 1) * windows_.k_h / b_.tap_parts,
+                .row = row_part * b_.rows / b_.row_parts,
+                .row_end = (row_part + 1) * b_.rows / b_.row_parts,
+                .sums = sums_.data<float>() + slice * b_.sums_count});
     });
     write();
   }
 
  private:
+  struct Part {
+    int64_t begin, end;    // positions
+    int64_t tap, tap_end;  // tap rows
+    int64_t row, row_end;  // of each tap row's sums
+    float* sums;           // of the slice
+  };
+
   /// The rows of grad_output of a block.
   struct Grads {
     const float* first;
     int64_t stride;
   };
 
-  /// Positions [begin, end), tap rows [first, last).
-  void add_slice(int64_t begin, int64_t end, int64_t first, int64_t last, float* sums) const {
+  void add_part(const Part& part) const {
     Tensor grads_memory = Tensor::empty({b_.grads_count()}), copies_memory = Tensor::empty({b_.copies_count(windows_)});
     float *packed = grads_memory.data<float>(), *copies = copies_memory.data<float>();
     std::vector<OuterProducts::Span> spans;
     const int64_t tap_row = b_.rows * b_.sums_stride, step = windows_.stride_w * windows_.c;
-    std::fill(sums + first * tap_row, sums + last * tap_row, 0.0f);
-    for (int64_t at = begin; at < end; at += kPositions) {
-      const int64_t block_end = std::min(end, at + kPositions);
+    for (int64_t r = part.tap; r < part.tap_end; ++r) {
+      float* sums = part.sums + r * tap_row;
+      std::fill(sums + part.row * b_.sums_stride, sums + part.row_end * b_.sums_stride, 0.0f);
+    }
+    for (int64_t at = part.begin; at < part.end; at += b_.block) {
+      const int64_t block_end = std::min(part.end, at + b_.block);
       Grads grads{p_.grad_output + at * p_.out_c, p_.out_c};
       if (b_.grads_stride > 0) {
         pack_grads(at, block_end, packed);
         grads = {packed, b_.grads_stride};
       }
-      for (int64_t r = first; r < last; ++r) {
+      for (int64_t r = part.tap; r < part.tap_end; ++r) {
         find_spans(at, block_end, r, grads, copies, spans);
+        for (OuterProducts::Span& span : spans) span.a += part.row;
         add_outer_products({.spans = spans.data(),
                             .span_count = static_cast<int64_t>(spans.size()),
                             .a_stride = b_.along_run ? grads.stride : step,
                             .b_stride = b_.along_run ? step : grads.stride,
-                            .rows = b_.rows,
+                            .rows = part.row_end - part.row,
                             .columns = b_.columns,
-                            .sums = sums + r * tap_row,
+                            .sums = part.sums + r * tap_row + part.row * b_.sums_stride,
                             .sums_stride = b_.sums_stride,
                             .ahead = b_.along_run ? 0 : kLine});
       }
@@ -195,7 +216,7 @@ void window_products(const WindowProducts& products) {
 
 int64_t window_products_workspace(const WindowProducts& products) {
   const Blocking blocking(products);
-  const int64_t tasks = std::min<int64_t>(num_threads(), blocking.slices * blocking.parts);
+  const int64_t tasks = std::min<int64_t>(num_threads(), blocking.tasks());
   return static_cast<int64_t>(sizeof(float)) *
          (blocking.slices * blocking.sums_count +
           tasks * (blocking.grads_count() + blocking.copies_count(products.windows)));
