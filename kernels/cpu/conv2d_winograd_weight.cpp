@@ -7,7 +7,9 @@
 #include <minidl/kernels/cpu/winograd_weight.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
+#include <vector>
 
 namespace minidl::cpu {
 namespace {
@@ -42,7 +44,7 @@ struct Blocking {
   explicit Blocking(const WinogradConv& conv)
       : values_stride(skewed(conv.in_c)),
         grads_stride(skewed(conv.out_c)),
-        sums_stride(whole_vectors(conv.in_c)),
+        sums_stride(GemmColumns(conv.in_c).padded()),
         sums_count(kPoints * conv.out_c * sums_stride) {
     const int64_t tile_floats = kPoints * (values_stride + grads_stride);
     const int64_t fitting = (l2_floats() * 3 / 4 - sums_count) / tile_floats;
@@ -104,21 +106,46 @@ class GradWeight {
     });
   }
 
+  /// One task after the other in a single loop, because threads that meet for every block would mostly sleep and wake:
+  /// a task waits for those before it that it needs, which others have at least begun. Blocks take turns in two places.
   void run_shared() {
-    Tensor memory = Tensor::empty({blocking_.block_count()});
-    const Block block = block_in(memory);
+    const int64_t blocks = ceil_div(conv_.tiles(), blocking_.tiles);
+    const int64_t groups = ceil_div(blocking_.tiles, kTransformTiles);
+    Tensor memory[2] = {Tensor::empty({blocking_.block_count()}), Tensor::empty({blocking_.block_count()})};
+    const Block places[2] = {block_in(memory[0]), block_in(memory[1])};
     float* sums = sums_.data<float>();
-    const int64_t plane = blocking_.sums_count / kPoints;
-    for (int64_t begin = 0; begin < conv_.tiles(); begin += blocking_.tiles) {
-      const int64_t end = std::min(conv_.tiles(), begin + blocking_.tiles);
-      parallel_for(begin, end, kTransformTiles, [&](int64_t from, int64_t to) {
-        for (int64_t tile = from; tile < to; ++tile) transform(tile, tile - begin, block);
-      });
-      parallel_for(0, kPoints, 1, [&](int64_t point, int64_t) {
-        if (begin == 0) std::fill_n(sums + point * plane, plane, 0.0f);
+    std::vector<Progress> progress(static_cast<size_t>(blocks));
+    parallel_for(0, blocks * (groups + kPoints), 1, [&](int64_t task, int64_t) {
+      const int64_t index = task / (groups + kPoints), step = task % (groups + kPoints);
+      const int64_t begin = index * blocking_.tiles, end = std::min(conv_.tiles(), begin + blocking_.tiles);
+      const Block& block = places[index % 2];
+      Progress* now = &progress[static_cast<size_t>(index)];
+      if (step < groups) {
+        if (index >= 2) wait_for(now[-2].multiplied, kPoints);
+        const int64_t first = begin + step * kTransformTiles, last = std::min(end, first + kTransformTiles);
+        for (int64_t tile = first; tile < last; ++tile) transform(tile, tile - begin, block);
+        count(now->transformed);
+      } else {
+        if (index >= 1) wait_for(now[-1].multiplied, kPoints);
+        wait_for(now->transformed, groups);
+        const int64_t point = step - groups, plane = blocking_.sums_count / kPoints;
+        if (index == 0) std::fill_n(sums + point * plane, plane, 0.0f);
         multiply(point, end - begin, block, sums);
-      });
-    }
+        count(now->multiplied);
+      }
+    });
+  }
+
+  /// Tasks of a block that are done.
+  struct Progress {
+    std::atomic<int64_t> transformed{0}, multiplied{0};
+  };
+  static void count(std::atomic<int64_t>& done) {
+    done.fetch_add(1, std::memory_order_release);
+    done.notify_all();
+  }
+  static void wait_for(const std::atomic<int64_t>& done, int64_t all) {
+    for (int64_t now; (now = done.load(std::memory_order_acquire)) < all;) done.wait(now);
   }
 
   /// Row `row` of the block from one tile. Columns beyond the channels are multiplied, too.
@@ -161,7 +188,7 @@ void winograd_backward_weight(const Conv2dDesc& desc, const Conv2dBackwardWeight
 
 int64_t winograd_backward_weight_workspace(const Conv2dDesc& desc) {
   const Blocking blocking(forward_sides<WinogradConv>(desc));
-  const int64_t blocks = blocking.slices > 1 ? std::min<int64_t>(num_threads(), blocking.slices) : 1;
+  const int64_t blocks = blocking.slices > 1 ? std::min<int64_t>(num_threads(), blocking.slices) : 2;
   return blocking.slices * blocking.sums_count + blocks * blocking.block_count();
 }
 

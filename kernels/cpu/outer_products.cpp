@@ -108,9 +108,5 @@ void add_outer_products(const OuterProducts& product) {
   HWY_DYNAMIC_DISPATCH(Add)(product);
 }
 
-int64_t whole_vectors(int64_t columns) {
-  return GemmColumns(columns).padded();
-}
-
 }  // namespace minidl::cpu
 #endif

@@ -24,7 +24,4 @@ struct OuterProducts {
 };
 void add_outer_products(const OuterProducts& product);
 
-/// Floats of the whole vectors that hold `columns`.
-int64_t whole_vectors(int64_t columns);
-
 }  // namespace minidl::cpu

@@ -39,10 +39,10 @@ struct Blocking {
 
   explicit Blocking(const WindowProducts& p) {
     const int64_t run = p.windows.run();
-    along_run = run * whole_vectors(p.out_c) > p.out_c * whole_vectors(run);
+    along_run = run * GemmColumns(p.out_c).padded() > p.out_c * GemmColumns(run).padded();
     rows = along_run ? p.out_c : run;
     columns = along_run ? run : p.out_c;
-    sums_stride = whole_vectors(columns);
+    sums_stride = GemmColumns(columns).padded();
     sums_count = p.windows.k_h * rows * sums_stride;
     read = ceil_div(along_run ? sums_stride : run, p.windows.c);
     // Panels of rows that lie apart would crowd into a part of the first cache, were it not for an odd number of lines.

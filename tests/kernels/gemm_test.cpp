@@ -79,13 +79,16 @@ class GemmSizes : public ::testing::TestWithParam<Case> {};
 TEST_P(GemmSizes, ExactIntegersInEveryLayout) {
   for (const bool transpose_a : {false, true}) {
     for (const bool transpose_b : {false, true}) {
-      Operands operands(GetParam(), transpose_a, transpose_b, 3, integers);
-      for (const float beta : {0.0f, 1.0f, -2.0f}) {
-        operands.desc.alpha = beta == 0.0f ? 1.0f : 3.0f;
-        operands.desc.beta = beta;
-        Tensor output = operands.c.clone();
-        operands.run(output);
-        EXPECT_TRUE(test::equals(output, operands.reference())) << transpose_a << transpose_b << " beta " << beta;
+      for (const int64_t slack : {0, 3}) {
+        Operands operands(GetParam(), transpose_a, transpose_b, slack, integers);
+        for (const auto& [alpha, beta] : {std::pair{1.0f, 0.0f}, {1.0f, -2.0f}, {3.0f, 1.0f}, {3.0f, -2.0f}}) {
+          operands.desc.alpha = alpha;
+          operands.desc.beta = beta;
+          Tensor output = operands.c.clone();
+          operands.run(output);
+          EXPECT_TRUE(test::equals(output, operands.reference()))
+              << transpose_a << transpose_b << " slack " << slack << " alpha " << alpha << " beta " << beta;
+        }
       }
     }
   }

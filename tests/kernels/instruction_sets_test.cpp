@@ -11,6 +11,9 @@
 #include <support/instruction_sets.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
+#include <support/reference_conv2d.h>
+
+#include <limits>
 
 namespace minidl {
 namespace {
@@ -88,6 +91,32 @@ TEST(InstructionSets, MasksFitTheirTensorsAndGradientsTheirMasks) {
         execution::set_conv2d_engine("");
       });
     }
+  }
+}
+
+/// Few and many channels on either side, beside whole vectors of every width; strides, and windows over every edge.
+TEST(InstructionSets, ConvolutionsGiveTheGradientOfTheirFilters) {
+  const std::pair<Conv2dDesc, bool> cases[] = {
+      {Conv2dDesc::make({2, 11, 29, 3}, {37, 9, 9, 3}, {2, 1, Padding::reflect(4)}), false},
+      {Conv2dDesc::make({1, 17, 40, 35}, {3, 3, 3, 35}, {1, 1, Padding::zero(1)}), false},
+      {Conv2dDesc::make({2, 21, 18, 20}, {131, 3, 3, 20}, {2, 2, Padding::replicate(1)}), false},
+      {Conv2dDesc::make({1, 26, 39, 35}, {45, 3, 3, 35}, {1, 1, Padding::reflect(1)}), true},
+      {Conv2dDesc::make({2, 30, 22, 70}, {80, 3, 3, 70}, {1, 1, Padding::zero(1)}), true}};
+  for (const auto& [desc, in_tiles] : cases) {
+    const Tensor input = random_integers(desc.input_shape(), 1), grad_output = random_integers(desc.output_shape(), 2);
+    const std::vector<double> expected = test::reference_conv2d_backward_weight(desc, input, grad_output);
+    for_each_instruction_set([&](const char* name) {
+      for (const Conv2dEngine* engine : conv2d_engines()) {
+        if (!engine->backward_weight) continue;
+        execution::set_conv2d_engine(engine->name);
+        Tensor grad_weight = Tensor::full(desc.weight_shape(), std::numeric_limits<float>::quiet_NaN());
+        conv2d_backward_weight(desc, input, grad_output, 0.0f, grad_weight);
+        const bool exact = !in_tiles || engine->exact_integers;
+        EXPECT_LE(test::normalised_error(grad_weight, expected), exact ? 0.0 : engine->error)
+            << name << ", " << engine->name << ", " << desc.str();
+      }
+      execution::set_conv2d_engine("");
+    });
   }
 }
 
