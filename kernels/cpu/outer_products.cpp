@@ -35,7 +35,7 @@ HWY_NOINLINE HWY_ATTR void AddTile(const OuterProducts& product, int64_t row, in
   HWY_UNROLL(12)
   for (int i = 0; i < kRows; ++i) {
     HWY_UNROLL(4)
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::LoadU(d, sums + i * product.sums_stride + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = hn::Zero(d);
   }
   const int64_t a_stride = product.a_stride, b_stride = product.b_stride, ahead = product.ahead;
   for (int64_t s = 0; s < product.span_count; ++s) {
@@ -61,7 +61,10 @@ HWY_NOINLINE HWY_ATTR void AddTile(const OuterProducts& product, int64_t row, in
   HWY_UNROLL(12)
   for (int i = 0; i < kRows; ++i) {
     HWY_UNROLL(4)
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[i][v], d, sums + i * product.sums_stride + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      float* to = sums + i * product.sums_stride + v * kLanes;
+      hn::StoreU(hn::Add(sum[i][v], hn::LoadU(d, to)), d, to);
+    }
   }
 }
 

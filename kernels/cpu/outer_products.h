@@ -5,7 +5,8 @@ namespace minidl::cpu {
 
 /// A matrix product whose long dimension k comes first in both operands, as pixels do in pictures:
 ///   sums[i, j] += sum over the spans and their k of a[k * a_stride + i] * b[k * b_stride + j].
-/// Nothing is copied: a tile of sums stays in registers while the rows of both operands pass by.
+/// Nothing is copied: a tile of sums stays in registers while the rows of both operands pass by. What a call adds is
+/// summed up apart, so that with many calls of about as many products each the error stays that of short sums.
 struct OuterProducts {
   struct Span {
     const float *a, *b;

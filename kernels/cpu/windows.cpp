@@ -33,11 +33,6 @@ void Windows::read_rows(const GemmRows& rows) const {
   }
 }
 
-void Windows::copy(int64_t row, int64_t rows, int64_t column, int64_t columns, float* output, int64_t stride) const {
-  Position at = position(row);
-  for (int64_t i = 0; i < rows; ++i, advance(at)) copy_window(at, column, columns, output + i * stride);
-}
-
 /// A window's row of k_w * c values lies in one piece in the picture, unless it reaches over the left or right edge.
 void Windows::copy_window(const Position& at, int64_t column, int64_t columns, float* output) const {
   const int64_t first = at.w * stride_w - left;

@@ -20,9 +20,6 @@ struct Windows {
   /// Values of a window that lie together in the picture.
   int64_t run() const { return k_w * c; }
   void read_rows(const GemmRows& rows) const;
-  /// Copies columns [column, column + columns) of rows [row, row + rows) to output, whose rows are `stride` floats
-  /// apart.
-  void copy(int64_t row, int64_t rows, int64_t column, int64_t columns, float* output, int64_t stride) const;
 
  private:
   struct Position {

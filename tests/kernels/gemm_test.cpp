@@ -156,11 +156,13 @@ TEST(Gemm, SameBytesForAllThreadCounts) {
 }
 
 TEST(Gemm, LongSumsStayAccurate) {
-  const Operands operands({16, 16, 200000}, true, false, 0,
-                          [](Shape shape, uint64_t seed) { return random_uniform(shape, seed, 0.0f, 1.0f); });
-  Tensor output = operands.c.clone();
-  operands.run(output);
-  EXPECT_LE(test::normalised_error(output, operands.reference()), 1e-6);
+  for (const float least : {0.0f, -1.0f}) {
+    const Operands operands({16, 16, 200000}, true, false, 0,
+                            [&](Shape shape, uint64_t seed) { return random_uniform(shape, seed, least, 1.0f); });
+    Tensor output = operands.c.clone();
+    operands.run(output);
+    EXPECT_LE(test::normalised_error(output, operands.reference()), 1e-6) << "numbers from " << least;
+  }
 }
 
 TEST(Gemm, RefusesShortStridesAndNegativeSizes) {
