@@ -91,10 +91,11 @@ class GradWeight {
   }
 
   void run_apart() {
+    float* all_sums = sums_.data<float>();
     parallel_for(0, blocking_.slices, 1, [&](int64_t slice, int64_t) {
       Tensor memory = Tensor::empty({blocking_.block_count()});
       const Block block = block_in(memory);
-      float* sums = sums_.data<float>() + slice * blocking_.sums_count;
+      float* sums = all_sums + slice * blocking_.sums_count;
       std::fill_n(sums, blocking_.sums_count, 0.0f);
       const int64_t first = slice * blocking_.slice_tiles,
                     last = std::min(conv_.tiles(), first + blocking_.slice_tiles);

@@ -71,6 +71,7 @@ class Products {
   }
 
   void run() {
+    float* sums = sums_.data<float>();
     parallel_for(0, b_.tasks(), 1, [&](int64_t task, int64_t) {
       const int64_t slice = task / b_.tap_parts / b_.row_parts, tap_part = task / b_.row_parts % b_.tap_parts,
                     row_part = task % b_.row_parts;
@@ -80,7 +81,7 @@ class Products {
                 .tap_end = (tap_part + 1) * windows_.k_h / b_.tap_parts,
                 .row = row_part * b_.rows / b_.row_parts,
                 .row_end = (row_part + 1) * b_.rows / b_.row_parts,
-                .sums = sums_.data<float>() + slice * b_.sums_count});
+                .sums = sums + slice * b_.sums_count});
     });
     write();
   }
