@@ -31,8 +31,7 @@ BENCHMARK(gemm_product)
     ->ArgsProduct({{1024}, {1024}, {1024}, {kNN, kNT, kTN}, {1, 2}})
     ->Args({512, 512, 512, kNN, 1})
     ->Args({2048, 2048, 2048, kNN, 2})
-    ->Args({64, 64, 262144, kTN, 2})
-    ->Args({64, 576, 262144, kTN, 2})
+    ->ArgsProduct({{64}, {64, 576}, {262144}, {kTN}, {1, 2}})
     ->Args({1, 4096, 4096, kNT, 2});
 
 }  // namespace
