@@ -50,9 +50,7 @@ struct Bf16Conv {
 struct Bf16Region {
   int64_t n, h, w, rows, columns;
   int64_t pitch;  // of rows that follow each other; 0: blocks of 32 pixels of a row, those of the same columns together
-  int64_t sum(int64_t y, int64_t x) const {
-    return pitch > 0 ? y * pitch + x : (x / 32 * rows + y) * 32 + x % 32;
-  }
+  int64_t sum(int64_t y, int64_t x) const { return pitch > 0 ? y * pitch + x : (x / 32 * rows + y) * 32 + x % 32; }
 };
 
 /// Writes output channels [column, column + count) of a region, at most 32; its h and w are even where the convolution

@@ -68,8 +68,8 @@ struct Target {
   GemmEpilogue epilogue;
 };
 
-void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target, const BackwardPhase& rows,
-                    const BackwardPhase& columns) {
+void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target,
+                    const BackwardPhase& rows, const BackwardPhase& columns) {
   const Windows windows{.picture = args.grad_output,
                         .in_h = d.out_h(),
                         .in_w = d.out_w(),

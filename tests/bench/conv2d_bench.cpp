@@ -1,13 +1,23 @@
 #include <bench/measure.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/execution.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
 namespace {
 
-/// One convolution with stride 1: 3x3 with a border of zeros as in VGG-19 (a picture of 512 pixels), 9x9 with a
-/// reflected one as in the first and last layer of the transform net.
+/// The precision that the engine named by MINIDL_CONV2D_ENGINE computes in.
+void set_precision_of_named_engine() {
+  for (const Conv2dEngine* engine : conv2d_engines()) {
+    if (engine->name != execution::conv2d_engine()) continue;
+    const double error = engine->error;
+    execution::set_precision(error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32);
+  }
+}
+
+/// One convolution: 3x3 with a border of zeros as in VGG-19 (a picture of 512 pixels), 9x9 with a reflected one as in
+/// the first and last layer of the transform net, 3x3 with stride 2 as in its second, 1x1.
 struct Layer {
   Conv2dDesc desc;
   Tensor input, weight, bias, output;
@@ -15,26 +25,32 @@ struct Layer {
   explicit Layer(const benchmark::State& state)
       : desc(Conv2dDesc::make({1, state.range(0), state.range(0), state.range(1)},
                               {state.range(2), state.range(4), state.range(4), state.range(1)},
-                              {1, 1, state.range(4) == 9 ? Padding::reflect(4) : Padding::zero(1)})),
+                              {state.range(5), state.range(5),
+                               state.range(4) == 9 ? Padding::reflect(4) : Padding::zero(state.range(4) / 2)})),
         input(test::random_uniform(desc.input_shape(), 1)),
         weight(test::random_uniform(desc.weight_shape(), 2)),
         bias(test::random_uniform({desc.out_c}, 3)),
-        output(test::random_uniform(desc.output_shape(), 4)) {}
+        output(test::random_uniform(desc.output_shape(), 4)) {
+    set_precision_of_named_engine();
+  }
 };
 
 void layers(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"side", "in", "out", "threads", "kernel"})->UseManualTime()->Unit(benchmark::kMillisecond);
+  bench->ArgNames({"side", "in", "out", "threads", "kernel", "stride"});
+  bench->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int threads : {1, 2}) {
-    bench->Args({512, 3, 64, threads, 3})
-        ->Args({512, 64, 64, threads, 3})
-        ->Args({256, 64, 128, threads, 3})
-        ->Args({256, 128, 128, threads, 3});
-    bench->Args({128, 128, 256, threads, 3})
-        ->Args({128, 256, 256, threads, 3})
-        ->Args({64, 256, 512, threads, 3})
-        ->Args({64, 512, 512, threads, 3});
-    bench->Args({32, 512, 512, threads, 3});
-    for (const int side : {256, 512}) bench->Args({side, 3, 32, threads, 9})->Args({side, 32, 3, threads, 9});
+    bench->Args({512, 3, 64, threads, 3, 1})
+        ->Args({512, 64, 64, threads, 3, 1})
+        ->Args({256, 64, 128, threads, 3, 1})
+        ->Args({256, 128, 128, threads, 3, 1});
+    bench->Args({128, 128, 256, threads, 3, 1})
+        ->Args({128, 256, 256, threads, 3, 1})
+        ->Args({64, 256, 512, threads, 3, 1})
+        ->Args({64, 512, 512, threads, 3, 1});
+    bench->Args({32, 512, 512, threads, 3, 1});
+    for (const int side : {256, 512}) bench->Args({side, 3, 32, threads, 9, 1})->Args({side, 32, 3, threads, 9, 1});
+    bench->Args({512, 32, 64, threads, 3, 2})->Args({256, 64, 128, threads, 3, 2});
+    bench->Args({512, 32, 32, threads, 9, 1})->Args({512, 64, 64, threads, 1, 1})->Args({64, 512, 512, threads, 1, 1});
   }
 }
 
