@@ -142,10 +142,13 @@ void multiply_windows(const WindowProduct& p) {
 }
 
 MINIDL_BF16_TARGET void round_rows(const RowsToRound& rows) {
+  constexpr int64_t kAhead = 16;  // rows: those of many channels are too far apart for the processor to fetch in time
   const auto first = [](int64_t count) { return (uint64_t{1} << count) - 1; };
   const auto load = first(rows.count), store = first(rows.width);
   for (int64_t row = 0; row < rows.rows; ++row) {
     const float* values = rows.values + row * rows.stride;
+    _mm_prefetch(values + kAhead * rows.stride, _MM_HINT_T0);
+    _mm_prefetch(values + kAhead * rows.stride + 16, _MM_HINT_T0);
     const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(load), values);
     const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(load >> 16), values + 16);
     _mm512_mask_storeu_epi16(rows.output + row * rows.width, static_cast<__mmask32>(store),
