@@ -41,6 +41,7 @@ struct Bf16Conv {
   BitSpan picture_positive = {};
   bool is_unpooled() const { return picture_choice || picture_positive; }
 
+  bool has_outputs() const { return out_h > 0 && out_w > 0; }
   /// Pixels of the output without gaps.
   void lay_out_densely() { out_pixel = out_c, out_row = out_w * out_c, out_image = out_h * out_row; }
 };

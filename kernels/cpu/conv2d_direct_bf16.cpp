@@ -44,7 +44,7 @@ void run(const std::vector<Bf16Conv>& convs, const Conv2dDesc& d, bool backward,
       is_kept ? kept_filters(weight, &kForms[backward][window.stride_h - 1][window.stride_w - 1], pack) : pack();
   const auto* bits = reinterpret_cast<const uint16_t*>(filters.data<float>());
   for (const DirectBf16& part : parts) {
-    part.run(bits);
+    if (part.has_outputs()) part.run(bits);
     bits += part.filters_count();
   }
 }
@@ -66,7 +66,7 @@ Bf16Conv backward_target(const Conv2dDesc& d) {
   return conv;
 }
 
-/// One convolution for each phase of the strides.
+/// One convolution for each phase of the strides, those without a pixel included: packed filters are of all.
 std::vector<Bf16Conv> backward_convs(const Conv2dDesc& d, const Bf16Conv& target) {
   const bool folded = is_folded(d.window.padding);
   const int64_t top = folded ? 0 : d.window.padding.top, left = folded ? 0 : d.window.padding.left;
@@ -75,7 +75,6 @@ std::vector<Bf16Conv> backward_convs(const Conv2dDesc& d, const Bf16Conv& target
     for (int64_t s = 0; s < d.window.stride_w; ++s) {
       const BackwardPhase rows(r, d.window.stride_h, d.k_h, top, target.out_h),
           columns(s, d.window.stride_w, d.k_w, left, target.out_w);
-      if (rows.count == 0 || columns.count == 0) continue;
       Bf16Conv conv = target;
       conv.top = rows.pad(), conv.left = columns.pad();
       conv.k_h = rows.taps, conv.k_w = columns.taps;
@@ -83,10 +82,12 @@ std::vector<Bf16Conv> backward_convs(const Conv2dDesc& d, const Bf16Conv& target
       conv.k_stride = 1, conv.c_stride = d.k_h * d.k_w * d.in_c;
       conv.row_stride = -rows.stride * d.k_w * d.in_c, conv.column_stride = -columns.stride * d.in_c;
       if (target.weight) conv.weight += (rows.tap(0) * d.k_w + columns.tap(0)) * d.in_c;
-      const int64_t first = rows.position(0) * target.out_row + columns.position(0) * target.out_pixel;
-      if (target.output) conv.output += first;
-      if (target.relu_mask) conv.relu_mask = target.relu_mask.from(first);
       conv.out_row = rows.stride * target.out_row, conv.out_pixel = columns.stride * target.out_pixel;
+      if (conv.has_outputs()) {
+        const int64_t first = rows.position(0) * target.out_row + columns.position(0) * target.out_pixel;
+        if (target.output) conv.output += first;
+        if (target.relu_mask) conv.relu_mask = target.relu_mask.from(first);
+      }
       convs.push_back(conv);
     }
   }

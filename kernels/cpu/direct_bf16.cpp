@@ -48,7 +48,7 @@ Bf16Layout::Bf16Layout(const Bf16Conv& conv)
   const int64_t row_bytes = planes() * pitch * width * kBit16,
                 sums_bytes = ceil_div(pitch, kBlock) * kBlock * kBlock * kFloat;
   const int64_t most = (l2_floats() * kFloat / 2 - extra_h * row_bytes) / (row_bytes + sums_bytes);
-  const int64_t cuts = ceil_div(conv.out_h, std::clamp<int64_t>(most, 2, conv.out_h + 1));
+  const int64_t cuts = std::max<int64_t>(1, ceil_div(conv.out_h, std::clamp<int64_t>(most, 2, conv.out_h + 2)));
   rows = ceil_div(ceil_div(conv.out_h, cuts), 2) * 2;
   lines = (shared ? conv.out_h : rows) + extra_h;
   plane = lines * pitch * width;

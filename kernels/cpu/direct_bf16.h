@@ -38,6 +38,7 @@ class DirectBf16 {
   /// Elements of the packed filters, blocks of a WindowProduct [columns, depth].
   int64_t filters_count() const { return columns() * depth() * kAmxBlockCount; }
   void pack(uint16_t* filters) const;
+  bool has_outputs() const { return conv_.has_outputs(); }
   void run(const uint16_t* filters) const;
   /// Most that `run` allocates.
   int64_t workspace_bytes() const;
