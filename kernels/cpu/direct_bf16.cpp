@@ -41,15 +41,16 @@ Bf16Layout::Bf16Layout(const Bf16Conv& conv)
       extra_h(std::max<int64_t>(0, conv.k_h - 1) / conv.stride_h),
       extra_w(std::max<int64_t>(0, conv.k_w - 1) / conv.stride_w) {
   shared = planes() * (conv.out_h + extra_h) * (conv.out_w + extra_w) * width * kBit16 <= kSharedBytes;
-  columns = conv.out_w;
+  columns = std::max<int64_t>(1, conv.out_w);
   if (!shared && columns > kMostColumns)
     columns = ceil_div(ceil_div(columns, ceil_div(columns, kMostColumns)), kBlock) * kBlock;
   pitch = columns + extra_w;
   const int64_t row_bytes = planes() * pitch * width * kBit16,
                 sums_bytes = ceil_div(pitch, kBlock) * kBlock * kBlock * kFloat;
   const int64_t most = (l2_floats() * kFloat / 2 - extra_h * row_bytes) / (row_bytes + sums_bytes);
-  const int64_t cuts = std::max<int64_t>(1, ceil_div(conv.out_h, std::clamp<int64_t>(most, 2, conv.out_h + 2)));
-  rows = ceil_div(ceil_div(conv.out_h, cuts), 2) * 2;
+  const int64_t out_h = std::max<int64_t>(1, conv.out_h),
+                cuts = ceil_div(out_h, std::clamp<int64_t>(most, 2, out_h + 1));
+  rows = ceil_div(ceil_div(out_h, cuts), 2) * 2;
   lines = (shared ? conv.out_h : rows) + extra_h;
   plane = lines * pitch * width;
 }
