@@ -12,9 +12,10 @@
 namespace minidl {
 namespace {
 
-constexpr const Conv2dEngine* kEngines[] = {
-    &cpu::conv2d_direct,       &cpu::conv2d_winograd_bf16, &cpu::conv2d_winograd_amx_tf32, &cpu::conv2d_winograd,
-    &cpu::conv2d_winograd_amx, &cpu::conv2d_im2col,        &cpu::conv2d_reference};  // order is preference
+constexpr const Conv2dEngine* kEngines[] = {&cpu::conv2d_direct_bf16,   &cpu::conv2d_direct,
+                                            &cpu::conv2d_winograd_bf16, &cpu::conv2d_winograd_amx_tf32,
+                                            &cpu::conv2d_winograd,      &cpu::conv2d_winograd_amx,
+                                            &cpu::conv2d_im2col,        &cpu::conv2d_reference};  // order is preference
 
 /// a + b and a * b of non-negative numbers, refusing results beyond the range in which index arithmetic is safe.
 constexpr int64_t kLargest = std::numeric_limits<int64_t>::max() / 16;

@@ -1,4 +1,4 @@
-// The loops of AmxProduct over tile operations that come as a class, for the files that have one:
+// The loops of AmxProduct and WindowProduct over tile operations that come as a class, for the files that have one:
 //   zero<tile>(), load<tile>(from, bytes between rows), store<tile>(to, bytes between rows), multiply<sum, a, b>()
 // with tiles of 16 rows of 64 bytes; multiply adds the product of a [16, 32] and b [16 pairs, 16, 2] to sum [16, 16].
 #pragma once
@@ -104,6 +104,46 @@ inline void multiply_with(const AmxProduct& product) {
       multiply_point<Tiles, 2>(tiles, product, point);
     } else {
       multiply_point<Tiles, 3>(tiles, product, point);
+    }
+  }
+}
+
+template <class Tiles>
+inline void multiply_windows_with(const WindowProduct& p) {
+  constexpr int64_t kHalf = kAmxBlockCount / 2, kRow = 64, kSumRow = kAmxBlock * sizeof(float), kSumHalf = 16;
+  const int64_t stride = p.pixel * static_cast<int64_t>(sizeof(uint16_t));
+  Tiles tiles;
+  for (int64_t begin = 0; begin < std::max<int64_t>(1, p.depth); begin += p.depth_step) {
+    const int64_t end = std::min(p.depth, begin + p.depth_step);
+    for (int64_t block = 0; block < p.blocks; ++block) {
+      float *upper = p.sums + block * kAmxBlockCount, *lower = upper + kSumHalf * kAmxBlock;
+      if (begin > 0) {
+        tiles.template load<0>(upper, kSumRow);
+        tiles.template load<1>(upper + kSumHalf, kSumRow);
+        tiles.template load<2>(lower, kSumRow);
+        tiles.template load<3>(lower + kSumHalf, kSumRow);
+      } else {
+        tiles.template zero<0>();
+        tiles.template zero<1>();
+        tiles.template zero<2>();
+        tiles.template zero<3>();
+      }
+      const uint16_t* windows = p.picture + p.first[block] * p.pixel;
+      for (int64_t step = begin; step < end; ++step) {
+        const uint16_t *a = windows + p.steps[step].offset, *b = p.filters + step * kAmxBlockCount;
+        tiles.template load<6>(b, kRow);
+        tiles.template load<4>(a, stride);
+        tiles.template multiply<0, 4, 6>();
+        tiles.template load<7>(b + kHalf, kRow);
+        tiles.template multiply<1, 4, 7>();
+        tiles.template load<5>(a + kSumHalf * p.pixel, stride);
+        tiles.template multiply<2, 5, 6>();
+        tiles.template multiply<3, 5, 7>();
+      }
+      tiles.template store<0>(upper, kSumRow);
+      tiles.template store<1>(upper + kSumHalf, kSumRow);
+      tiles.template store<2>(lower, kSumRow);
+      tiles.template store<3>(lower + kSumHalf, kSumRow);
     }
   }
 }

@@ -1,5 +1,6 @@
 #include <minidl/kernels/cpu/amx_product.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -129,6 +130,20 @@ void Multiply(const AmxProduct& product) {
   multiply_with<PortableTiles>(product);
 }
 
+void MultiplyWindows(const WindowProduct& product) {
+  multiply_windows_with<PortableTiles>(product);
+}
+
+void Round(const RowsToRound& rows) {
+  HWY_ALIGN float values[kAmxBlock] = {};
+  HWY_ALIGN uint16_t rounded[kAmxBlock];
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    std::copy_n(rows.values + row * rows.stride, rows.count, values);
+    Split(values, 1, 1, rounded, 0);
+    std::copy_n(rounded, rows.width, rows.output + row * rows.width);
+  }
+}
+
 }  // namespace minidl::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -138,15 +153,26 @@ namespace minidl::cpu {
 HWY_EXPORT(Multiply);
 HWY_EXPORT(Split);
 HWY_EXPORT(SplitColumns);
+HWY_EXPORT(MultiplyWindows);
+HWY_EXPORT(Round);
+
+namespace {
+void multiply(const AmxProduct& product) {
+  HWY_DYNAMIC_DISPATCH(Multiply)(product);
+}
+void split(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(Split)(values, rows, parts, output, stride);
+}
+void multiply_windows(const WindowProduct& product) {
+  HWY_DYNAMIC_DISPATCH(MultiplyWindows)(product);
+}
+void round_rows(const RowsToRound& rows) {
+  HWY_DYNAMIC_DISPATCH(Round)(rows);
+}
+}  // namespace
 
 const AmxBody& amx_portable() {
-  static constexpr AmxBody kBody{[](const AmxProduct& product) {
-                                   HWY_DYNAMIC_DISPATCH(Multiply)
-                                   (product);
-                                 },
-                                 [](const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
-                                   HWY_DYNAMIC_DISPATCH(Split)(values, rows, parts, output, stride);
-                                 }};
+  static constexpr AmxBody kBody{multiply, split, multiply_windows, round_rows};
   return kBody;
 }
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <minidl/kernels/cpu/window_product.h>
+
 #include <cstdint>
 
 namespace minidl::cpu {
@@ -34,6 +36,8 @@ struct AmxBody {
   void (*multiply)(const AmxProduct& product);
   /// values [rows, 32] to output[row * stride + part * 1024 + i], as a row of A.
   void (*split)(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride);
+  void (*multiply_windows)(const WindowProduct& product);
+  void (*round)(const RowsToRound& rows);
 };
 
 /// The instructions: nullptr when the compiler, the processor or the system does not have them.

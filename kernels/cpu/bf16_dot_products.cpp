@@ -4,6 +4,7 @@
 #include <minidl/kernels/cpu/cpuid_bits.h>
 
 #include <algorithm>
+#include <cstring>
 
 #pragma GCC diagnostic push
 #ifndef __clang__
@@ -95,6 +96,66 @@ MINIDL_BF16_TARGET void split(const float* values, int64_t rows, int parts, uint
   }
 }
 
+/// Rows of one block: `a` at the first value of the first, c [kRows, 32].
+template <int kRows>
+MINIDL_BF16_TARGET void multiply_window_rows(const WindowProduct& p, int64_t begin, int64_t end, const uint16_t* a,
+                                             float* c) {
+  __m512 sum[kRows][2];
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    sum[i][0] = begin > 0 ? _mm512_loadu_ps(c + i * kAmxBlock) : _mm512_setzero_ps();
+    sum[i][1] = begin > 0 ? _mm512_loadu_ps(c + i * kAmxBlock + 16) : _mm512_setzero_ps();
+  }
+  for (int64_t step = begin; step < end; ++step) {
+    const uint16_t *left = a + p.steps[step].offset, *right = p.filters + step * kAmxBlockCount;
+    const int pairs = p.steps[step].pairs;
+    for (int k = 0; k < pairs; ++k, left += 2, right += kAmxBlock) {
+      const __m512bh low = (__m512bh)_mm512_loadu_si512(right);
+      const __m512bh high = (__m512bh)_mm512_loadu_si512(right + kHalf);
+#pragma GCC unroll 8
+      for (int i = 0; i < kRows; ++i) {
+        int32_t two;
+        std::memcpy(&two, left + i * p.pixel, sizeof(two));
+        const __m512bh pair = (__m512bh)_mm512_set1_epi32(two);
+        sum[i][0] = _mm512_dpbf16_ps(sum[i][0], pair, low);
+        sum[i][1] = _mm512_dpbf16_ps(sum[i][1], pair, high);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kRows; ++i) {
+    _mm512_storeu_ps(c + i * kAmxBlock, sum[i][0]);
+    _mm512_storeu_ps(c + i * kAmxBlock + 16, sum[i][1]);
+  }
+}
+
+void multiply_windows(const WindowProduct& p) {
+  constexpr int kRows = 8;
+  for (int64_t begin = 0; begin < std::max<int64_t>(1, p.depth); begin += p.depth_step) {
+    const int64_t end = std::min(p.depth, begin + p.depth_step);
+    for (int64_t block = 0; block < p.blocks; ++block) {
+      for (int64_t row = 0; row < kAmxBlock; row += kRows)
+        multiply_window_rows<kRows>(p, begin, end, p.picture + (p.first[block] + row) * p.pixel,
+                                    p.sums + (block * kAmxBlock + row) * kAmxBlock);
+    }
+  }
+}
+
+MINIDL_BF16_TARGET void round_rows(const RowsToRound& rows) {
+  constexpr int64_t kAhead = 16;  // rows: those of many channels are too far apart for the processor to fetch in time
+  const auto first = [](int64_t count) { return (uint64_t{1} << count) - 1; };
+  const auto load = first(rows.count), store = first(rows.width);
+  for (int64_t row = 0; row < rows.rows; ++row) {
+    const float* values = rows.values + row * rows.stride;
+    _mm_prefetch(values + kAhead * rows.stride, _MM_HINT_T0);
+    _mm_prefetch(values + kAhead * rows.stride + 16, _MM_HINT_T0);
+    const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(load), values);
+    const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(load >> 16), values + 16);
+    _mm512_mask_storeu_epi16(rows.output + row * rows.width, static_cast<__mmask32>(store),
+                             (__m512i)_mm512_cvtne2ps_pbh(high, low));
+  }
+}
+
 bool processor_has_them() {
   unsigned a, b, c, d, sub_leaves;
   if (!__get_cpuid_count(7, 0, &sub_leaves, &b, &c, &d)) return false;
@@ -105,7 +166,7 @@ bool processor_has_them() {
 }  // namespace
 
 const AmxBody* bf16_dot_products() {
-  static constexpr AmxBody kBody{multiply, split};
+  static constexpr AmxBody kBody{multiply, split, multiply_windows, round_rows};
   static const bool usable = processor_has_them() && system_saves(0b1110'0110);
   return usable ? &kBody : nullptr;
 }

@@ -6,6 +6,8 @@ namespace minidl::cpu {
 
 /// Sums in registers, straight from the picture: few channels on one side.
 extern const Conv2dEngine conv2d_direct;
+/// Sums over windows in bf16, on AMX tiles or the dot products of AVX512-BF16.
+extern const Conv2dEngine conv2d_direct_bf16;
 /// Products of transformed 4x4 tiles on Intel's AMX tiles, with numbers in two bf16 parts or in three: 3x3 filters with
 /// stride 1.
 extern const Conv2dEngine conv2d_winograd_amx_tf32, conv2d_winograd_amx;

@@ -1,4 +1,5 @@
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/cpu/backward_phase.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/packed_gemm.h>
@@ -60,41 +61,14 @@ void backward_weight(const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) 
   window_products(window_products_of(d, args));
 }
 
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
-/// One axis of backward-data. Input position i (counted from the first padded one when `top` is 0) is read through tap
-/// r by window h when i + top = h * stride + r. Positions of one phase, (i + top) mod stride = phase, are read by taps
-/// r = phase + stride * q only, so that each phase is a convolution of grad_output with stride 1: position i = stride *
-/// t + phase - top reads h = t - q.
-struct Phase {
-  int64_t stride, phase, top;
-  int64_t taps;   // q in [0, taps)
-  int64_t begin;  // t of the first position
-  int64_t count;  // positions
-
-  Phase(int64_t which, int64_t stride_, int64_t kernel, int64_t top_, int64_t extent)
-      : stride(stride_),
-        phase(which),
-        top(top_),
-        taps(std::max<int64_t>(0, ceil_div(kernel - phase, stride))),
-        begin(top > phase ? ceil_div(top - phase, stride) : 0),
-        count(std::max<int64_t>(0, ceil_div(extent + top - phase, stride) - begin)) {}
-
-  int64_t position(int64_t index) const { return stride * (begin + index) + phase - top; }
-  int64_t tap(int64_t reversed) const { return phase + stride * (taps - 1 - reversed); }
-  int64_t pad() const { return taps - 1 - begin; }  // position 0 begins to read at row -pad of grad_output
-};
-
 /// Pixels [n, h, w] whose gradient is computed, `top` and `left` pixels of padding in front of them not counted.
 struct Target {
   int64_t h, w, top, left;
   GemmEpilogue epilogue;
 };
 
-void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target, const Phase& rows,
-                    const Phase& columns) {
+void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target,
+                    const BackwardPhase& rows, const BackwardPhase& columns) {
   const Windows windows{.picture = args.grad_output,
                         .in_h = d.out_h(),
                         .in_w = d.out_w(),
@@ -129,7 +103,7 @@ void backward_phase(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, con
 void backward_target(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args, const Target& target) {
   for (int64_t r = 0; r < d.window.stride_h; ++r) {
     for (int64_t s = 0; s < d.window.stride_w; ++s) {
-      const Phase rows(r, d.window.stride_h, d.k_h, target.top, target.h),
+      const BackwardPhase rows(r, d.window.stride_h, d.k_h, target.top, target.h),
           columns(s, d.window.stride_w, d.k_w, target.left, target.w);
       if (rows.count > 0 && columns.count > 0) backward_phase(d, args, target, rows, columns);
     }

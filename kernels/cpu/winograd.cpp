@@ -9,6 +9,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
+#include <minidl/kernels/cpu/conv_output-inl.h>
 #include <minidl/kernels/cpu/map-inl.h>
 #include <minidl/kernels/cpu/winograd-inl.h>
 
@@ -74,12 +75,7 @@ struct UnpooledPixels {
     if (y[i] < 0 || x[j] < 0) return hn::Zero(d);
     const int64_t window = (y[i] / 2 * (conv.in_w / 2) + x[j] / 2) * conv.in_c + c;
     const auto grad = hn::LoadU(d, first + window);
-    if (choice) {
-      const hn::RebindToSigned<D> di;
-      const auto chosen = hn::PromoteTo(di, hn::LoadU(hn::Rebind<uint8_t, D>(), choice + window));
-      const auto here = hn::Set(di, static_cast<int32_t>(y[i] % 2 * 2 + x[j] % 2));
-      return hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(chosen, here)), grad);
-    }
+    if (choice) return chosen(d, choice + window, y[i] % 2 * 2 + x[j] % 2, grad);
     const auto open = load_mask(d, positive, (y[i] * conv.in_w + x[j]) * conv.in_c + c);
     return hn::IfThenElseZero(open, hn::Mul(grad, hn::Set(d, 0.25f)));
   }
@@ -192,42 +188,6 @@ void Filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_
     for (int64_t i = c; i < c + channels; ++i)
       std::fill(panel + point * plane + i * width + count, panel + point * plane + (i + 1) * width, 0.0f);
   }
-}
-
-/// What one pixel's vector of output channels becomes.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V finished(D d, const WinogradConv& conv, int64_t at, V bias, V x) {
-  const V zero = hn::Zero(d);
-  if (conv.relu_mask) x = hn::IfThenElseZero(load_mask(d, conv.relu_mask, at), x);
-  if (conv.beta != 0.0f) x = hn::MulAdd(hn::Set(d, conv.beta), hn::LoadU(d, conv.output + at), x);
-  x = hn::Add(x, bias);
-  if (conv.relu) x = hn::IfThenElse(hn::Lt(x, zero), zero, x);  // NaN stays NaN
-  if (conv.positive_output) store_mask(d, hn::Gt(x, zero), at, conv.positive_output);
-  return x;
-}
-
-/// Pools a window, pixels in the order of their choices; a NaN wins as in pool2d.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void pool_window(D d, const WinogradConv& conv, int64_t at, const V (&x)[4]) {
-  if (!conv.max_pooled) {
-    const V sum = hn::Add(hn::Add(hn::Add(x[0], x[1]), x[2]), x[3]);
-    hn::StoreU(hn::Mul(sum, hn::Set(d, 0.25f)), d, conv.pooled_output + at);
-    return;
-  }
-  const hn::RebindToSigned<D> di;
-  V best = x[0];
-  auto choice = hn::Zero(di);
-  HWY_UNROLL(3)
-  for (int i = 1; i < 4; ++i) {
-    const auto better = hn::AndNot(hn::Le(x[i], best), hn::Eq(best, best));  // larger or NaN, and best is not NaN yet
-    best = hn::IfThenElse(better, x[i], best);
-    choice = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, i), choice);
-  }
-  hn::StoreU(best, d, conv.pooled_output + at);
-  if (!conv.choice) return;
-  choice = hn::IfThenElse(hn::RebindMask(di, hn::Gt(best, hn::Zero(d))), choice, hn::Set(di, 4));
-  const hn::Rebind<uint8_t, D> d8;
-  hn::StoreU(hn::DemoteTo(d8, choice), d8, conv.choice + at);
 }
 
 void Output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count, const float* sums,

@@ -22,7 +22,8 @@ struct EngineCase {
   double losses, arithmetic, gradient;
   Precision precision = Precision::fp32;
 };
-constexpr EngineCase kEngines[] = {{"winograd_bf16", 2e-2, 1e-1, 1e-1, Precision::bf16},
+constexpr EngineCase kEngines[] = {{"direct_bf16", 2e-2, 1e-1, 1e-1, Precision::bf16},
+                                   {"winograd_bf16", 2e-2, 1e-1, 1e-1, Precision::bf16},
                                    {"winograd_amx_tf32", 1e-3, 5e-2, 5e-2, Precision::tf32},
                                    {"winograd_amx", 2e-5, 5e-6, 5e-3},
                                    {"winograd", 2e-5, 5e-6, 5e-3},

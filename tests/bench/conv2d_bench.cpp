@@ -1,13 +1,23 @@
 #include <bench/measure.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/execution.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
 namespace minidl {
 namespace {
 
-/// One convolution: 3x3 with a border of zeros as in VGG-19 (one picture of 512 pixels), or with a reflected border as
-/// in the transform net (9x9 in its first and last layer, batches of 4 pictures of 256 pixels in training).
+/// The precision that the engine named by MINIDL_CONV2D_ENGINE computes in.
+void set_precision_of_named_engine() {
+  for (const Conv2dEngine* engine : conv2d_engines()) {
+    if (engine->name != execution::conv2d_engine()) continue;
+    const double error = engine->error;
+    execution::set_precision(error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32);
+  }
+}
+
+/// One convolution: 3x3 with a border of zeros as in VGG-19 (one picture of 512 pixels) or 1x1, or with a reflected
+/// border as in the transform net (9x9 in its first and last layer, batches of 4 pictures of 256 pixels in training).
 struct Layer {
   Conv2dDesc desc;
   Tensor input, weight, bias, output;
@@ -17,13 +27,15 @@ struct Layer {
         input(test::random_uniform(desc.input_shape(), 1)),
         weight(test::random_uniform(desc.weight_shape(), 2)),
         bias(test::random_uniform({desc.out_c}, 3)),
-        output(test::random_uniform(desc.output_shape(), 4)) {}
+        output(test::random_uniform(desc.output_shape(), 4)) {
+    set_precision_of_named_engine();
+  }
 
  private:
   static Conv2dDesc describe(int64_t side, int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t batch) {
-    const bool of_vgg = kernel == 3 && batch == 1;
+    const bool reflects = kernel == 9 || batch > 1;
     return Conv2dDesc::make({batch, side, side, in}, {out, kernel, kernel, in},
-                            {stride, stride, of_vgg ? Padding::zero(1) : Padding::reflect(kernel / 2)});
+                            {stride, stride, reflects ? Padding::reflect(kernel / 2) : Padding::zero(kernel / 2)});
   }
 };
 
@@ -32,13 +44,14 @@ const std::vector<std::string> kNames = {"side", "in", "out", "threads", "kernel
 void layers(benchmark::internal::Benchmark* bench) {
   bench->ArgNames(kNames)->UseManualTime()->Unit(benchmark::kMillisecond);
   for (const int threads : {1, 2}) {
-    const auto add = [&](int side, int in, int out, int kernel) {
-      bench->Args({side, in, out, threads, kernel, 1, 1});
+    const auto add = [&](int side, int in, int out, int kernel, int stride = 1) {
+      bench->Args({side, in, out, threads, kernel, stride, 1});
     };
     add(512, 3, 64, 3), add(512, 64, 64, 3), add(256, 64, 128, 3), add(256, 128, 128, 3);
     add(128, 128, 256, 3), add(128, 256, 256, 3), add(64, 256, 512, 3), add(64, 512, 512, 3);
     add(32, 512, 512, 3);
     for (const int side : {256, 512}) add(side, 3, 32, 9), add(side, 32, 3, 9);
+    add(512, 32, 64, 3, 2), add(256, 64, 128, 3, 2), add(512, 32, 32, 9), add(512, 64, 64, 1), add(64, 512, 512, 1);
   }
 }
 

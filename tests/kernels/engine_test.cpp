@@ -76,13 +76,13 @@ TEST(Execution, RefusesPrecisionsThatNoEngineHas) {
 }
 
 TEST(Execution, RefusesUnknownEngines) {
-  EXPECT_TRUE(
-      test::throws_error([] { execution::set_conv2d_engine("fast"); },
-                         "[conv2d] the setting names the engine 'fast', which does not exist; this build has: "
-                         "direct, winograd_bf16, winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
   EXPECT_TRUE(test::throws_error(
-      [] { execution::set_verify_engine("fast"); },
-      "this build has: direct, winograd_bf16, winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
+      [] { execution::set_conv2d_engine("fast"); },
+      "[conv2d] the setting names the engine 'fast', which does not exist; this build has: "
+      "direct_bf16, direct, winograd_bf16, winograd_amx_tf32, winograd, winograd_amx, im2col, reference"));
+  EXPECT_TRUE(test::throws_error([] { execution::set_verify_engine("fast"); },
+                                 "this build has: direct_bf16, direct, winograd_bf16, winograd_amx_tf32, winograd, "
+                                 "winograd_amx, im2col, reference"));
   execution::set_conv2d_engine("reference");
   EXPECT_EQ(execution::conv2d_engine(), "reference");
   EXPECT_STREQ(conv2d_engine_for({Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})}, Device::cpu()).name, "reference");
@@ -112,10 +112,11 @@ TEST_F(ExecutionEnvironment, NamesTheEngine) {
   const auto succeeded = ::testing::ExitedWithCode(0);
   EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "reference", [] { return execution::conv2d_engine(); }), succeeded,
               "^reference");
-  EXPECT_EXIT(print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
-              "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: direct, "
-              "winograd_bf16, winograd_amx_tf32, "
-              "winograd, winograd_amx, im2col, reference");
+  EXPECT_EXIT(
+      print_and_exit("MINIDL_CONV2D_ENGINE", "fast", [] { return execution::conv2d_engine(); }), succeeded,
+      "MINIDL_CONV2D_ENGINE names the engine 'fast', which does not exist; this build has: direct_bf16, direct, "
+      "winograd_bf16, winograd_amx_tf32, "
+      "winograd, winograd_amx, im2col, reference");
   EXPECT_EXIT(print_and_exit("MINIDL_VERIFY", "slow", [] { return execution::verify_engine(); }), succeeded,
               "MINIDL_VERIFY names the engine 'slow'");
 }
