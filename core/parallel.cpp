@@ -11,13 +11,14 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace minidl {
 namespace {
 
 constexpr int kMaxThreads = 1024;
-thread_local bool inside_body = false;
+thread_local bool inside_body = false;  // of a parallel_for, or of a SerialScope: calls run on this thread
 thread_local int index_of_thread = 0;
 
 int default_threads() {
@@ -151,6 +152,12 @@ void set_num_threads(int threads) {
 
 int thread_index() {
   return index_of_thread;
+}
+
+SerialScope::SerialScope() : before_(std::exchange(inside_body, true)) {}
+
+SerialScope::~SerialScope() {
+  inside_body = before_;
 }
 
 void parallel_for(int64_t begin, int64_t end, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {

@@ -20,4 +20,17 @@ void parallel_for(int64_t begin, int64_t end, int64_t grain, const std::function
 /// must not depend on it.
 int thread_index();
 
+/// While an object lives, parallel_for calls of its thread run on that thread alone: same chunks, same bytes. For
+/// threads in the background, which would otherwise take the pool away from the thread that computes, or wait for it.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace minidl

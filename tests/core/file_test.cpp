@@ -1,17 +1,17 @@
 #include <minidl/core/error.h>
 #include <minidl/core/file.h>
 #include <support/compare.h>
+#include <support/file_size_limit.h>
 #include <support/temporary_folder.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
 #include <numeric>
 
 namespace minidl {
 namespace {
 
 namespace fs = std::filesystem;
+using test::FileSizeLimit;
 using test::read_bytes;
 using test::TemporaryFolder;
 using test::throws_error;
@@ -23,24 +23,6 @@ std::string as_text(const std::vector<uint8_t>& bytes) {
 void write_text(const fs::path& path, const std::string& text) {
   write_file_atomically(path, text.data(), text.size());
 }
-
-/// Files this process writes may grow to `bytes` only while it lives; a longer write fails as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int);
-};
 
 TEST(ReadFile, GivesTheWholeContents) {
   const TemporaryFolder folder;

@@ -127,6 +127,37 @@ TEST(ParallelFor, CallersOnSeveralThreadsTakeTurns) {
   EXPECT_EQ(total, 4 * 50 * 40);
 }
 
+TEST(SerialScope, KeepsItsThreadOffThePool) {
+  const WithThreads with(3);
+  std::atomic<int> started = 0;
+  parallel_for(0, 3, 1, [&](int64_t, int64_t) {  // holds all threads of the pool until the other thread is through
+    if (++started < 3) {
+      while (started < 4) std::this_thread::yield();
+      return;
+    }
+    std::thread([&] {
+      const SerialScope serial;
+      { const SerialScope inner; }
+      parallel_for(0, 100, 1, [me = std::this_thread::get_id()](int64_t from, int64_t to) {
+        EXPECT_EQ(to, from + 1);
+        EXPECT_EQ(std::this_thread::get_id(), me);
+      });
+    }).join();
+    ++started;
+  });
+  std::set<std::thread::id> seen;
+  {
+    const SerialScope serial;
+    parallel_for(0, 10, 1, [&](int64_t, int64_t) { seen.insert(std::this_thread::get_id()); });
+  }
+  EXPECT_EQ(seen.size(), 1u);
+  started = 0;
+  parallel_for(0, 2, 1, [&](int64_t, int64_t) {  // after the scope this thread has the pool again
+    ++started;
+    while (started < 2) std::this_thread::yield();
+  });
+}
+
 TEST(NumThreads, ChangesBetweenCalls) {
   const int before = num_threads();
   EXPECT_GE(before, 1);
