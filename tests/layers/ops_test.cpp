@@ -53,6 +53,8 @@ std::vector<Case> convolution_cases() {
   const std::vector<Tensor> tensors = {random_integers({2, 5, 4, 3}, 1), random_integers({4, 3, 3, 3}, 2),
                                        off_zero({4}, 3)};
   const std::vector<Tensor> no_bias = {tensors[0], tensors[1]};
+  const Window half{2, 2, Padding::zero(1)};
+  const Tensor shares = random_integers({3}, 9), shares_of_two = random_integers({2, 3}, 10);
   return {
       {"conv2d", [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], same); }, tensors},
       {"conv2d_reflect", [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], reflected); }, tensors},
@@ -61,6 +63,15 @@ std::vector<Case> convolution_cases() {
        [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], same, Activation::relu); },
        tensors,
        {.step = 1.0 / 16}},
+      {"conv2d_transpose", [=](const Inputs& x) { return ops::conv2d_transpose(x[0], x[1], x[2], half, 6, 4); },
+       {random_integers({2, 3, 2, 4}, 11), tensors[1], off_zero({3}, 12)}},
+      {"conv2d_transpose_no_bias",
+       [=](const Inputs& x) { return ops::conv2d_transpose(x[0], x[1], {}, half, 5, 3); },
+       {random_integers({1, 3, 2, 4}, 13), tensors[1]}},
+      {"mix_rows", [=](const Inputs& x) { return ops::mix_rows(x[0], shares); }, {random_integers({3, 5}, 14)}},
+      {"mix_rows_for_each_picture",
+       [=](const Inputs& x) { return ops::mix_rows(x[0], shares_of_two); },
+       {random_integers({3, 5}, 15)}},
       {"conv2d_pool2d_average",
        [=](const Inputs& x) { return ops::conv2d_pool2d(x[0], x[1], x[2], same, PoolKind::average); },
        tensors,
