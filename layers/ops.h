@@ -6,7 +6,8 @@
 #include <minidl/kernels/pool2d.h>
 
 /// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
-/// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC.
+/// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC. An argument that is taken by
+/// value and that nobody else holds (give it up with std::move) is overwritten by the result when no node is recorded.
 namespace minidl::ops {
 
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
@@ -30,8 +31,8 @@ Variable relu(const Variable& x);
 /// scale * tanh(x).
 Variable tanh(const Variable& x, float scale = 1.0f);
 /// x + y, x - y (equal shapes), factor * x.
-Variable add(const Variable& x, const Variable& y);
-Variable subtract(const Variable& x, const Variable& y);
+Variable add(const Variable& x, Variable y);
+Variable subtract(const Variable& x, Variable y);
 Variable scale(const Variable& x, float factor);
 /// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
 Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
@@ -45,7 +46,7 @@ Variable upsample_nearest(const Variable& x, int64_t factor);
 Variable upsample_conv2d(const Variable& input, const Variable& weight, const Variable& bias, Padding::Mode padding);
 
 /// kernels/instance_norm.h, kernels/batch_norm.h. The running statistics are updated in place in training.
-Variable instance_norm(const Variable& input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
+Variable instance_norm(Variable input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
                        Activation activation = Activation::none);
 struct BatchNormState {
   Tensor running_mean;      // [c]
@@ -53,7 +54,7 @@ struct BatchNormState {
   float momentum = 0.1f;
   bool training = true;
 };
-Variable batch_norm(const Variable& input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps = 1e-5f,
+Variable batch_norm(Variable input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps = 1e-5f,
                     Activation activation = Activation::none);
 /// Zeroes each value with probability `rate` in [0, 1) and divides the rest by 1 - rate. The mask comes from `rng`.
 Variable dropout(const Variable& x, float rate, Rng& rng);

@@ -118,14 +118,14 @@ Variable TransformNet::of_style(const Variable& parameter) const {
   return shares_ ? ops::mix_rows(parameter, shares_) : parameter;
 }
 
-Variable TransformNet::normalized(const Variable& input, const Norm& norm, Activation activation) {
+Variable TransformNet::normalized(Variable input, const Norm& norm, Activation activation) {
   if (options_.norm == NormKind::batch) {
     ops::BatchNormState state{.running_mean = norm.running_mean.value(),
                               .running_variance = norm.running_variance.value(),
                               .training = training()};
-    return ops::batch_norm(input, norm.weight, norm.bias, state, kEps, activation);
+    return ops::batch_norm(std::move(input), norm.weight, norm.bias, state, kEps, activation);
   }
-  return ops::instance_norm(input, of_style(norm.weight), of_style(norm.bias), kEps, activation);
+  return ops::instance_norm(std::move(input), of_style(norm.weight), of_style(norm.bias), kEps, activation);
 }
 
 Variable TransformNet::upsampled(const Variable& input, const Conv& conv) const {
@@ -145,20 +145,20 @@ Variable TransformNet::forward(const Variable& input) {
   Variable x = input;
   for (const auto& [conv, norm] : down_) {
     x = ops::conv2d(x, conv.weight, conv.bias, conv.window);
-    x = normalized(x, norm, Activation::relu);
+    x = normalized(std::move(x), norm, Activation::relu);
   }
   for (size_t i = 0; i < residual_.size(); i += 2) {
     const auto& [conv1, norm1] = residual_[i];
     const auto& [conv2, norm2] = residual_[i + 1];
     Variable y = ops::conv2d(x, conv1.weight, conv1.bias, conv1.window);
-    y = normalized(y, norm1, Activation::relu);
+    y = normalized(std::move(y), norm1, Activation::relu);
     y = ops::conv2d(y, conv2.weight, conv2.bias, conv2.window);
-    y = normalized(y, norm2, Activation::none);
-    x = ops::add(x, y);
+    y = normalized(std::move(y), norm2, Activation::none);
+    x = ops::add(x, std::move(y));
   }
   for (const auto& [conv, norm] : up_) {
     x = upsampled(x, conv);
-    x = normalized(x, norm, Activation::relu);
+    x = normalized(std::move(x), norm, Activation::relu);
   }
   // Rows and columns beyond the input's size are read as the rest of the map, but not written.
   Window window = last_.window;

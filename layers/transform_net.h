@@ -82,7 +82,7 @@ class TransformNet final : public Module {
   Conv make_conv(const std::string& name, Shape weight, int64_t stride, Initial initial);
   Norm make_norm(const std::string& name, int64_t channels);
   Variable of_style(const Variable& parameter) const;
-  Variable normalized(const Variable& input, const Norm& norm, Activation activation);
+  Variable normalized(Variable input, const Norm& norm, Activation activation);
   Variable upsampled(const Variable& input, const Conv& conv) const;
 
   TransformNetOptions options_;
