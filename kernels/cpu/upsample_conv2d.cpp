@@ -140,41 +140,39 @@ class Forward {
   Tensor filters_;
 };
 
-/// The pixels of one axis of grad_output, `extent` = 2 * pixels of the input, whose values a filter of input pixel i
-/// meets. They come from y[2 i] and y[2 i + 1], and from those whose difference i is the other part of; a difference
-/// that is always zero has no gradient.
-PixelPair gradient_pair(const UpsampleConv2dDesc& desc, int64_t filter, int64_t i, int64_t extent) {
-  if (filter == 0) return {2 * i, 2 * i + 1, false};
-  const bool zero = desc.padding == Padding::Mode::zero;
-  const auto there = [&](int64_t at) {
-    const bool inside = at >= 0 && at < extent, border = at == 0 || at == extent - 1;
-    return inside && (zero || !border) ? at : -1;
-  };
-  if (filter == 1) return {there(2 * i + 2), there(2 * i), true};
-  return {there(2 * i + 1), there(2 * i - 1), true};
+/// Places of one axis of grad_output, of `extent` = 2 * pixels, that a filter is multiplied by in backward-data: they
+/// come from y[2 i] and y[2 i + 1], and from those in whose difference pixel i is the other part. A difference that is
+/// always zero has no gradient.
+PixelPairs gradient_pairs(const UpsampleConv2dDesc& desc, int64_t filter, int64_t extent) {
+  if (filter == 0) return {2, 0, 1, true, false, 0, extent, false};
+  const int64_t left_out = desc.padding == Padding::Mode::zero ? 0 : 1;
+  const int64_t near = filter == 1 ? 2 : 1;
+  return {2, near, near - 2, true, true, left_out, extent - left_out, false};
 }
 
-/// The pixels of one axis of grad_output that a product of input pixel i has become part of.
-PixelPair product_pair(int64_t filter, int64_t i) {
-  return {2 * i + (filter == 2), filter == 0 ? 2 * i + 1 : -1, false};
+/// Places of one axis of grad_output that a product of pixel i is part of.
+PixelPairs product_pairs(int64_t filter, int64_t extent) {
+  return {2, filter == 2 ? 1 : 0, 1, filter == 0, false, 0, extent, false};
 }
 
 /// Pixels of one axis of the input whose difference a filter is multiplied by.
-PixelPair input_pair(const UpsampleConv2dDesc& desc, int64_t filter, int64_t i, int64_t extent) {
-  if (filter == 0) return {i, -1, true};
-  const bool zero = desc.padding == Padding::Mode::zero;
-  const auto there = [&](int64_t at) {
-    return at >= 0 && at < extent ? at : zero ? -1 : std::clamp<int64_t>(at, 0, extent - 1);
-  };
-  return filter == 1 ? PixelPair{there(i - 1), i, true} : PixelPair{i, there(i + 1), true};
+PixelPairs input_pairs(const UpsampleConv2dDesc& desc, int64_t filter, int64_t extent) {
+  const bool repeated = desc.padding != Padding::Mode::zero;
+  if (filter == 0) return {1, 0, 0, false, true, 0, extent, repeated};
+  return {1, filter == 1 ? -1 : 0, filter == 1 ? 0 : 1, true, true, 0, extent, repeated};
 }
 
-/// Pixel `row` of n * in_h * in_w.
-struct Position {
-  int64_t n, i, j;
-  Position(const UpsampleConv2dDesc& desc, int64_t row)
-      : n(row / desc.in_w / desc.in_h), i(row / desc.in_w % desc.in_h), j(row % desc.in_w) {}
-};
+/// Calls f(n, run, pixel) for the parts of pixels [begin, begin + count) of n * in_h * in_w that lie in one row;
+/// `pixel` counts from `begin`.
+template <typename F>
+void for_runs(const UpsampleConv2dDesc& desc, int64_t begin, int64_t count, const F& f) {
+  for (int64_t pixel = 0; pixel < count;) {
+    const int64_t at = begin + pixel, row = at / desc.in_w, j = at % desc.in_w;
+    const int64_t pixels = std::min(desc.in_w - j, count - pixel);
+    f(row / desc.in_h, PixelRun{row % desc.in_h, j, pixels, 0, 0}, pixel);
+    pixel += pixels;
+  }
+}
 
 }  // namespace
 
@@ -193,18 +191,18 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
   PackedGemm product{
       .m = desc.n * desc.in_h * desc.in_w, .n = desc.in_c, .k = kUpsampleFilters * channels, .copied = true};
   product.read_rows = [&](const GemmRows& rows) {
-    for (int64_t i = 0; i < rows.rows; ++i) {
-      const Position at(desc, rows.row + i);
-      float* values = rows.buffer + i * rows.buffer_stride;
-      rows.values[i] = values;
-      for (int64_t k = rows.k; k < rows.k + rows.depth();) {
-        const int64_t filter = k / channels, from = k % channels,
-                      count = std::min(channels - from, rows.k + rows.depth() - k);
-        combine_pixels({grad_output + at.n * map, 2 * desc.in_w, channels},
-                       gradient_pair(desc, filter / 3, at.i, 2 * desc.in_h),
-                       gradient_pair(desc, filter % 3, at.j, 2 * desc.in_w), {from, count}, values);
-        k += count, values += count;
-      }
+    for (int64_t i = 0; i < rows.rows; ++i) rows.values[i] = rows.buffer + i * rows.buffer_stride;
+    for (int64_t k = rows.k; k < rows.k + rows.depth();) {
+      const int64_t filter = k / channels, from = k % channels,
+                    count = std::min(channels - from, rows.k + rows.depth() - k);
+      PixelSums sums{nullptr, 2 * desc.in_w, channels, gradient_pairs(desc, filter / 3, 2 * desc.in_h),
+                     gradient_pairs(desc, filter % 3, 2 * desc.in_w)};
+      for_runs(desc, rows.row, rows.rows, [&](int64_t n, PixelRun run, int64_t pixel) {
+        sums.picture = grad_output + n * map;
+        run.from = from, run.count = count;
+        combine_pixels(sums, run, rows.buffer + pixel * rows.buffer_stride + k - rows.k, rows.buffer_stride);
+      });
+      k += count;
     }
   };
   product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output, int64_t stride) {
@@ -227,22 +225,25 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float
     const int64_t a = filter / 3, b = filter % 3;
     PackedGemm product{.m = desc.out_c, .n = desc.in_c, .k = desc.n * picture, .copied = true};
     product.read_rows = [&](const GemmRows& rows) {
-      Tensor sums = Tensor::empty({rows.piece, rows.rows});
-      float* values = sums.data<float>();
-      for (int64_t pixel = 0; pixel < rows.piece; ++pixel) {
-        const Position at(desc, rows.k + pixel);
-        combine_pixels({grad_output + at.n * 4 * picture * desc.out_c, 2 * desc.in_w, desc.out_c},
-                       product_pair(a, at.i), product_pair(b, at.j), {rows.row, rows.rows}, values + pixel * rows.rows);
-      }
-      transpose_rows(values, rows.rows, rows);
+      Tensor values = Tensor::empty({rows.piece, rows.rows});
+      float* output = values.data<float>();
+      PixelSums sums{nullptr, 2 * desc.in_w, desc.out_c, product_pairs(a, 2 * desc.in_h),
+                     product_pairs(b, 2 * desc.in_w)};
+      for_runs(desc, rows.k, rows.piece, [&](int64_t n, PixelRun run, int64_t pixel) {
+        sums.picture = grad_output + n * 4 * picture * desc.out_c;
+        run.from = rows.row, run.count = rows.rows;
+        combine_pixels(sums, run, output + pixel * rows.rows, rows.rows);
+      });
+      transpose_rows(output, rows.rows, rows);
     };
     product.pack_columns = [&](int64_t k, int64_t depth, int64_t column, int64_t columns, float* output,
                                int64_t stride) {
-      for (int64_t i = 0; i < depth; ++i) {
-        const Position at(desc, k + i);
-        combine_pixels({input + at.n * picture * desc.in_c, desc.in_w, desc.in_c}, input_pair(desc, a, at.i, desc.in_h),
-                       input_pair(desc, b, at.j, desc.in_w), {column, columns}, output + i * stride);
-      }
+      PixelSums sums{nullptr, desc.in_w, desc.in_c, input_pairs(desc, a, desc.in_h), input_pairs(desc, b, desc.in_w)};
+      for_runs(desc, k, depth, [&](int64_t n, PixelRun run, int64_t pixel) {
+        sums.picture = input + n * picture * desc.in_c;
+        run.from = column, run.count = columns;
+        combine_pixels(sums, run, output + pixel * stride, stride);
+      });
     };
     product.row_offset = [&](int64_t row) { return row * desc.in_c; };
     product.epilogue = {.c = combined.data<float>() + filter * matrix};

@@ -19,23 +19,37 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
 void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float* input, const float* grad_output,
                                      float beta, float* grad_weight);
 
-/// Pixels of a map along one axis that are added or subtracted; -1 is zero.
-struct PixelPair {
-  int64_t first, second;
-  bool subtracted;  // the second one
+/// Two places of a map along one axis, added or subtracted: those that belong to pixel i of the input. A place outside
+/// [low, high) is the next one inside, or counts as zero.
+struct PixelPairs {
+  int64_t scale, first, second;  // scale * i + first, scale * i + second
+  bool has_second, subtracted;
+  int64_t low, high;
+  bool repeated;
+
+  /// -1 is zero.
+  int64_t place(int64_t i, int64_t offset) const {
+    const int64_t at = scale * i + offset;
+    if (at >= low && at < high) return at;
+    return !repeated ? -1 : at < low ? low : high - 1;
+  }
+  int64_t first_of(int64_t i) const { return place(i, first); }
+  int64_t second_of(int64_t i) const { return has_second ? place(i, second) : -1; }
 };
 
-/// A map [.., width, channels] and some of its channels.
-struct PixelMap {
-  const float* values;
+/// A picture [height, width, channels], and which pixels of it become one.
+struct PixelSums {
+  const float* picture;
   int64_t width, channels;
+  PixelPairs rows, columns;
 };
-struct ChannelRange {
+/// For input pixels (i, j) to (i, j + pixels - 1) of one row, channels [from, from + count):
+///   output[p * stride + c] = (x[r0, c0] +- x[r0, c1]) +- (x[r1, c0] +- x[r1, c1])
+struct PixelRun {
+  int64_t i, j, pixels;
   int64_t from, count;
 };
-/// output[i] = (x[r0, c0] +- x[r0, c1]) +- (x[r1, c0] +- x[r1, c1]) in channel from + i.
-void combine_pixels(const PixelMap& map, const PixelPair& rows, const PixelPair& columns, const ChannelRange& channels,
-                    float* output);
+void combine_pixels(const PixelSums& sums, const PixelRun& run, float* output, int64_t stride);
 
 /// A part of the input that is multiplied at a time: pixels [row, row + rows) x [column, column + columns) of one
 /// picture.

@@ -19,23 +19,35 @@ struct Pixel {
   }
 };
 
-void Combine(const PixelMap& map, const PixelPair& rows, const PixelPair& columns, const ChannelRange& channels,
-             float* output) {
+template <bool kSubtracted, class V>
+HWY_INLINE V joined(V a, V b) {
+  return kSubtracted ? hn::Sub(a, b) : hn::Add(a, b);
+}
+
+template <bool kRowsSubtracted, bool kColumnsSubtracted>
+void combine_run(const PixelSums& sums, const PixelRun& run, float* output, int64_t stride) {
   const auto pixel = [&](int64_t row, int64_t column) {
-    return Pixel{row < 0 || column < 0 ? nullptr
-                                       : map.values + (row * map.width + column) * map.channels + channels.from};
+    const bool none = row < 0 || column < 0;
+    return Pixel{none ? nullptr : sums.picture + (row * sums.width + column) * sums.channels + run.from};
   };
-  const Pixel a = pixel(rows.first, columns.first), b = pixel(rows.first, columns.second),
-              c = pixel(rows.second, columns.first), e = pixel(rows.second, columns.second);
-  for_lanes(0, channels.count, [&](auto d, int64_t i) HWY_ATTR {
-    auto first = a.load(d, i), second = c.load(d, i);
-    if (columns.subtracted) {
-      first = hn::Sub(first, b.load(d, i)), second = hn::Sub(second, e.load(d, i));
-    } else {
-      first = hn::Add(first, b.load(d, i)), second = hn::Add(second, e.load(d, i));
-    }
-    hn::StoreU(rows.subtracted ? hn::Sub(first, second) : hn::Add(first, second), d, output + i);
-  });
+  const int64_t first_row = sums.rows.first_of(run.i), second_row = sums.rows.second_of(run.i);
+  for (int64_t p = 0; p < run.pixels; ++p, output += stride) {
+    const int64_t first = sums.columns.first_of(run.j + p), second = sums.columns.second_of(run.j + p);
+    const Pixel a = pixel(first_row, first), b = pixel(first_row, second), c = pixel(second_row, first),
+                e = pixel(second_row, second);
+    for_lanes(0, run.count, [&](auto d, int64_t i) HWY_ATTR {
+      const auto above = joined<kColumnsSubtracted>(a.load(d, i), b.load(d, i));
+      const auto below = joined<kColumnsSubtracted>(c.load(d, i), e.load(d, i));
+      hn::StoreU(joined<kRowsSubtracted>(above, below), d, output + i);
+    });
+  }
+}
+
+void Combine(const PixelSums& sums, const PixelRun& run, float* output, int64_t stride) {
+  const auto function = sums.rows.subtracted
+                            ? (sums.columns.subtracted ? &combine_run<true, true> : &combine_run<true, false>)
+                            : (sums.columns.subtracted ? &combine_run<false, true> : &combine_run<false, false>);
+  function(sums, run, output, stride);
 }
 
 void Differences(const UpsampleConv2dDesc& desc, const float* picture, const UpsampleRegion& region,
@@ -93,9 +105,8 @@ HWY_EXPORT(Combine);
 HWY_EXPORT(Differences);
 HWY_EXPORT(Output);
 
-void combine_pixels(const PixelMap& map, const PixelPair& rows, const PixelPair& columns, const ChannelRange& channels,
-                    float* output) {
-  HWY_DYNAMIC_DISPATCH(Combine)(map, rows, columns, channels, output);
+void combine_pixels(const PixelSums& sums, const PixelRun& run, float* output, int64_t stride) {
+  HWY_DYNAMIC_DISPATCH(Combine)(sums, run, output, stride);
 }
 void upsample_differences(const UpsampleConv2dDesc& desc, const float* picture, const UpsampleRegion& region,
                           float* differences) {

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 
 // A transform net applied to one picture: the whole net, and each of its layers by itself. Every size and precision has
 // a process of its own, so that its peak of memory is its own, too.
@@ -35,14 +36,20 @@ struct Options {
   bool layers = false;
 };
 
+/// Wall-clock time, or with one thread the processor time, which other programs on the machine do not lengthen.
+double clock_seconds() {
+  if (num_threads() == 1) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
 /// Median of some runs after one that is not timed.
 double seconds_of(int repeats, const std::function<void()>& work) {
   work();
   std::vector<double> seconds;
   for (int i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = clock_seconds();
     work();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    seconds.push_back(clock_seconds() - start);
   }
   std::sort(seconds.begin(), seconds.end());
   return seconds[seconds.size() / 2];
@@ -82,7 +89,7 @@ double flops_of(const TransformNetOptions& net, const Size& size) {
   return flops;
 }
 
-/// Nearest upsampling and the convolution as two operations, for comparison; only where there is upsampling.
+/// Its convolution and normalisation; where there is upsampling, also that and the convolution as two operations.
 std::string report_layer(const Options& options, const Layer& layer) {
   const Padding::Mode mode = options.net.padding;
   const int64_t pad = layer.weight[1] / 2;
@@ -157,7 +164,9 @@ int run(int argc, char** argv) {
   if (fractional) options.net.upsample = UpsampleKind::fractional;
   if (options.sizes.empty()) options.sizes = {{512, 512}, {1920, 1080}};
   if (options.precisions.empty()) options.precisions = {Precision::fp32, Precision::bf16};
-  fmt::print("median seconds; GFLOP/s as if convolutions were computed by definition; peaks of memory\n");
+  fmt::print(
+      "median seconds, with one thread of processor time; GFLOP/s as if convolutions were computed by definition; "
+      "peaks of memory\n");
   fmt::print("         size        seconds    GFLOP/s   resident MiB   allocated MiB\n");
   for (const Size& size : options.sizes) {
     for (const Precision precision : options.precisions) {
