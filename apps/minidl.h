@@ -37,6 +37,7 @@
 #include <minidl/kernels/reduce.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
+#include <minidl/kernels/upsample_conv2d.h>
 #include <minidl/layers/activation.h>
 #include <minidl/layers/batch_norm.h>
 #include <minidl/layers/conv2d.h>
@@ -52,6 +53,8 @@
 #include <minidl/layers/residual_block.h>
 #include <minidl/layers/sequential.h>
 #include <minidl/layers/style_loss.h>
+#include <minidl/layers/transform_net.h>
+#include <minidl/layers/transform_net_weights.h>
 #include <minidl/layers/upsample.h>
 #include <minidl/layers/vgg.h>
 #include <minidl/layers/vgg_weights.h>

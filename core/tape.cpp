@@ -85,6 +85,11 @@ bool is_recording(Inputs inputs) {
                                         [](const Variable& input) { return input && input.requires_grad(); });
 }
 
+Tensor output_over(const Variable& input, Inputs inputs) {
+  if (!is_recording(inputs) && !input.is_shared()) return input.value();
+  return Tensor::empty(input.shape(), Dtype::f32, input.value().device());
+}
+
 Variable record(Tensor output, Inputs inputs, const std::function<std::unique_ptr<Node>(const Wants&)>& make_node,
                 BitMask relu_mask) {
   MINIDL_CHECK(inputs.size() <= Wants::kMaxInputs, "[tape] {} inputs given, an operation has at most {}", inputs.size(),

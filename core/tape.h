@@ -122,6 +122,10 @@ class TapeScope {
 /// Whether record() would record a node: a tape is current and an input requires a gradient.
 bool is_recording(Inputs inputs);
 
+/// The tensor of an operation's input when nobody would notice that the output is written into it: the operation is not
+/// recorded, and the caller gave the input up (with std::move, to a parameter that is a value). Otherwise a new one.
+Tensor output_over(const Variable& input, Inputs inputs);
+
 /// Wraps the result of an operation. When a tape is current and an input requires a gradient, `make_node` is called
 /// with what is wanted and its node is recorded. A defined `relu_mask` says that `output` is max(0, ...) and where it
 /// is positive: whoever writes its gradient then masks it.

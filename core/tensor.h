@@ -76,6 +76,8 @@ class Tensor {
   /// Number of times that the storage was opened for writing.
   uint64_t version() const;
   bool shares_storage_with(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
+  /// Whether another tensor holds the storage, too. One that nobody else holds may be overwritten unnoticed.
+  bool is_shared() const { return storage_.use_count() > 1; }
 
   /// What keep_derived() left under `key` for the contents that start where this tensor does; nullptr when nothing was
   /// left or the storage was opened for writing since.

@@ -51,6 +51,8 @@ class Variable {
   void zero_grad();
 
   const std::shared_ptr<GradSlot>& slot() const;
+  /// Whether somebody else holds this variable or its tensor's storage.
+  bool is_shared() const { return state_.use_count() > 1 || value().is_shared(); }
   bool same_as(const Variable& other) const { return state_ == other.state_; }
 
  private:

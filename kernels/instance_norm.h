@@ -7,7 +7,7 @@ namespace minidl {
 /// Instance normalisation (Ulyanov et al. 2016): per picture and channel over all positions,
 ///   output = act(weight[c] * (input - mean[n,c]) * rstd[n,c] + bias[c]),  rstd = 1 / sqrt(variance + eps), variance over h*w (biased).
 /// input, output [n,h,w,c]; weight, bias [c], or [n,c] for conditional instance norm (a row per picture); mean, rstd [n,c]; all f32. eps > 0.
-/// Statistics in two passes with f64 sums in a fixed order.
+/// Statistics in two passes with f64 sums in a fixed order. The output may be the input.
 void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, float eps, Activation activation, Tensor& output,
                            Tensor& mean, Tensor& rstd);
 

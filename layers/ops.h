@@ -6,7 +6,8 @@
 #include <minidl/kernels/pool2d.h>
 
 /// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
-/// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC.
+/// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC. An argument that is taken by
+/// value and that nobody else holds (give it up with std::move) is overwritten by the result when no node is recorded.
 namespace minidl::ops {
 
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
@@ -15,6 +16,11 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
 /// pool2d(relu(conv(input, weight) + bias)) with 2x2 windows side by side, without the values in between when the engine
 /// can. See kernels/conv2d_pool2d.h.
 Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, PoolKind kind);
+/// Transposed convolution, a "convolution of stride 1/stride": what conv2d_backward_data makes of `input`, plus bias.
+///   input [n,h,w,c], weight [c,k_h,k_w,out_c], bias [out_c] or undefined -> [n,out_h,out_w,out_c]
+/// A convolution of the output with that window must have the input's size: several outputs have the same, so it is given.
+Variable conv2d_transpose(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, int64_t out_h,
+                          int64_t out_w);
 /// kernels/pool2d.h.
 Variable pool2d(const Variable& input, PoolKind kind, int64_t k_h, int64_t k_w, const Window& window);
 /// input [m,k], weight [n,k], bias [n] or undefined -> [m,n]. kernels/gemm.h.
@@ -25,8 +31,8 @@ Variable relu(const Variable& x);
 /// scale * tanh(x).
 Variable tanh(const Variable& x, float scale = 1.0f);
 /// x + y, x - y (equal shapes), factor * x.
-Variable add(const Variable& x, const Variable& y);
-Variable subtract(const Variable& x, const Variable& y);
+Variable add(const Variable& x, Variable y);
+Variable subtract(const Variable& x, Variable y);
 Variable scale(const Variable& x, float factor);
 /// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
 Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
@@ -36,9 +42,11 @@ Variable reshape(const Variable& x, Shape shape);
 /// kernels/pad.h, kernels/upsample.h.
 Variable pad(const Variable& x, const Padding& padding);
 Variable upsample_nearest(const Variable& x, int64_t factor);
+/// conv2d(upsample_nearest(input, 2), weight, bias) with 3x3 filters, stride 1 and a padding of one pixel. See kernels/upsample_conv2d.h.
+Variable upsample_conv2d(const Variable& input, const Variable& weight, const Variable& bias, Padding::Mode padding);
 
 /// kernels/instance_norm.h, kernels/batch_norm.h. The running statistics are updated in place in training.
-Variable instance_norm(const Variable& input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
+Variable instance_norm(Variable input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
                        Activation activation = Activation::none);
 struct BatchNormState {
   Tensor running_mean;      // [c]
@@ -46,12 +54,15 @@ struct BatchNormState {
   float momentum = 0.1f;
   bool training = true;
 };
-Variable batch_norm(const Variable& input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps = 1e-5f,
+Variable batch_norm(Variable input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps = 1e-5f,
                     Activation activation = Activation::none);
 /// Zeroes each value with probability `rate` in [0, 1) and divides the rest by 1 - rate. The mask comes from `rng`.
 Variable dropout(const Variable& x, float rate, Rng& rng);
 /// kernels/log_softmax.h.
 Variable log_softmax(const Variable& x);
+
+/// Weighted sums of rows: rows [s,c], constant shares [s] or [n,s] -> [c] or [n,c], output[n,c] = sum over s of shares[n,s] * rows[s,c].
+Variable mix_rows(const Variable& rows, const Tensor& shares);
 
 /// Sum of all elements, as a scalar; mean likewise.
 Variable sum(const Variable& x);

@@ -38,12 +38,12 @@ class BatchNormEvaluationNode final : public Node {
 
 }  // namespace
 
-Variable batch_norm(const Variable& input, const Variable& weight, const Variable& bias, BatchNormState& state,
-                    float eps, Activation activation) {
+Variable batch_norm(Variable input, const Variable& weight, const Variable& bias, BatchNormState& state, float eps,
+                    Activation activation) {
   const Tensor& x = input.value();
   MINIDL_CHECK(x.shape().rank() == 4, "[batch_norm] input {} must be [n,h,w,c]", x.shape());
   const Tensor w = per_channel(weight, x, 1.0f), b = per_channel(bias, x, 0.0f);
-  Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  Tensor output = output_over(input, {input, weight, bias});
   if (!state.training) {
     batch_norm_forward_evaluation(x, w, b, state.running_mean, state.running_variance, eps, activation, output);
     BitMask mask = filled_relu_mask(activation, {input, weight, bias}, output);

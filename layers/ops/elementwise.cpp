@@ -49,7 +49,7 @@ Tensor empty_like(const Variable& x) {
 /// a * x + b * y.
 Variable combine(const char* name, float a, const Variable& x, float b, const Variable& y) {
   MINIDL_CHECK(x.shape() == y.shape(), "[{}] {} and {} must have the same shape", name, x.shape(), y.shape());
-  Tensor output = empty_like(x);
+  Tensor output = output_over(y, {x, y});
   add_scaled(a, x.value(), b, y.value(), output);
   return record(std::move(output), {x, y}, [&](const Wants&) {
     return std::make_unique<ScaledNode>(name, std::vector{a, b}, x.shape());
@@ -75,10 +75,10 @@ Variable tanh(const Variable& x, float scale) {
   return record(output, {x}, [&](const Wants&) { return std::make_unique<TanhNode>(output, scale); });
 }
 
-Variable add(const Variable& x, const Variable& y) {
+Variable add(const Variable& x, Variable y) {
   return combine("add", 1.0f, x, 1.0f, y);
 }
-Variable subtract(const Variable& x, const Variable& y) {
+Variable subtract(const Variable& x, Variable y) {
   return combine("subtract", 1.0f, x, -1.0f, y);
 }
 

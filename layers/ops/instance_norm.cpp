@@ -22,12 +22,11 @@ class InstanceNormNode final : public Node {
 
 }  // namespace
 
-Variable instance_norm(const Variable& input, const Variable& weight, const Variable& bias, float eps,
-                       Activation activation) {
+Variable instance_norm(Variable input, const Variable& weight, const Variable& bias, float eps, Activation activation) {
   const Tensor& x = input.value();
   MINIDL_CHECK(x.shape().rank() == 4, "[instance_norm] input {} must be [n,h,w,c]", x.shape());
   const Tensor w = per_channel(weight, x, 1.0f), b = per_channel(bias, x, 0.0f);
-  Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  Tensor output = output_over(input, {input, weight, bias});
   Tensor mean = Tensor::empty({x.shape()[0], x.shape()[3]}, Dtype::f32, x.device());
   Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
   instance_norm_forward(x, w, b, eps, activation, output, mean, rstd);

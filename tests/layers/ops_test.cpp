@@ -2,8 +2,10 @@
 #include <support/gradcheck.h>
 #include <support/threads.h>
 
+#include <functional>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 namespace minidl {
 namespace {
@@ -53,6 +55,8 @@ std::vector<Case> convolution_cases() {
   const std::vector<Tensor> tensors = {random_integers({2, 5, 4, 3}, 1), random_integers({4, 3, 3, 3}, 2),
                                        off_zero({4}, 3)};
   const std::vector<Tensor> no_bias = {tensors[0], tensors[1]};
+  const Window half{2, 2, Padding::zero(1)};
+  const Tensor shares = random_integers({3}, 9), shares_of_two = random_integers({2, 3}, 10);
   return {
       {"conv2d", [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], same); }, tensors},
       {"conv2d_reflect", [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], reflected); }, tensors},
@@ -61,6 +65,22 @@ std::vector<Case> convolution_cases() {
        [=](const Inputs& x) { return ops::conv2d(x[0], x[1], x[2], same, Activation::relu); },
        tensors,
        {.step = 1.0 / 16}},
+      {"conv2d_transpose",
+       [=](const Inputs& x) { return ops::conv2d_transpose(x[0], x[1], x[2], half, 6, 4); },
+       {random_integers({2, 3, 2, 4}, 11), tensors[1], off_zero({3}, 12)}},
+      {"conv2d_transpose_no_bias",
+       [=](const Inputs& x) { return ops::conv2d_transpose(x[0], x[1], {}, half, 5, 3); },
+       {random_integers({1, 3, 2, 4}, 13), tensors[1]}},
+      {"upsample_conv2d",
+       [=](const Inputs& x) { return ops::upsample_conv2d(x[0], x[1], x[2], Padding::Mode::reflect); },
+       {random_integers({2, 3, 2, 3}, 16), tensors[1], off_zero({4}, 17)}},
+      {"upsample_conv2d_zero",
+       [=](const Inputs& x) { return ops::upsample_conv2d(x[0], x[1], {}, Padding::Mode::zero); },
+       {random_integers({1, 2, 4, 3}, 18), tensors[1]}},
+      {"mix_rows", [=](const Inputs& x) { return ops::mix_rows(x[0], shares); }, {random_integers({3, 5}, 14)}},
+      {"mix_rows_for_each_picture",
+       [=](const Inputs& x) { return ops::mix_rows(x[0], shares_of_two); },
+       {random_integers({3, 5}, 15)}},
       {"conv2d_pool2d_average",
        [=](const Inputs& x) { return ops::conv2d_pool2d(x[0], x[1], x[2], same, PoolKind::average); },
        tensors,
@@ -185,7 +205,16 @@ std::vector<Case> all_cases() {
   return cases;
 }
 
-class Ops : public ::testing::TestWithParam<Case> {};
+/// Differences change elements of a weight without opening the tensor anew, so that no kept form of its filters may be
+/// used.
+class Ops : public ::testing::TestWithParam<Case> {
+ protected:
+  Ops() { execution::set_filter_cache(0); }
+  ~Ops() override { execution::set_filter_cache(before_); }
+
+ private:
+  const int64_t before_ = execution::filter_cache();
+};
 
 TEST_P(Ops, GradientsAreThoseOfDifferences) {
   EXPECT_TRUE(gradcheck(GetParam().function, GetParam().inputs, GetParam().options));
@@ -281,6 +310,36 @@ TEST(Ops, APooledConvolutionHasTheGradientsOfTheChain) {
   }
 }
 
+TEST(OpsInPlace, OnlyAnInputThatNobodyElseHoldsIsOverwritten) {
+  const Tensor original = random_uniform({2, 4, 5, 3}, 70), other = random_uniform({2, 4, 5, 3}, 71);
+  const Variable kept(original.clone());
+  const std::vector<std::function<Variable(Variable)>> functions = {
+      [](Variable x) { return ops::instance_norm(std::move(x), {}, {}, 1e-5f, Activation::relu); },
+      [&](Variable x) { return ops::add(Variable(other), std::move(x)); },
+      [](Variable x) {
+        ops::BatchNormState state{Tensor::zeros({3}), Tensor::full({3}, 2.0f), 0.1f, false};
+        return ops::batch_norm(std::move(x), {}, {}, state);
+      }};
+  for (const auto& function : functions) {
+    const Tensor expected = function(kept).value();
+    EXPECT_TRUE(same_bytes(kept.value(), original)) << "it has another handle";
+    Variable given_up(original.clone());
+    const float* memory = std::as_const(given_up).value().data<float>();
+    const Variable output = function(std::move(given_up));
+    EXPECT_EQ(output.value().data<float>(), memory);
+    EXPECT_TRUE(same_bytes(output.value(), expected));
+
+    const Tensor held = original.clone();
+    EXPECT_TRUE(same_bytes(function(Variable(held)).value(), expected));
+    EXPECT_TRUE(same_bytes(held, original)) << "its tensor has another handle";
+    Tape tape;
+    const TapeScope recording(tape);
+    Variable leaf(original.clone(), true);
+    const float* leaf_memory = std::as_const(leaf).value().data<float>();
+    EXPECT_NE(function(std::move(leaf)).value().data<float>(), leaf_memory) << "it is recorded";
+  }
+}
+
 TEST(OpsErrors, NameTheOpAndBothShapes) {
   const auto zeros = [](const Shape& shape) { return Variable(Tensor::zeros(shape)); };
   EXPECT_TRUE(throws_error(
@@ -300,6 +359,27 @@ TEST(OpsErrors, NameTheOpAndBothShapes) {
       },
       "[instance_norm]"));
   EXPECT_TRUE(throws_error([&] { ops::relu({}); }, "undefined variable"));
+  const Window half{2, 2, Padding::zero(1)};
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ops::conv2d_transpose(zeros({1, 2, 2, 3}), zeros({4, 3, 3, 2}), {}, half, 4, 4);
+      },
+      "[conv2d_transpose] input [1,2,2,3] does not fit weight [4,3,3,2]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ops::conv2d_transpose(zeros({1, 2, 2, 4}), zeros({4, 3, 3, 2}), {}, half, 5, 4);
+      },
+      "an output of 5x4 pixels belongs to input [1,3,2,4], input is [1,2,2,4]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ops::mix_rows(zeros({3, 5}), Tensor::zeros({2}));
+      },
+      "[mix_rows] shares [2] do not fit rows [3,5]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ops::upsample_conv2d(zeros({1, 2, 2, 3}), zeros({4, 3, 3, 2}), {}, Padding::Mode::zero);
+      },
+      "[upsample_conv2d] input [1,2,2,3] does not fit weight [4,3,3,2]"));
 }
 
 TEST(OpsErrors, AnOverwrittenTensorIsNoticed) {
