@@ -9,9 +9,8 @@
 namespace minidl {
 namespace {
 
-// Keeps the relative form finite for a black or flat picture, whose features may be zero.
+// Keeps a normalised term finite where its gradient is zero.
 constexpr double kTiny = 1e-12;
-constexpr double kTvLevel = 128.0;
 
 void check_picture(const layers::Vgg& network, const Tensor& picture, const std::vector<std::string>& taps,
                    const std::string& what) {
@@ -58,37 +57,9 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
 }
 
 void GatysObjective::set_form_factors() {
-  for (const auto& [name, features] : content_) {
-    double& factor = factors_["content " + name];
-    switch (settings_.form) {
-      case LossForm::paper:
-        factor = 1.0;
-        break;
-      case LossForm::mean:
-        factor = 2.0 / static_cast<double>(features.count());
-        break;
-      case LossForm::relative:
-        factor = 2.0 / (squared_norm(features) + kTiny * static_cast<double>(features.count()));
-        break;
-    }
-  }
-  for (const auto& [name, gram] : grams_) {
-    const double channels_squared = static_cast<double>(gram.count());
-    double& factor = factors_["style " + name];
-    switch (settings_.form) {
-      case LossForm::paper:
-        factor = 1.0;
-        break;
-      case LossForm::mean:
-        factor = 4.0 / channels_squared;
-        break;
-      case LossForm::relative:
-        factor = 4.0 * channels_squared / (squared_norm(gram) + kTiny * channels_squared);
-        break;
-    }
-  }
-  const bool relative = settings_.form == LossForm::relative;
-  factors_["tv"] = relative ? 1.0 / (static_cast<double>(shape_.count()) * kTvLevel * kTvLevel) : 1.0;
+  for (const auto& [name, features] : content_) factors_["content " + name] = content_factor(settings_.form, features);
+  for (const auto& [name, gram] : grams_) factors_["style " + name] = style_factor(settings_.form, gram);
+  factors_["tv"] = total_variation_factor(settings_.form, shape_);
 }
 
 GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {

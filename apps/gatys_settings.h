@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/color_transfer.h>
+#include <minidl/apps/loss_form.h>
 #include <minidl/kernels/pool2d.h>
 #include <minidl/layers/style_loss.h>
 #include <minidl/layers/vgg.h>
@@ -11,17 +12,6 @@
 #include <vector>
 
 namespace minidl {
-
-/// How the terms of the loss are measured. F and P are the features of the picture and of the content, N their
-/// channels, M their positions; G = F Fᵀ / M of the picture, A the same of the style.
-///
-/// paper (Gatys et al. 2015): content 1/2 ||F - P||^2; style 1/(4 N^2) ||G - A||^2; tv the sum of squared differences.
-///
-/// mean (neural-style): content mean of (F - P)^2; style mean of ((G - A) / N)^2; tv half the sum over the interior.
-///
-/// relative (ours): content ||F - P||^2 / ||P||^2; style ||G - A||^2 / ||A||^2; tv mean of squared differences / 128^2.
-/// It has no units: the same weights give the same look at every size and for every painting.
-enum class LossForm { paper, mean, relative };
 
 enum class GatysInit { noise, content, style, picture };
 enum class GatysOptimizer { lbfgs, adam, sgd };

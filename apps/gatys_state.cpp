@@ -1,10 +1,8 @@
-#include <fmt/format.h>
 #include <minidl/apps/gatys_run.h>
+#include <minidl/apps/saved_run.h>
 
-#include <cstring>
 #include <limits>
 #include <map>
-#include <sstream>
 
 namespace minidl {
 namespace {
@@ -13,38 +11,13 @@ constexpr const char* kFormat = "minidl gatys state 1";
 constexpr int64_t kPointNumbers = 7;
 constexpr std::string_view kOptimizerPrefix = "optimizer.";
 
-/// 64-bit FNV-1a over the shape and the bytes of a picture: tells whether a state belongs to it.
-uint64_t hash_of(const Tensor& x) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&](const void* data, size_t bytes) {
-    for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
-  };
-  for (const int64_t extent : x.shape()) add(&extent, sizeof extent);
-  add(x.raw(), static_cast<size_t>(x.bytes()));
-  return hash;
-}
-
-Tensor numbers(const std::vector<double>& values) {
-  Tensor tensor = Tensor::empty({static_cast<int64_t>(values.size())}, Dtype::f64);
-  if (!values.empty()) std::memcpy(tensor.raw(), values.data(), values.size() * sizeof(double));
-  return tensor;
-}
-
-std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name) {
-  const Tensor tensor = reader.read(name);
-  MINIDL_CHECK(tensor.dtype() == Dtype::f64, "[resume] '{}' is damaged: its {} has type {}, it must be f64",
-               reader.path().string(), name, to_string(tensor.dtype()));
-  const std::span<const double> values = tensor.span<double>();
-  return {values.begin(), values.end()};
-}
-
 }  // namespace
 
 std::string Gatys::Impl::pictures_fingerprint() const {
-  std::string text = std::to_string(hash_of(pictures.content));
+  std::string text = std::to_string(picture_hash(pictures.content));
   for (const GatysObjective::Style& style : pictures.styles)
-    text += " " + std::to_string(hash_of(style.picture)) + ":" + detail::text(style.weight);
-  if (pictures.init) text += " " + std::to_string(hash_of(pictures.init));
+    text += " " + std::to_string(picture_hash(style.picture)) + ":" + detail::text(style.weight);
+  if (pictures.init) text += " " + std::to_string(picture_hash(pictures.init));
   return text;
 }
 
@@ -54,55 +27,28 @@ SafetensorsContent Gatys::Impl::state() const {
   content.metadata = {{"format", kFormat}, {"settings", settings.fingerprint()}, {"pictures", pictures_fingerprint()}};
   content.tensors.emplace_back("picture", picture.clone());
   content.tensors.emplace_back(
-      "position", numbers({static_cast<double>(scale), static_cast<double>(iteration), static_cast<double>(evaluations),
+      "position", tensor_of({static_cast<double>(scale), static_cast<double>(iteration), static_cast<double>(evaluations),
                            history.empty() ? 0.0 : history.back().seconds}));
   std::vector<double> curve;
   for (const GatysPoint& p : history) {
     curve.insert(curve.end(), {static_cast<double>(p.iteration), static_cast<double>(p.evaluations), p.total, p.content,
                                p.style, p.tv, p.seconds});
   }
-  content.tensors.emplace_back("history", numbers(curve));
+  content.tensors.emplace_back("history", tensor_of(curve));
   std::vector<double> factors;
   for (const auto& [name, factor] : objective->factors()) factors.push_back(factor);
-  content.tensors.emplace_back("factors", numbers(factors));
+  content.tensors.emplace_back("factors", tensor_of(factors));
   for (const auto& [name, tensor] : stepper->state())
     content.tensors.emplace_back(std::string(kOptimizerPrefix) + name, tensor);
   return content;
 }
 
-namespace {
-std::map<std::string, std::string> by_name(const std::string& fingerprint) {
-  std::map<std::string, std::string> values;
-  std::istringstream words(fingerprint);
-  std::string name, value;
-  while (words >> name >> value) values[name] = value;
-  return values;
-}
-
-/// Of two fingerprints of settings: "beta was 30, is now 3".
-std::string differences(const std::string& before, const std::string& now) {
-  const std::map<std::string, std::string> was = by_name(before);
-  std::string text;
-  for (const auto& [name, value] : by_name(now)) {
-    const auto found = was.find(name);
-    const std::string old = found == was.end() ? "not there" : found->second;
-    if (old != value) text += fmt::format("{}{} was {}, is now {}", text.empty() ? "" : "; ", name, old, value);
-  }
-  return text.empty() ? "they cannot be compared" : text;
-}
-}  // namespace
-
 void Gatys::Impl::load_state(const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = reader.metadata().find(key);
-    return found == reader.metadata().end() ? std::string() : found->second;
-  };
-  MINIDL_CHECK(metadata("format") == kFormat, "[resume] '{}' is not a state file of a style transfer", path.string());
-  MINIDL_CHECK(metadata("pictures") == pictures_fingerprint(),
+  MINIDL_CHECK(metadata_of(reader, "format") == kFormat, "[resume] '{}' is not a state file of a style transfer", path.string());
+  MINIDL_CHECK(metadata_of(reader, "pictures") == pictures_fingerprint(),
                "[resume] '{}' was saved with other content, style or starting pictures", path.string());
-  MINIDL_CHECK(metadata("settings") == settings.fingerprint(), "[resume] '{}' was saved with other settings: {}",
-               path.string(), differences(metadata("settings"), settings.fingerprint()));
+  check_same_settings(reader, settings.fingerprint());
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history");
   const auto is_count = [](double value) { return value >= 0 && value <= std::numeric_limits<int>::max(); };
   MINIDL_CHECK(position.size() == 4 && is_count(position[0]) && position[0] < static_cast<double>(sizes.size()) &&

@@ -29,6 +29,9 @@ struct NetworkDescription {
   /// RGB in [0, 255], taken off the picture. A file whose network expects (rgb / 255 - m) / s, as torchvision's do, is read as the same function
   /// of rgb - 255 m: 1 / (255 s) is folded into the first layer's weights, exactly so at the borders, too.
   std::array<float, 3> mean{123.68f, 116.779f, 103.939f};
+  /// Levels of 0..255 that were one unit of the input it was trained with: 1, or 57.63 (255 times the mean deviation) for torchvision's. Its
+  /// features are about so much smaller than those of a network that was trained on levels.
+  float input_unit = 1.0f;
   std::vector<std::string> class_names;  // of the classifier, or empty
   std::string source;                    // file name, for messages
 
@@ -44,6 +47,8 @@ struct NetworkDescription {
 /// The convolutional and fully connected layers of VGG-16 or VGG-19 (Simonyan & Zisserman 2014, configurations D and E) without weights:
 /// 3x3 convolutions with padding 1, five 2x2 max pools, fc6 (7x7), fc7, fc8, softmax "prob". Throws Error unless `depth` is 16 or 19.
 NetworkDescription vgg_description(int depth, bool classifier);
+/// Of networks that take (rgb / 255 - m) / s as torchvision's do: 255 times the mean of the three s.
+inline constexpr float kTorchvisionInputUnit = 255.0f * 0.226f;
 /// Fills undefined weights with seeded He-normal values, zero biases: a network of the right shape that has learned nothing (tests, timing).
 void fill_random_weights(NetworkDescription& network, uint64_t seed);
 

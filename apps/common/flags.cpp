@@ -55,6 +55,7 @@ std::string Flags::Entry::usage() const {
   });
   std::string usage;
   for (const std::string& name : ordered) usage += (usage.empty() ? "" : ", ") + name;
+  if (kind == Kind::optional) return usage + " [" + placeholder + "]";
   return kind == Kind::toggle ? usage : usage + " " + placeholder;
 }
 
@@ -100,6 +101,16 @@ Flags& Flags::text(const std::string& names, std::string& value, const std::stri
   return this->value(names, placeholder, help, value, [&value](const std::string& text) { value = text; });
 }
 
+Flags& Flags::optional_text(const std::string& names, bool& given, std::string& value, const std::string& placeholder,
+                            const std::string& help) {
+  this->value(names, placeholder, help, {}, [&](const std::string& text) {
+    given = true;
+    value = text;
+  });
+  entries_.back().kind = Kind::optional;
+  return *this;
+}
+
 Flags& Flags::texts(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
                     const std::string& help) {
   value(names, placeholder, help, {}, [&values](const std::string& text) { values.push_back(text); });
@@ -131,7 +142,7 @@ void Flags::assign_values(const Entry& entry, const std::vector<std::string>& va
     const std::string& text = values[i];
     if (entry.kind == Kind::toggle) {
       if (text != "true") throw UsageError(fmt::format("{} takes no value, {} was given", name, text));
-    } else if (text.empty() || is_flag(text)) {
+    } else if ((text.empty() && entry.kind != Kind::optional) || is_flag(text)) {
       throw UsageError(fmt::format("{} needs a value {}{}", name, entry.placeholder,
                                    text.empty() ? "" : ", but " + text + " follows"));
     }
@@ -169,6 +180,8 @@ bool Flags::parse(int argc, const char* const* argv) {
     const std::string names = fmt::format("{}", fmt::join(entry.names, ","));
     if (entry.kind == Kind::toggle) {
       options.push_back(app.add_flag(names));
+    } else if (entry.kind == Kind::optional) {
+      options.push_back(app.add_option(names)->expected(0, 1));
     } else {
       options.push_back(app.add_option(names)->expected(entry.kind == Kind::positionals ? kManyArguments : 1));
     }

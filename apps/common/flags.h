@@ -52,6 +52,9 @@ class Flags {
   Flags& value(const std::string& names, const std::string& placeholder, const std::string& help,
                const std::string& default_text, Assign assign);
   Flags& text(const std::string& names, std::string& value, const std::string& placeholder, const std::string& help);
+  /// May stand without a value: `given` says that it is there at all.
+  Flags& optional_text(const std::string& names, bool& given, std::string& value, const std::string& placeholder,
+                       const std::string& help);
   /// May be given several times.
   Flags& texts(const std::string& names, std::vector<std::string>& values, const std::string& placeholder,
                const std::string& help);
@@ -101,7 +104,7 @@ class Flags {
   std::string help() const;
 
  private:
-  enum class Kind { toggle, value, repeated, positional, positionals };
+  enum class Kind { toggle, value, optional, repeated, positional, positionals };
   struct Entry {
     Kind kind = Kind::value;
     std::vector<std::string> names = {};  // a positional one has its placeholder here, too

@@ -46,6 +46,16 @@ class MetadataReader {
     return value;
   }
 
+  /// The positive number that a key holds, or `otherwise` where there is no such key.
+  float positive_number(const std::string& key, float otherwise) const {
+    const auto found = metadata_.find(key);
+    if (found == metadata_.end()) return otherwise;
+    const json value = json::parse(found->second, nullptr, false);
+    const bool is_fine = value.is_number() && std::isfinite(value.get<float>()) && value.get<float>() > 0;
+    if (!is_fine) reject(key + " is no positive number: " + detail::printable(found->second));
+    return value.get<float>();
+  }
+
   std::string word(const json& object, const std::string& key) const {
     const auto found = object.find(key);
     if (found == object.end() || !found->is_string()) reject("a layer has no text '" + key + "'");
@@ -113,6 +123,7 @@ NetworkMetadata to_metadata(const NetworkDescription& network) {
                               {"layers", layers.dump()},
                               {"input_range", kInputMinusMean},
                               {"mean", json(network.mean).dump()}};
+  if (network.input_unit != 1.0f) metadata["input_unit"] = json(network.input_unit).dump();
   if (!network.class_names.empty()) {
     metadata["class_names"] = json(network.class_names).dump(-1, ' ', false, json::error_handler_t::replace);
   }
@@ -136,6 +147,7 @@ void apply_metadata(const NetworkMetadata& metadata, NetworkDescription& network
       network.mean[i] = mean[i].get<float>();
     }
   }
+  network.input_unit = reader.positive_number("input_unit", network.input_unit);
   for (const json& name : reader.list("class_names")) {
     if (!name.is_string()) reader.reject("class_names is not a list of texts");
     network.class_names.push_back(name.get<std::string>());

@@ -110,6 +110,7 @@ bool expects_torchvision_input(const NetworkMetadata& metadata, bool torchvision
 /// Turns weights for (rgb / 255 - m) / s into those for rgb - 255 m: w / (255 s) per input channel.
 void fold_torchvision_input(NetworkDescription& network) {
   for (size_t c = 0; c < 3; ++c) network.mean[c] = static_cast<float>(255.0 * kTorchvisionMean[c]);
+  network.input_unit = kTorchvisionInputUnit;
   const auto first = std::find_if(network.layers.begin(), network.layers.end(),
                                   [](const LayerDescription& layer) { return layer.kind == Kind::conv; });
   if (first == network.layers.end() || !first->weight) return;

@@ -151,6 +151,12 @@ TEST_F(VggWeights, FoldsTorchvisionsInputIntoTheFirstLayer) {
   plain.metadata = {{"input_range", "rgb255_minus_mean"}, {"mean", "[1.5, 2.5, 3.5]"}};
   EXPECT_TRUE(test::same_bytes(read_network(save(plain)).layers[0].weight, original));
   EXPECT_EQ(read_network(save(plain)).mean, (std::array<float, 3>{1.5f, 2.5f, 3.5f}));
+  EXPECT_EQ(read_network(save(plain)).input_unit, 1.0f);
+  EXPECT_EQ(read.input_unit, kTorchvisionInputUnit);
+  write_network(folder_.path() / "again.safetensors", read);
+  EXPECT_EQ(read_network(folder_.path() / "again.safetensors").input_unit, kTorchvisionInputUnit);
+  plain.metadata = {{"input_unit", "-2"}};
+  EXPECT_TRUE(rejects(save(plain), "input_unit is no positive number: \"-2\""));
   plain.metadata = {{"input_range", "bgr"}};
   EXPECT_TRUE(rejects(save(plain), "input_range is \"bgr\", expected 'rgb255_minus_mean' or 'torchvision'"));
 }

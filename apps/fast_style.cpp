@@ -1,0 +1,222 @@
+#include <minidl/apps/fast_style_run.h>
+#include <minidl/core/allocator.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/reduce.h>
+#include <minidl/layers/init.h>
+
+#include <chrono>
+#include <cmath>
+
+namespace minidl {
+namespace {
+
+// Steps in a row without a finite gradient, after which a run has failed.
+constexpr int kMostBadSteps = 20;
+// Points of the training curve of a long run.
+constexpr int64_t kCurvePoints = 1000;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+layers::TransformNet make_net(const FastStyleSettings& settings) {
+  layers::seed(settings.seed);
+  return layers::TransformNet(settings.net);
+}
+
+FastStyleSettings with_styles(FastStyleSettings settings, const FastStyleData& data) {
+  settings.net.styles = static_cast<int64_t>(data.styles.size());
+  return settings;
+}
+
+std::string name_of_bad_term(const FastStyleLosses& losses) {
+  for (const auto& [name, value] : losses.content_layers) {
+    if (!std::isfinite(value)) return "content " + name;
+  }
+  for (const auto& [name, value] : losses.style_layers) {
+    if (!std::isfinite(value)) return "style " + name;
+  }
+  return std::isfinite(losses.tv) ? "gradient" : "tv";
+}
+
+}  // namespace
+
+FastStyle::Impl::Impl(layers::Vgg& vgg, FastStyleSettings given, FastStyleData given_data, FastStyleWatch given_watch)
+    : network(vgg),
+      settings(with_styles(std::move(given), given_data)),
+      data(std::move(given_data)),
+      watch(given_watch),
+      objective((vgg.freeze(), settings.check(vgg), vgg), settings, data.styles),
+      net(make_net(settings)),
+      adam(net.to(data.styles.front().device()).parameters(),
+           {.lr = settings.lr, .weight_decay = settings.weight_decay}),
+      points_every(std::max<int64_t>(1, settings.steps / kCurvePoints)) {
+  MINIDL_CHECK(data.photos != nullptr, "[fast_style] there is no source of photos");
+  MINIDL_CHECK(watch.patience == 0 || (watch.validate_every > 0 && !data.validation.empty()),
+               "[fast_style] ending on a plateau needs validation photos and a number of steps between validations");
+}
+
+int FastStyle::Impl::style_at(int64_t index) const {
+  return static_cast<int>(index % static_cast<int64_t>(data.styles.size()));
+}
+
+double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
+  const Tensor photos = data.photos(step);
+  const Shape expected{settings.batch, settings.size, settings.size, 3};
+  MINIDL_CHECK(photos.shape() == expected, "[fast_style] the photos of step {} have shape {}, they must have {}", step,
+               photos.shape(), expected);
+  const int style = style_at(step);
+  adam.zero_grad();
+  net.train(true);
+  net.select_style(style);
+  Tape tape;
+  Variable loss;
+  {
+    const TapeScope recording(tape);
+    loss = objective.loss(net(Variable(photos)), photos, style, losses);
+  }
+  tape.backward(loss);
+  double squared = 0;
+  for (const Variable& parameter : adam.parameters()) {
+    if (parameter.grad()) squared += squared_norm(parameter.grad());
+  }
+  return std::sqrt(squared);
+}
+
+void FastStyle::Impl::update(double grad_norm) {
+  if (settings.clip_norm > 0 && grad_norm > settings.clip_norm) {
+    const auto factor = static_cast<float>(settings.clip_norm / grad_norm);
+    for (Variable parameter : adam.parameters()) {
+      if (!parameter.grad()) continue;
+      Tensor& grad = parameter.mutable_grad();
+      affine(factor, grad, 0.0f, grad);
+    }
+  }
+  adam.set_lr(settings.lr_at(step));
+  adam.step();
+}
+
+FastStyleProgress FastStyle::Impl::train_step() {
+  FastStyleProgress progress{.steps = settings.steps, .lr = settings.lr_at(step)};
+  // Batch norm's averages must not keep what a step that is left out did to them.
+  const auto buffers = net.named_buffers();
+  std::vector<Tensor> before;
+  for (const auto& [name, buffer] : buffers) before.push_back(buffer.clone());
+  progress.grad_norm = compute_gradient(progress.losses);
+  if (std::isfinite(progress.losses.total) && std::isfinite(progress.grad_norm)) {
+    update(progress.grad_norm);
+    bad_steps = 0;
+    const FastStyleLosses& losses = progress.losses;
+    sum.total += losses.total;
+    sum.content += losses.content;
+    sum.style += losses.style;
+    sum.tv += losses.tv;
+    ++summed;
+  } else {
+    const std::string term = name_of_bad_term(progress.losses);
+    MINIDL_CHECK(++bad_steps < kMostBadSteps,
+                 "[fast_style] {} was not finite in {} steps in a row, up to step {}: use a smaller learning rate or "
+                 "clip the gradient",
+                 term, bad_steps, step + 1);
+    progress.note = term + " is not finite: this step changed nothing";
+    for (size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_from(before[i]);
+  }
+  progress.step = ++step;
+  return progress;
+}
+
+FastStyleLosses FastStyle::Impl::evaluate(const Tensor& photo, int style) {
+  FastStyleLosses losses;
+  objective.loss(Variable(apply(photo, style)), photo, style, losses);
+  return losses;
+}
+
+Tensor FastStyle::Impl::apply(const Tensor& photo, int style) {
+  net.train(false);
+  net.select_style(style);
+  Tensor picture = net(Variable(photo)).value();
+  net.train(true);
+  return picture;
+}
+
+double FastStyle::Impl::validate() {
+  double total = 0;
+  for (const Tensor& photo : data.validation) {
+    for (size_t style = 0; style < data.styles.size(); ++style) {
+      total += evaluate(photo, static_cast<int>(style)).total;
+    }
+  }
+  return total / static_cast<double>(data.validation.size() * data.styles.size());
+}
+
+void FastStyle::Impl::look_at_validation(FastStyleProgress& progress) {
+  if (data.validation.empty() || watch.validate_every == 0 || step % watch.validate_every != 0) return;
+  const double total = validate();
+  progress.validation = total;
+  if (validations.empty() || total < best_total) {
+    best_total = total;
+    without_best = 0;
+    if (watch.patience > 0) best = net.state();
+  } else {
+    ++without_best;
+  }
+  validations.push_back({step, total});
+}
+
+void FastStyle::Impl::close_point(double seconds) {
+  if (summed == 0 || (step % points_every != 0 && step != settings.steps)) return;
+  const auto mean = [&](double value) { return value / static_cast<double>(summed); };
+  history.push_back({step, mean(sum.total), mean(sum.content), mean(sum.style), mean(sum.tv), seconds});
+  sum = {};
+  summed = 0;
+}
+
+FastStyleResult FastStyle::Impl::run(const Callback& callback) {
+  const double started = now();
+  FastStyleResult result;
+  const auto seconds = [&] { return seconds_before + now() - started; };
+  const auto gave_up = [&] { return watch.patience > 0 && without_best >= watch.patience; };
+  while (step < settings.steps && !gave_up() && !result.cancelled) {
+    FastStyleProgress progress = train_step();
+    look_at_validation(progress);
+    progress.seconds = seconds_so_far = seconds();
+    close_point(progress.seconds);
+    if (callback) result.cancelled = !callback(progress);
+  }
+  result.plateau = gave_up();
+  if (result.plateau) net.load_state(best);
+  result.history = history;
+  result.validations = validations;
+  result.steps = step;
+  result.seconds = seconds_before = seconds();
+  return result;
+}
+
+FastStyle::FastStyle(layers::Vgg& network, FastStyleSettings settings, FastStyleData data, FastStyleWatch watch) {
+  MINIDL_CHECK(!data.styles.empty(), "[fast_style] there is no style picture");
+  impl_ = std::make_unique<Impl>(network, std::move(settings), std::move(data), watch);
+}
+FastStyle::~FastStyle() = default;
+FastStyleResult FastStyle::run(const Callback& callback) {
+  return impl_->run(callback);
+}
+layers::TransformNet& FastStyle::net() {
+  return impl_->net;
+}
+Tensor FastStyle::apply(const Tensor& photo, int style) {
+  return impl_->apply(photo, style);
+}
+FastStyleLosses FastStyle::evaluate(const Tensor& photo, int style) {
+  return impl_->evaluate(photo, style);
+}
+SafetensorsContent FastStyle::state() const {
+  return impl_->state();
+}
+void FastStyle::load_state(const std::filesystem::path& path) {
+  impl_->load_state(path);
+}
+int64_t FastStyle::step() const {
+  return impl_->step;
+}
+
+}  // namespace minidl

@@ -1,0 +1,40 @@
+#pragma once
+#include <minidl/apps/fast_style_settings.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace minidl {
+
+/// Losses of a batch, averaged over its pictures.
+struct FastStyleLosses {
+  double total = 0;                                     // weighted
+  double content = 0, style = 0, tv = 0;                // its weighted parts
+  std::map<std::string, double> content_layers, style_layers;  // unweighted, in the form of the settings
+};
+
+/// What a transform net is trained with (Johnson et al. 2016, eqs. 2 to 4): the content of each photo and the style of
+/// a painting, compared in the features of a fixed network, and total variation.
+class FastStyleObjective {
+ public:
+  /// Keeps a reference to `network`, which is frozen. `styles`: paintings [1, h, w, 3] in [0, 255], whose Gram matrices
+  /// are the targets. Throws Error without a style and for a painting that is too small for the deepest layer.
+  FastStyleObjective(layers::Vgg& network, const FastStyleSettings& settings, const std::vector<Tensor>& styles);
+
+  /// The weighted loss of `output`, the net's pictures for `photos` (both [n, h, w, 3] in [0, 255]), in the style with
+  /// the given index: a scalar, recorded on the current tape. `losses` receives its parts.
+  Variable loss(const Variable& output, const Tensor& photos, int style, FastStyleLosses& losses);
+
+  /// What the loss sees of a picture: all of it, or its luminance in three equal channels.
+  Variable seen(const Variable& picture) const;
+
+ private:
+  layers::Vgg& network_;
+  FastStyleSettings settings_;
+  std::vector<std::string> content_taps_, taps_;
+  std::vector<std::map<std::string, Tensor>> grams_;  // of each style: [1, c, c] by layer, divided by the positions
+  Variable luminance_;                                // filter [3, 1, 1, 3]
+};
+
+}  // namespace minidl

@@ -1,0 +1,48 @@
+#pragma once
+#include <minidl/apps/fast_style.h>
+#include <minidl/optim/adam.h>
+
+namespace minidl {
+
+/// The inside of FastStyle.
+struct FastStyle::Impl {
+  Impl(layers::Vgg& vgg, FastStyleSettings given, FastStyleData given_data, FastStyleWatch given_watch);
+
+  FastStyleResult run(const Callback& callback);
+  /// Forward, backward and, when all is finite, the update.
+  FastStyleProgress train_step();
+  /// Leaves the gradient of the next step in the parameters; returns its norm.
+  double compute_gradient(FastStyleLosses& losses);
+  void update(double grad_norm);
+  Tensor apply(const Tensor& photo, int style);
+  FastStyleLosses evaluate(const Tensor& photo, int style);
+  double validate();
+  void look_at_validation(FastStyleProgress& progress);
+  void close_point(double seconds);
+  int style_at(int64_t index) const;
+  SafetensorsContent state() const;
+  void load_state(const std::filesystem::path& path);
+  std::string pictures_fingerprint() const;
+
+  layers::Vgg& network;
+  FastStyleSettings settings;
+  FastStyleData data;
+  FastStyleWatch watch;
+  FastStyleObjective objective;
+  layers::TransformNet net;
+  optim::Adam adam;
+
+  int64_t step = 0;  // done
+  int bad_steps = 0;
+  double seconds_before = 0, seconds_so_far = 0;
+  std::vector<FastStylePoint> history;
+  int64_t points_every;
+  FastStylePoint sum;  // of the steps since the last point
+  int64_t summed = 0;
+  std::vector<FastStyleValidation> validations;
+  double best_total = 0;
+  int without_best = 0;     // validations since the best one
+  SafetensorsContent best;  // the net at its best validation, when there is a patience
+};
+
+}  // namespace minidl

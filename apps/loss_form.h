@@ -1,0 +1,27 @@
+#pragma once
+#include <minidl/core/tensor.h>
+
+namespace minidl {
+
+/// How the terms of style transfer's loss are measured. F and P are the features of the picture and of the content, N
+/// their channels, M their positions; G = F Fᵀ / M of the picture, A the same of the style.
+///
+/// paper (Gatys et al. 2015): content 1/2 ||F - P||^2; style 1/(4 N^2) ||G - A||^2; tv the sum of squared differences.
+///
+/// mean (Johnson et al. 2016, neural-style): content mean of (F - P)^2; style mean of ((G - A) / N)^2; tv half the sum
+/// over the interior.
+///
+/// relative (ours): content ||F - P||^2 / ||P||^2; style ||G - A||^2 / ||A||^2; tv mean of squared differences / 128^2.
+/// It has no units: the same weights give the same look at every size and for every painting.
+enum class LossForm { paper, mean, relative };
+
+/// Factors by which the paper's terms become those of `form`. Terms of a batch are averaged over its pictures:
+/// relative content is measured against the whole batch.
+/// Content: `target` P is [n, h, w, c], the term 1/2 ||F - P||^2 summed over the batch.
+double content_factor(LossForm form, const Tensor& target);
+/// Style: `target` A is [1, c, c], the term 1/(4 c^2) ||G - A||^2 averaged over the batch (ops::style_loss).
+double style_factor(LossForm form, const Tensor& target);
+/// Total variation: `picture` [n, h, w, 3], the term its sum of squared differences.
+double total_variation_factor(LossForm form, const Shape& picture);
+
+}  // namespace minidl

@@ -1,0 +1,39 @@
+#pragma once
+#include <minidl/apps/common/standard_flags.h>
+#include <minidl/apps/fast_style.h>
+
+#include <string>
+#include <vector>
+
+namespace minidl::apps {
+
+/// The command line of nst_train_fast.
+struct TrainFastOptions {
+  std::vector<std::string> styles;
+  std::string data, validation, weights, output;
+  std::string cache;         // of decoded photos; empty: none
+  int64_t style_size = 512;  // longer side of the paintings; 0: as they are
+  bool flip = true;
+  Dtype storage = Dtype::f32;  // of the result
+
+  std::vector<std::string> previews;  // photos
+  int64_t preview_every = 500;
+  int64_t preview_size = 512;  // longer side
+  std::string checkpoint_dir;  // beside the output when none is given
+  int64_t checkpoint_every = 500;
+  int64_t keep = 3;
+  bool resume = false;
+  std::string resume_from;  // a state file, a folder of them, or empty: the checkpoint folder
+  std::string plot;         // training curve, .svg; empty: none
+
+  FastStyleSettings settings;
+  FastStyleWatch watch;
+  OutputFlags reports;
+  ComputeFlags compute;
+};
+
+/// Fills `options`: the preset first, then the flags that were given. False when --help or --version was asked for.
+/// Throws UsageError.
+bool parse_train_fast_options(int argc, const char* const* argv, TrainFastOptions& options);
+
+}  // namespace minidl::apps

@@ -1,0 +1,67 @@
+#include <fmt/format.h>
+#include <minidl/apps/saved_run.h>
+
+#include <cstring>
+#include <map>
+#include <sstream>
+
+namespace minidl {
+namespace {
+
+std::map<std::string, std::string> by_name(const std::string& fingerprint) {
+  std::map<std::string, std::string> values;
+  std::istringstream words(fingerprint);
+  std::string name, value;
+  while (words >> name >> value) values[name] = value;
+  return values;
+}
+
+std::string differences(const std::string& before, const std::string& now) {
+  const std::map<std::string, std::string> was = by_name(before);
+  std::string text;
+  for (const auto& [name, value] : by_name(now)) {
+    const auto found = was.find(name);
+    const std::string old = found == was.end() ? "not there" : found->second;
+    if (old != value) text += fmt::format("{}{} was {}, is now {}", text.empty() ? "" : "; ", name, old, value);
+  }
+  return text.empty() ? "they cannot be compared" : text;
+}
+
+}  // namespace
+
+uint64_t picture_hash(const Tensor& picture) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto add = [&](const void* data, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
+  };
+  for (const int64_t extent : picture.shape()) add(&extent, sizeof extent);
+  add(picture.raw(), static_cast<size_t>(picture.bytes()));
+  return hash;
+}
+
+Tensor tensor_of(const std::vector<double>& numbers) {
+  Tensor tensor = Tensor::empty({static_cast<int64_t>(numbers.size())}, Dtype::f64);
+  if (!numbers.empty()) std::memcpy(tensor.raw(), numbers.data(), numbers.size() * sizeof(double));
+  return tensor;
+}
+
+std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name) {
+  const Tensor tensor = reader.read(name);
+  MINIDL_CHECK(tensor.dtype() == Dtype::f64, "[resume] '{}' is damaged: its {} has type {}, it must be f64",
+               reader.path().string(), name, to_string(tensor.dtype()));
+  const std::span<const double> values = tensor.span<double>();
+  return {values.begin(), values.end()};
+}
+
+std::string metadata_of(const SafetensorsReader& reader, const std::string& key) {
+  const auto found = reader.metadata().find(key);
+  return found == reader.metadata().end() ? std::string() : found->second;
+}
+
+void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint) {
+  const std::string saved = metadata_of(reader, "settings");
+  MINIDL_CHECK(saved == fingerprint, "[resume] '{}' was saved with other settings: {}", reader.path().string(),
+               differences(saved, fingerprint));
+}
+
+}  // namespace minidl

@@ -1,0 +1,24 @@
+#pragma once
+#include <minidl/core/safetensors.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace minidl {
+
+/// What the files of interrupted runs share. Messages begin with [resume] and name the file.
+
+/// 64-bit FNV-1a over shape and bytes: tells whether a saved run belongs to a picture.
+uint64_t picture_hash(const Tensor& picture);
+/// Numbers that survive bit for bit: a tensor [n], f64.
+Tensor tensor_of(const std::vector<double>& numbers);
+/// The reverse. Throws Error when it is missing or of another type.
+std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name);
+/// Empty when it is missing.
+std::string metadata_of(const SafetensorsReader& reader, const std::string& key);
+/// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."): says what differs ("beta was 30,
+/// is now 3").
+void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint);
+
+}  // namespace minidl
