@@ -136,9 +136,9 @@ TEST_P(FastStyleResume, GoesOnBitForBit) {
   const FastStyleResult cut = first.run([](const FastStyleProgress& progress) { return progress.step < 3; });
   EXPECT_TRUE(cut.cancelled);
   EXPECT_EQ(cut.steps, 3);
-  write_safetensors(folder_.path() / "state", first.state());
+  write_safetensors(folder_ / "state", first.state());
   FastStyle second(network_, settings, data, watch);
-  second.load_state(folder_.path() / "state");
+  second.load_state(folder_ / "state");
   EXPECT_EQ(second.step(), 3);
   const FastStyleResult resumed = second.run();
 
@@ -315,7 +315,7 @@ TEST_F(FastStyleRun, RefusesWhatDoesNotFit) {
 TEST_F(FastStyleRun, RefusesStatesOfOtherRuns) {
   FastStyle training(network_, small_fast_settings(), small_fast_data());
   training.run([](const FastStyleProgress&) { return false; });
-  const std::filesystem::path path = folder_.path() / "state";
+  const std::filesystem::path path = folder_ / "state";
   SafetensorsContent state = training.state();
   write_safetensors(path, state);
   FastStyleSettings other = small_fast_settings();

@@ -153,8 +153,8 @@ TEST_F(VggWeights, FoldsTorchvisionsInputIntoTheFirstLayer) {
   EXPECT_EQ(read_network(save(plain)).mean, (std::array<float, 3>{1.5f, 2.5f, 3.5f}));
   EXPECT_EQ(read_network(save(plain)).input_unit, 1.0f);
   EXPECT_EQ(read.input_unit, kTorchvisionInputUnit);
-  write_network(folder_.path() / "again.safetensors", read);
-  EXPECT_EQ(read_network(folder_.path() / "again.safetensors").input_unit, kTorchvisionInputUnit);
+  write_network(folder_ / "again.safetensors", read);
+  EXPECT_EQ(read_network(folder_ / "again.safetensors").input_unit, kTorchvisionInputUnit);
   plain.metadata = {{"input_unit", "-2"}};
   EXPECT_TRUE(rejects(save(plain), "input_unit is no positive number: \"-2\""));
   plain.metadata = {{"input_range", "bgr"}};
