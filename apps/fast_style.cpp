@@ -185,8 +185,6 @@ FastStyleResult FastStyle::Impl::run(const Callback& callback) {
   }
   result.plateau = gave_up();
   if (result.plateau) net.load_state(best);
-  result.history = history;
-  result.validations = validations;
   result.steps = step;
   result.seconds = seconds_before = seconds();
   return result;
@@ -217,6 +215,15 @@ void FastStyle::load_state(const std::filesystem::path& path) {
 }
 int64_t FastStyle::step() const {
   return impl_->step;
+}
+const std::vector<FastStylePoint>& FastStyle::history() const {
+  return impl_->history;
+}
+const std::vector<FastStyleValidation>& FastStyle::validations() const {
+  return impl_->validations;
+}
+const FastStyleSettings& FastStyle::settings() const {
+  return impl_->settings;
 }
 
 }  // namespace minidl

@@ -17,6 +17,7 @@ struct FastStyleData {
   /// Photos of step 0, 1, ...: [batch, size, size, 3], RGB in [0, 255]. The same step must give the same photos, however
   /// often and in whatever run it is asked for: that is what lets a run go on bit for bit.
   std::function<Tensor(int64_t step)> photos;
+  std::string photos_fingerprint;  // what they are, as "name value" pairs: a state goes on only with the same
   std::vector<Tensor> validation;  // held-out photos [1, h, w, 3]; may be empty
 };
 
@@ -43,8 +44,6 @@ struct FastStyleProgress {
 };
 
 struct FastStyleResult {
-  std::vector<FastStylePoint> history;
-  std::vector<FastStyleValidation> validations;
   int64_t steps = 0;
   double seconds = 0;
   bool cancelled = false;
@@ -89,6 +88,10 @@ class FastStyle {
   void load_state(const std::filesystem::path& path);
   /// Steps done.
   int64_t step() const;
+  /// The curve of the whole run, of its parts before a resumption, too.
+  const std::vector<FastStylePoint>& history() const;
+  const std::vector<FastStyleValidation>& validations() const;
+  const FastStyleSettings& settings() const;
 
  private:
   struct Impl;

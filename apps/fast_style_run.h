@@ -23,6 +23,7 @@ struct FastStyle::Impl {
   SafetensorsContent state() const;
   void load_state(const std::filesystem::path& path);
   std::string pictures_fingerprint() const;
+  std::string fingerprint() const;
 
   layers::Vgg& network;
   FastStyleSettings settings;

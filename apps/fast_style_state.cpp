@@ -30,9 +30,13 @@ std::string FastStyle::Impl::pictures_fingerprint() const {
   return text;
 }
 
+std::string FastStyle::Impl::fingerprint() const {
+  return settings.fingerprint() + " " + data.photos_fingerprint;
+}
+
 SafetensorsContent FastStyle::Impl::state() const {
   SafetensorsContent content;
-  content.metadata = {{"format", kFormat}, {"settings", settings.fingerprint()}, {"pictures", pictures_fingerprint()}};
+  content.metadata = {{"format", kFormat}, {"settings", fingerprint()}, {"pictures", pictures_fingerprint()}};
   append(content, kNetPrefix, net.state());
   append(content, kBestPrefix, best);
   for (const auto& [name, tensor] : adam.state())
@@ -57,7 +61,7 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
   MINIDL_CHECK(metadata_of(reader, "format") == kFormat, "[resume] '{}' is not a state file of a training run", file);
   MINIDL_CHECK(metadata_of(reader, "pictures") == pictures_fingerprint(),
                "[resume] '{}' was saved with other style pictures", file);
-  check_same_settings(reader, settings.fingerprint());
+  check_same_settings(reader, fingerprint());
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history"),
                             held_out = numbers_of(reader, "validations");
   MINIDL_CHECK(position.size() == kPositionNumbers && position[0] >= 0 &&

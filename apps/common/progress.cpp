@@ -42,6 +42,8 @@ std::string progress_text(const ProgressSample& sample, double iterations_per_se
   if (!parts.empty()) text += " (" + parts + ")";
   if (std::isfinite(iterations_per_second) && iterations_per_second > 0.0) {
     text += fmt::format("  {:.3g} it/s", iterations_per_second);
+    if (sample.photos > 0)
+      text += fmt::format("  {:.3g} img/s", iterations_per_second * static_cast<double>(sample.photos));
   }
   if (std::isfinite(seconds_left) && seconds_left > 0.0) text += "  ETA " + duration_text(seconds_left);
   if (sample.peak_bytes > 0) text += "  peak " + bytes_text(sample.peak_bytes);

@@ -18,6 +18,7 @@ struct ProgressSample {
   double loss = 0.0;
   std::vector<std::pair<std::string, double>> parts = {};  // of the loss, e.g. {"content", 12.5}
   int64_t peak_bytes = 0;                                  // peak memory; 0: not shown
+  int64_t photos = 0;                                      // of one iteration; 0: their rate is not shown
   std::string details = {};                                // shown with --verbose
 };
 

@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+#include <minidl/apps/common/program.h>
+#include <minidl/apps/common/progress.h>
+#include <minidl/apps/common/signals.h>
+#include <minidl/apps/train_fast_output.h>
+#include <minidl/apps/train_fast_plan.h>
+#include <minidl/core/allocator.h>
+#include <minidl/core/profile.h>
+
+namespace minidl::apps {
+namespace {
+
+/// Photos of step 0, 1, ... The class asks for them in order but for the first one of a resumed run.
+Tensor batch_of(PhotoBatches& batches, int64_t step) {
+  if (batches.position() != step) batches.seek(step);
+  return batches.next();
+}
+
+FastStyleData load_data(const TrainFastOptions& options, PhotoBatches& batches) {
+  FastStyleData data;
+  for (const std::string& path : options.styles) {
+    const Tensor style = load_image(path);
+    const Extent extent = fit_longer_side(style.shape()[1], style.shape()[2], options.style_size);
+    data.styles.push_back(resize_image(style, extent.height, extent.width));
+  }
+  data.photos = [&batches](int64_t step) { return batch_of(batches, step); };
+  data.photos_fingerprint = batches.fingerprint();
+  data.validation = load_validation(options);
+  return data;
+}
+
+ProgressSample sample_of(const FastStyleProgress& progress, const TrainFastOptions& options, Device device) {
+  ProgressSample sample{.iteration = progress.step,
+                        .iterations = progress.steps,
+                        .loss = progress.losses.total,
+                        .parts = {{"content", progress.losses.content}, {"style", progress.losses.style}},
+                        .peak_bytes = allocator(device).stats().peak_in_use,
+                        .photos = options.settings.batch};
+  if (progress.losses.tv > 0) sample.parts.emplace_back("tv", progress.losses.tv);
+  if (progress.validation) sample.parts.emplace_back("validation", *progress.validation);
+  sample.details = fmt::format("lr {:.3g} |gradient| {:.3g}", progress.lr, progress.grad_norm);
+  return sample;
+}
+
+/// The state to go on from; empty: from the beginning.
+std::string state_to_resume(const TrainFastOptions& options, const CheckpointFolder& checkpoints, ProgressLine& line) {
+  namespace fs = std::filesystem;
+  if (!options.resume) {
+    MINIDL_CHECK(checkpoints.checkpoints().empty(),
+                 "[nst_train_fast] {} has checkpoints of another run: go on from them with --resume, or name another "
+                 "--checkpoint-dir",
+                 options.checkpoint_dir);
+    return {};
+  }
+  if (!options.resume_from.empty() && !fs::is_directory(options.resume_from)) return options.resume_from;
+  const bool own = options.resume_from.empty();
+  const CheckpointFolder folder = own ? checkpoints : CheckpointFolder(options.resume_from, kCheckpointName, 0);
+  std::vector<std::string> unreadable;
+  const std::optional<Checkpoint> newest = folder.newest(&unreadable);
+  for (const std::string& why : unreadable) line.message("left out: " + why);
+  if (newest) return newest->path.string();
+  line.message(fmt::format("{} has no checkpoint yet: beginning", own ? options.checkpoint_dir : options.resume_from));
+  return {};
+}
+
+int run(int argc, char** argv) {
+  TrainFastOptions options;
+  if (!parse_train_fast_options(argc, argv, options)) return kSuccess;
+  const Device device = apply_compute_flags(options.compute);
+  ProgressLine line({.quiet = options.reports.quiet, .verbose = options.reports.verbose});
+  const PhotoList photos = list_photos(options.data);
+  PhotoBatches batches(photos,
+                       {.sampling = {.size = options.settings.size, .flip = options.flip, .seed = options.compute.seed},
+                        .batch = options.settings.batch,
+                        .cache = options.cache});
+  layers::Vgg network = layers::Vgg::load(options.weights, {.taps = options.settings.taps()});
+  network.to(device);
+  FastStyle training(network, options.settings, load_data(options, batches), options.watch);
+  if (options.compute.dry_run) {
+    fmt::print("{}", plan_text(training, options, photos, device));
+    return kSuccess;
+  }
+
+  const CheckpointFolder checkpoints(options.checkpoint_dir, kCheckpointName, static_cast<int>(options.keep));
+  const std::string state = state_to_resume(options, checkpoints, line);
+  if (!state.empty()) {
+    training.load_state(state);
+    line.message(fmt::format("going on after step {} of {}", training.step(), options.settings.steps));
+  }
+  TrainFastOutput output(options, training, checkpoints, batches, line);
+  Profile::enable(options.reports.verbose);
+  const StopSignals signals;
+  const FastStyleResult result = training.run([&](const FastStyleProgress& progress) {
+    line.update(sample_of(progress, options, device));
+    if (!progress.note.empty()) line.message(fmt::format("step {}: {}", progress.step, progress.note));
+    output.after_step(progress);
+    return !signals.requested();
+  });
+  line.finish();
+  output.finish(result);
+  if (options.reports.verbose) fmt::print(stderr, "{}", Profile::table());
+  return result.cancelled ? signals.exit_code() : kSuccess;
+}
+
+}  // namespace
+}  // namespace minidl::apps
+
+int main(int argc, char** argv) {
+  return minidl::apps::run_program([&] { return minidl::apps::run(argc, argv); });
+}
