@@ -1,5 +1,5 @@
 #include <minidl/apps/fast_style_run.h>
-#include <minidl/core/allocator.h>
+#include <minidl/core/tape.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/init.h>
@@ -97,7 +97,9 @@ void FastStyle::Impl::update(double grad_norm) {
 }
 
 FastStyleProgress FastStyle::Impl::train_step() {
-  FastStyleProgress progress{.steps = settings.steps, .lr = settings.lr_at(step)};
+  FastStyleProgress progress;
+  progress.steps = settings.steps;
+  progress.lr = settings.lr_at(step);
   // Batch norm's averages must not keep what a step that is left out did to them.
   const auto buffers = net.named_buffers();
   std::vector<Tensor> before;

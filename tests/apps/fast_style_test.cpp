@@ -3,6 +3,7 @@
 #include <support/compare.h>
 #include <support/small_fast_style.h>
 #include <support/temporary_folder.h>
+#include <support/test_data.h>
 #include <support/threads.h>
 
 #include <limits>
@@ -264,6 +265,35 @@ TEST_F(FastStyleRun, StylesTakeTurns) {
     }
   }
   EXPECT_FALSE(same_bytes(training.apply(photo, 1), before));
+}
+
+// Against numbers computed in f64 by another framework, whose losses are those of the form `mean`.
+TEST_F(FastStyleRun, ReferenceLosses) {
+  const auto net_path = test_data("reference/mosaic_nc16.safetensors"),
+             step_path = test_data("reference/train_step_mosaic_nc16.safetensors"), vgg_path = test_data(kVggFile);
+  if (net_path.empty() || step_path.empty() || vgg_path.empty()) GTEST_SKIP() << kNoTestData;
+  const SafetensorsReader step(step_path);
+  FastStyleSettings settings;
+  settings.form = LossForm::mean;
+  settings.content_layers = {{"relu2_2", 1.0}};
+  settings.style_layers = {{"relu1_2", 1.0}, {"relu2_2", 1.0}, {"relu3_3", 1.0}, {"relu4_3", 1.0}};
+  settings.beta = 5.0;
+  settings.tv = 0.0;
+  layers::Vgg vgg = layers::Vgg::load(vgg_path, {.taps = settings.taps()});
+  FastStyleObjective objective(vgg, settings, {to_channels_last(step.read("style"))});
+  const Tensor photos = to_channels_last(step.read("input"));
+  layers::TransformNet net = layers::TransformNet::load(net_path);
+  FastStyleLosses losses;
+  objective.loss(net(Variable(photos)), photos, 0, losses);
+  const std::vector<double> actual = {losses.total,
+                                      losses.content_layers.at("relu2_2"),
+                                      losses.style_layers.at("relu1_2"),
+                                      losses.style_layers.at("relu2_2"),
+                                      losses.style_layers.at("relu3_3"),
+                                      losses.style_layers.at("relu4_3")};
+  const Tensor expected = step.read("losses");
+  for (size_t i = 0; i < actual.size(); ++i)
+    EXPECT_NEAR(actual[i] / expected.span<float>()[i], 1.0, 2e-5) << "loss " << i;
 }
 
 TEST_F(FastStyleRun, LearningRates) {
