@@ -5,6 +5,7 @@
 #include <minidl/apps/train_fast_output.h>
 #include <minidl/apps/train_fast_plan.h>
 #include <minidl/core/allocator.h>
+#include <minidl/core/image.h>
 #include <minidl/core/profile.h>
 
 namespace minidl::apps {

@@ -41,7 +41,7 @@ std::vector<Tensor> load_validation(const TrainFastOptions& options) {
       const Tensor photo = load_image(list.path(i));
       const int64_t height = photo.shape()[1], width = photo.shape()[2], size = options.settings.size;
       const double factor = static_cast<double>(size) / static_cast<double>(std::min(height, width));
-      const auto scaled = [&](int64_t side) { return std::max(size, std::llround(factor * static_cast<double>(side))); };
+      const auto scaled = [&](int64_t side) { return std::max<int64_t>(size, std::llround(factor * static_cast<double>(side))); };
       photos.push_back(resize_image(photo, scaled(height), scaled(width)));
     } catch (const Error& error) {
       reason = error.what();
@@ -69,7 +69,6 @@ TrainFastOutput::TrainFastOutput(const TrainFastOptions& options, FastStyle& tra
                  {"step", training.step()},
                  {"steps", options.settings.steps},
                  {"styles", styles},
-                 {"photos", batches.photos().count()},
                  {"parameters", training.net().parameter_count()},
                  {"settings", training.settings().fingerprint()}});
 }
