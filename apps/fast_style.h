@@ -14,8 +14,8 @@ namespace minidl {
 /// What the trainer needs besides its settings.
 struct FastStyleData {
   std::vector<Tensor> styles;  // paintings [1, h, w, 3], RGB in [0, 255], each of its own size
-  /// Photos of step 0, 1, ...: [batch, size, size, 3], RGB in [0, 255]. The same step must give the same photos, however
-  /// often and in whatever run it is asked for: that is what lets a run go on bit for bit.
+  /// Photos of step 0, 1, ...: [batch, size, size, 3], RGB in [0, 255]. The same step must give the same photos,
+  /// however often and in whatever run it is asked for: that is what lets a run go on bit for bit.
   std::function<Tensor(int64_t step)> photos;
   std::string photos_fingerprint;  // what they are, as "name value" pairs: a state goes on only with the same
   std::vector<Tensor> validation;  // held-out photos [1, h, w, 3]; may be empty
@@ -63,8 +63,8 @@ class FastStyle {
   /// Returns false to stop after this step.
   using Callback = std::function<bool(const FastStyleProgress&)>;
 
-  /// Keeps a reference to `network`, which is frozen. Throws Error for settings out of their range and for pictures that
-  /// do not fit.
+  /// Keeps a reference to `network`, which is frozen. Throws Error for settings out of their range and for pictures
+  /// that do not fit.
   FastStyle(layers::Vgg& network, FastStyleSettings settings, FastStyleData data, FastStyleWatch watch = {});
   ~FastStyle();
   FastStyle(const FastStyle&) = delete;

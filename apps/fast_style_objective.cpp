@@ -62,7 +62,8 @@ Variable FastStyleObjective::loss(const Variable& output, const Tensor& photos, 
   for (const auto& [name, features] : network_(seen(Variable(photos)), content_taps_)) targets[name] = features.value();
 
   std::map<std::string, Variable> features = network_(seen(output), taps_);
-  const double feature_scale = settings_.input_unit > 0 ? settings_.input_unit / network_.description().input_unit : 1.0;
+  const double feature_scale =
+      settings_.input_unit > 0 ? settings_.input_unit / network_.description().input_unit : 1.0;
   for (const layers::WeightedLayer& layer : settings_.content_layers) {
     const Tensor& target = targets.at(layer.name);
     const auto factor = static_cast<float>(content_factor(settings_.form, target) / std::pow(feature_scale, 2));

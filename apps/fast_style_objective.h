@@ -9,8 +9,8 @@ namespace minidl {
 
 /// Losses of a batch, averaged over its pictures.
 struct FastStyleLosses {
-  double total = 0;                                     // weighted
-  double content = 0, style = 0, tv = 0;                // its weighted parts
+  double total = 0;                                            // weighted
+  double content = 0, style = 0, tv = 0;                       // its weighted parts
   std::map<std::string, double> content_layers, style_layers;  // unweighted, in the form of the settings
 };
 

@@ -29,16 +29,16 @@ struct FastStyleSettings {
   /// The loss sees luminance only: the net learns strokes, not colours, and its pictures take their colours from the
   /// photo (color_transfer.h).
   bool original_colors = false;
-  /// Unit of the input (NetworkDescription::input_unit) of the network that the weights were chosen for: they keep their
-  /// meaning on a loss network with another unit. 0: they are meant for the loss network that is used.
+  /// Unit of the input (NetworkDescription::input_unit) of the network that the weights were chosen for: they keep
+  /// their meaning on a loss network with another unit. 0: they are meant for the loss network that is used.
   double input_unit = 0.0;
 
   int64_t steps = 10000;
   int64_t batch = 4;
-  int64_t size = 256;     // side of the square photos
-  float lr = 1e-3f;       // of Adam, > 0
+  int64_t size = 256;  // side of the square photos
+  float lr = 1e-3f;    // of Adam, > 0
   LrSchedule schedule = LrSchedule::cosine;
-  int64_t warm_up = 0;    // steps in which lr grows from nearly 0
+  int64_t warm_up = 0;  // steps in which lr grows from nearly 0
   float weight_decay = 0.0f;
   double clip_norm = 0.0;  // longest gradient of all parameters together; longer ones are shortened; 0: none are
   uint64_t seed = 0;       // of the first weights

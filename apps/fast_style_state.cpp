@@ -41,10 +41,9 @@ SafetensorsContent FastStyle::Impl::state() const {
   append(content, kBestPrefix, best);
   for (const auto& [name, tensor] : adam.state())
     content.tensors.emplace_back(std::string(kOptimizerPrefix) + name, tensor);
-  content.tensors.emplace_back(
-      "position", tensor_of({static_cast<double>(step), static_cast<double>(bad_steps), seconds_so_far, sum.total,
-                             sum.content, sum.style, sum.tv, static_cast<double>(summed),
-                             static_cast<double>(without_best)}));
+  content.tensors.emplace_back("position", tensor_of({static_cast<double>(step), static_cast<double>(bad_steps),
+                                                      seconds_so_far, sum.total, sum.content, sum.style, sum.tv,
+                                                      static_cast<double>(summed), static_cast<double>(without_best)}));
   std::vector<double> curve, held_out;
   for (const FastStylePoint& p : history)
     curve.insert(curve.end(), {static_cast<double>(p.step), p.total, p.content, p.style, p.tv, p.seconds});

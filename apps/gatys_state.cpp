@@ -27,8 +27,8 @@ SafetensorsContent Gatys::Impl::state() const {
   content.metadata = {{"format", kFormat}, {"settings", settings.fingerprint()}, {"pictures", pictures_fingerprint()}};
   content.tensors.emplace_back("picture", picture.clone());
   content.tensors.emplace_back(
-      "position", tensor_of({static_cast<double>(scale), static_cast<double>(iteration), static_cast<double>(evaluations),
-                           history.empty() ? 0.0 : history.back().seconds}));
+      "position", tensor_of({static_cast<double>(scale), static_cast<double>(iteration),
+                             static_cast<double>(evaluations), history.empty() ? 0.0 : history.back().seconds}));
   std::vector<double> curve;
   for (const GatysPoint& p : history) {
     curve.insert(curve.end(), {static_cast<double>(p.iteration), static_cast<double>(p.evaluations), p.total, p.content,
@@ -45,7 +45,8 @@ SafetensorsContent Gatys::Impl::state() const {
 
 void Gatys::Impl::load_state(const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
-  MINIDL_CHECK(metadata_of(reader, "format") == kFormat, "[resume] '{}' is not a state file of a style transfer", path.string());
+  MINIDL_CHECK(metadata_of(reader, "format") == kFormat, "[resume] '{}' is not a state file of a style transfer",
+               path.string());
   MINIDL_CHECK(metadata_of(reader, "pictures") == pictures_fingerprint(),
                "[resume] '{}' was saved with other content, style or starting pictures", path.string());
   check_same_settings(reader, settings.fingerprint());

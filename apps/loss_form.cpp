@@ -20,8 +20,7 @@ double content_factor(LossForm form, const Tensor& target) {
 double style_factor(LossForm form, const Tensor& target) {
   const auto channels_squared = static_cast<double>(target.count());
   if (form == LossForm::mean) return 4.0 / channels_squared;
-  if (form == LossForm::relative)
-    return 4.0 * channels_squared / (squared_norm(target) + kTiny * channels_squared);
+  if (form == LossForm::relative) return 4.0 * channels_squared / (squared_norm(target) + kTiny * channels_squared);
   return 1.0;
 }
 

@@ -109,17 +109,15 @@ void declare_training(Flags& flags, TrainFastOptions& options, Given& given) {
   flags.integer("--size", given.size, 32, 4096, help("side of the photos in pixels", usual().size));
   flags.number("--lr", given.lr, NumberRange::positive(), help("learning rate of Adam", usual().lr));
   flags.choice("--lr-schedule", given.schedule,
-               std::vector<std::pair<std::string, LrSchedule>>{{"constant", LrSchedule::constant},
-                                                               {"cosine", LrSchedule::cosine},
-                                                               {"steps", LrSchedule::steps}},
+               std::vector<std::pair<std::string, LrSchedule>>{
+                   {"constant", LrSchedule::constant}, {"cosine", LrSchedule::cosine}, {"steps", LrSchedule::steps}},
                help("how the rate goes on", "cosine"));
   flags.integer("--warm-up", given.warm_up, 0, 1000000000, help("steps until the full rate", usual().warm_up));
   flags.number("--weight-decay", given.weight_decay, NumberRange::at_least(0),
                help("pulls weights towards 0", usual().weight_decay));
   flags.number("--clip-norm", given.clip_norm, NumberRange::at_least(0),
                help("longest gradient; 0: any", usual().clip_norm));
-  flags.integer("--validate-every", options.watch.validate_every, 1, 1000000000,
-                "steps between looks at --validation");
+  flags.integer("--validate-every", options.watch.validate_every, 1, 1000000000, "steps between looks at --validation");
   flags.integer("--patience", options.watch.patience, 0, 1000000,
                 "end after so many looks without a new best, and keep the best net; 0: never");
   flags.choice("--storage", options.storage,
@@ -133,9 +131,10 @@ void declare_progress(Flags& flags, TrainFastOptions& options) {
              "folder of the states to go on from (default: OUTPUT.checkpoints)");
   flags.integer("--checkpoint-every", options.checkpoint_every, 1, 1000000000, "steps between them");
   flags.integer("--keep", options.keep, 1, 1000000, "how many of them are kept");
-  flags.optional_text("--resume", options.resume, options.resume_from, "FILE|DIR",
-                      "go on from a state, the newest of a folder, or the newest in --checkpoint-dir; the other flags as "
-                      "in the first run");
+  flags.optional_text(
+      "--resume", options.resume, options.resume_from, "FILE|DIR",
+      "go on from a state, the newest of a folder, or the newest in --checkpoint-dir; the other flags as "
+      "in the first run");
   flags.integer("--preview-every", options.preview_every, 1, 1000000000, "steps between previews");
   flags.integer("--preview-size", options.preview_size, 1, 32768, "their longer side in pixels");
   flags.text("--plot", options.plot, "FILE", "training curve: .svg, drawn anew with each checkpoint");
@@ -170,10 +169,11 @@ FastStyleSettings settings_from(const Given& given, uint64_t seed) {
 }  // namespace
 
 bool parse_train_fast_options(int argc, const char* const* argv, TrainFastOptions& options) {
-  Flags flags({.program = "nst_train_fast",
-               .summary = "Trains a net that repaints any photo in the style of a painting at once (Johnson, Alahi, Li 2016).",
-               .example = "nst_train_fast --style painting.jpg --data photos/ -o net.safetensors "
-                          "--weights imagenet-vgg-verydeep-19.mat"});
+  Flags flags(
+      {.program = "nst_train_fast",
+       .summary = "Trains a net that repaints any photo in the style of a painting at once (Johnson, Alahi, Li 2016).",
+       .example = "nst_train_fast --style painting.jpg --data photos/ -o net.safetensors "
+                  "--weights imagenet-vgg-verydeep-19.mat"});
   Given given;
   options.watch.validate_every = 500;
   declare_pictures(flags, options, given);

@@ -17,8 +17,8 @@ Tensor tensor_of(const std::vector<double>& numbers);
 std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name);
 /// Empty when it is missing.
 std::string metadata_of(const SafetensorsReader& reader, const std::string& key);
-/// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."): says what differs ("beta was 30,
-/// is now 3").
+/// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."): says what differs ("beta was
+/// 30, is now 3").
 void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint);
 
 }  // namespace minidl

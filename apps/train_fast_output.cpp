@@ -41,7 +41,9 @@ std::vector<Tensor> load_validation(const TrainFastOptions& options) {
       const Tensor photo = load_image(list.path(i));
       const int64_t height = photo.shape()[1], width = photo.shape()[2], size = options.settings.size;
       const double factor = static_cast<double>(size) / static_cast<double>(std::min(height, width));
-      const auto scaled = [&](int64_t side) { return std::max<int64_t>(size, std::llround(factor * static_cast<double>(side))); };
+      const auto scaled = [&](int64_t side) {
+        return std::max<int64_t>(size, std::llround(factor * static_cast<double>(side)));
+      };
       photos.push_back(resize_image(photo, scaled(height), scaled(width)));
     } catch (const Error& error) {
       reason = error.what();
@@ -167,9 +169,7 @@ void TrainFastOutput::report_skipped() {
     if (reported_skips_ < kSkipsTold) line_.message("left out: " + photo.reason);
     if (reported_skips_ == kSkipsTold) line_.message("more photos are left out; the end tells their number");
     if (options_.reports.json.empty()) continue;
-    try_to([&] {
-      append_to_log({{"event", "skipped"}, {"file", photo.file.string()}, {"reason", photo.reason}});
-    });
+    try_to([&] { append_to_log({{"event", "skipped"}, {"file", photo.file.string()}, {"reason", photo.reason}}); });
   }
 }
 

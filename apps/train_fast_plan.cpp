@@ -16,8 +16,7 @@ std::string plan_text(FastStyle& training, const TrainFastOptions& options, cons
     before = progress.seconds;
     return progress.step < kSteps;
   });
-  const double epochs =
-      static_cast<double>(settings.steps * settings.batch) / static_cast<double>(photos.count());
+  const double epochs = static_cast<double>(settings.steps * settings.batch) / static_cast<double>(photos.count());
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {
     text += fmt::format("{:<14}{}\n", name, value);

@@ -29,8 +29,8 @@ struct NetworkDescription {
   /// RGB in [0, 255], taken off the picture. A file whose network expects (rgb / 255 - m) / s, as torchvision's do, is read as the same function
   /// of rgb - 255 m: 1 / (255 s) is folded into the first layer's weights, exactly so at the borders, too.
   std::array<float, 3> mean{123.68f, 116.779f, 103.939f};
-  /// Levels of 0..255 that were one unit of the input it was trained with: 1, or 57.63 (255 times the mean deviation) for torchvision's. Its
-  /// features are about so much smaller than those of a network that was trained on levels.
+  /// Levels of 0..255 that were one unit of the input it was trained with: 1, or 57.63 (255 times the mean deviation)
+  /// for torchvision's. Its features are about so much smaller than those of a network that was trained on levels.
   float input_unit = 1.0f;
   std::vector<std::string> class_names;  // of the classifier, or empty
   std::string source;                    // file name, for messages

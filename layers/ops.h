@@ -18,9 +18,10 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
 Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, PoolKind kind);
 /// Transposed convolution, a "convolution of stride 1/stride": what conv2d_backward_data makes of `input`, plus bias.
 ///   input [n,h,w,c], weight [c,k_h,k_w,out_c], bias [out_c] or undefined -> [n,out_h,out_w,out_c]
-/// A convolution of the output with that window must have the input's size: several outputs have the same, so it is given.
-Variable conv2d_transpose(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, int64_t out_h,
-                          int64_t out_w);
+/// A convolution of the output with that window must have the input's size: several outputs have the same, so it is
+/// given.
+Variable conv2d_transpose(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                          int64_t out_h, int64_t out_w);
 /// kernels/pool2d.h.
 Variable pool2d(const Variable& input, PoolKind kind, int64_t k_h, int64_t k_w, const Window& window);
 /// input [m,k], weight [n,k], bias [n] or undefined -> [m,n]. kernels/gemm.h.
@@ -42,7 +43,8 @@ Variable reshape(const Variable& x, Shape shape);
 /// kernels/pad.h, kernels/upsample.h.
 Variable pad(const Variable& x, const Padding& padding);
 Variable upsample_nearest(const Variable& x, int64_t factor);
-/// conv2d(upsample_nearest(input, 2), weight, bias) with 3x3 filters, stride 1 and a padding of one pixel. See kernels/upsample_conv2d.h.
+/// conv2d(upsample_nearest(input, 2), weight, bias) with 3x3 filters, stride 1 and a padding of one pixel. See
+/// kernels/upsample_conv2d.h.
 Variable upsample_conv2d(const Variable& input, const Variable& weight, const Variable& bias, Padding::Mode padding);
 
 /// kernels/instance_norm.h, kernels/batch_norm.h. The running statistics are updated in place in training.
@@ -61,7 +63,8 @@ Variable dropout(const Variable& x, float rate, Rng& rng);
 /// kernels/log_softmax.h.
 Variable log_softmax(const Variable& x);
 
-/// Weighted sums of rows: rows [s,c], constant shares [s] or [n,s] -> [c] or [n,c], output[n,c] = sum over s of shares[n,s] * rows[s,c].
+/// Weighted sums of rows: rows [s,c], constant shares [s] or [n,s] -> [c] or [n,c], output[n,c] = sum over s of
+/// shares[n,s] * rows[s,c].
 Variable mix_rows(const Variable& rows, const Tensor& shares);
 
 /// Sum of all elements, as a scalar; mean likewise.

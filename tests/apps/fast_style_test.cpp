@@ -350,10 +350,12 @@ TEST_F(FastStyleRun, RefusesStatesOfOtherRuns) {
   write_safetensors(path, state);
   FastStyleSettings other = small_fast_settings();
   other.beta = 6.0;
-  EXPECT_TRUE(throws_error([&] { FastStyle(network_, other, small_fast_data()).load_state(path); }, "beta was 5, is now 6"));
+  EXPECT_TRUE(
+      throws_error([&] { FastStyle(network_, other, small_fast_data()).load_state(path); }, "beta was 5, is now 6"));
   FastStyleData painting = small_fast_data();
   painting.styles = {wavy_picture(36, 40, 2)};
-  EXPECT_TRUE(throws_error([&] { FastStyle(network_, small_fast_settings(), painting).load_state(path); }, "other style pictures"));
+  EXPECT_TRUE(throws_error([&] { FastStyle(network_, small_fast_settings(), painting).load_state(path); },
+                           "other style pictures"));
 
   // A state without Adam's moments leaves the run as it was.
   std::erase_if(state.tensors, [](const auto& entry) { return entry.first.starts_with("optimizer.second_moment"); });
