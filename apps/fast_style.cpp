@@ -12,6 +12,9 @@ namespace {
 
 // Steps in a row without a finite gradient, after which a run has failed.
 constexpr int kMostBadSteps = 20;
+// Of the first pictures of a linear output: factor of the last filters and what is added to their bias. At 128 pixels the
+// style's loss fell in 60 steps as far as without them in 240.
+constexpr float kFirstContrast = 64.0f, kFirstLevel = 120.0f;
 // Points of the training curve of a long run.
 constexpr int64_t kCurvePoints = 1000;
 
@@ -19,9 +22,19 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// PyTorch's initial values make pictures that are nearly black, and hundreds of steps pass until they are bright: a
+/// linear output begins in medium grey instead, with visible contrast.
 layers::TransformNet make_net(const FastStyleSettings& settings) {
   layers::seed(settings.seed);
-  return layers::TransformNet(settings.net);
+  layers::TransformNet net(settings.net);
+  if (settings.net.output_range == layers::OutputRange::linear) {
+    for (auto [name, parameter] : net.named_parameters()) {
+      Tensor& value = parameter.mutable_value();
+      if (name == "deconv3.conv2d.weight") affine(kFirstContrast, value, 0.0f, value);
+      if (name == "deconv3.conv2d.bias") affine(1.0f, value, kFirstLevel, value);
+    }
+  }
+  return net;
 }
 
 FastStyleSettings with_styles(FastStyleSettings settings, const FastStyleData& data) {
