@@ -1,6 +1,6 @@
 #pragma once
 /// Everything of minidl::minidl: tensors, tape, layers, losses, optimisers, pictures. The style-transfer algorithms are
-/// in <minidl/apps/gatys.h> (minidl::style).
+/// in <minidl/apps/gatys.h> and <minidl/apps/fast_style.h> (minidl::style).
 #include <minidl/core/allocator.h>
 #include <minidl/core/bit_mask.h>
 #include <minidl/core/caching_allocator.h>

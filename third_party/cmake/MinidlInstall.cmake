@@ -24,7 +24,8 @@ foreach(folder core kernels layers optim)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h)
   install(FILES ${headers} DESTINATION ${MINIDL_HEADER_DIR}/${folder})
 endforeach()
-install(FILES apps/color_transfer.h apps/gatys.h apps/gatys_objective.h apps/gatys_settings.h apps/memory_plan.h
+install(FILES apps/color_transfer.h apps/fast_style.h apps/fast_style_objective.h apps/fast_style_settings.h apps/gatys.h apps/gatys_objective.h
+              apps/gatys_settings.h apps/loss_form.h apps/memory_plan.h
         DESTINATION ${MINIDL_HEADER_DIR}/apps)
 install(FILES apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/version.h DESTINATION ${MINIDL_HEADER_DIR})
 
