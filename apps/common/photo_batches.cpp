@@ -31,9 +31,9 @@ void check(const PhotoList& photos, const PhotoBatchesOptions& options) {
 struct Batch {
   Tensor samples;
   float* data;
-  int64_t missing;                                 // samples that are not there yet
-  std::vector<std::vector<SkippedPhoto>> skipped;  // by each sample
-  std::string error{};                             // empty: none
+  int64_t missing;  // samples that are not there yet
+  std::vector<SkippedPhoto> skipped;
+  std::string error{};  // empty: none
   bool failed() const { return !error.empty(); }
 };
 
@@ -106,22 +106,20 @@ struct PhotoBatches::Impl {
   /// Called with the lock, which is given back while the photo is read.
   void read_one(PhotoSampler& sampler, int64_t index, std::unique_lock<std::mutex>& lock) {
     const auto place = static_cast<size_t>(index / options.batch - position);
-    const auto row = static_cast<size_t>(index % options.batch);
     while (batches.size() <= place) batches.push_back({{}, nullptr, options.batch, {}});
     Batch& batch = batches[place];  // stays there: a deque's ends may change
     std::vector<SkippedPhoto> unreadable;
     std::string error;
     try {
       if (!batch.samples) open(batch);
-      float* output = batch.data + static_cast<int64_t>(row) * sample_values();
+      float* output = batch.data + index % options.batch * sample_values();
       lock.unlock();
       sampler.sample(index, output, unreadable, stopped);
     } catch (const std::exception& exception) {
       error = exception.what();
     }
     if (!lock.owns_lock()) lock.lock();
-    if (batch.skipped.empty()) batch.skipped.resize(static_cast<size_t>(options.batch));
-    batch.skipped[row] = std::move(unreadable);
+    batch.skipped.insert(batch.skipped.end(), unreadable.begin(), unreadable.end());
     if (!batch.failed()) batch.error = std::move(error);
     --batch.missing;
   }
@@ -130,12 +128,6 @@ struct PhotoBatches::Impl {
   void open(Batch& batch) const {
     batch.samples = Tensor::empty({options.batch, options.sampling.size, options.sampling.size, 3});
     batch.data = batch.samples.data<float>();
-  }
-
-  void note_skipped(const Batch& batch) {
-    for (const std::vector<SkippedPhoto>& files : batch.skipped) {
-      for (const SkippedPhoto& photo : files) skipped.emplace(photo.file, photo.reason);
-    }
   }
 };
 
@@ -149,7 +141,7 @@ Tensor PhotoBatches::next() {
     return !impl_->batches.empty() && (impl_->batches.front().missing == 0 || impl_->batches.front().failed());
   });
   Batch& batch = impl_->batches.front();
-  impl_->note_skipped(batch);
+  for (const SkippedPhoto& photo : batch.skipped) impl_->skipped.emplace(photo.file, photo.reason);
   if (batch.failed()) throw Error(batch.error);
   Tensor samples = std::move(batch.samples);
   impl_->batches.pop_front();

@@ -4,24 +4,28 @@
 #include <support/temporary_folder.h>
 
 #include <limits>
-#include <regex>
 
 namespace minidl::apps {
 namespace {
 
-/// The d of each curve's line; grid lines and bands have no stroke-width.
-std::vector<std::string> paths(const std::string& svg) {
-  static const std::regex kPath("<path fill=\"none\" stroke=\"[^ ]* stroke-width[^>]* d=\"([^\"]*)\"/>");
+/// What stands between `before` and `after`, wherever that occurs.
+std::vector<std::string> between(const std::string& text, const std::string& before, const std::string& after) {
   std::vector<std::string> found;
-  for (std::sregex_iterator match(svg.begin(), svg.end(), kPath); match != std::sregex_iterator(); ++match)
-    found.push_back((*match)[1]);
+  for (size_t at = text.find(before); at != std::string::npos; at = text.find(before, at + 1)) {
+    const size_t begin = at + before.size();
+    found.push_back(text.substr(begin, text.find(after, begin) - begin));
+  }
   return found;
 }
+/// The data of each curve's line.
+std::vector<std::string> paths(const std::string& svg) {
+  return between(svg, "stroke-linecap=\"round\" d=\"", "\"");
+}
+/// The texts with this anchor: labels of an axis, and what else stands there.
 std::vector<std::string> labels(const std::string& svg, const std::string& anchor) {
-  const std::regex label("text-anchor=\"" + anchor + "\"[^>]*>([^<]*)</text>");
   std::vector<std::string> found;
-  for (std::sregex_iterator match(svg.begin(), svg.end(), label); match != std::sregex_iterator(); ++match)
-    found.push_back((*match)[1]);
+  for (const std::string& rest : between(svg, "text-anchor=\"" + anchor + "\"", "</text>"))
+    found.push_back(rest.substr(rest.find('>') + 1));
   return found;
 }
 using Words = std::vector<std::string>;
