@@ -3,6 +3,8 @@
 #include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/elementwise.h>
 
+#include <vector>
+
 namespace minidl {
 namespace {
 
@@ -24,6 +26,19 @@ void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& outp
   check_same("add_scaled", {{"x", x}, {"y", y}, {"output", output}});
   const ProfileRange range("add_scaled");
   cpu::add_scaled(x.count(), a, x.data<float>(), b, y.data<float>(), output.data<float>());
+}
+
+void add_combination(std::span<const double> a, std::span<const Tensor> x, Tensor& output) {
+  check_f32(output, "add_combination", "output");
+  MINIDL_CHECK(a.size() == x.size(), "[add_combination] there are {} factors for {} tensors", a.size(), x.size());
+  std::vector<const float*> terms;
+  for (const Tensor& term : x) {
+    check_shape(term, output.shape(), "add_combination", "x");
+    MINIDL_CHECK(!term.shares_storage_with(output), "[add_combination] output is one of the tensors to be added");
+    terms.push_back(term.data<float>());
+  }
+  const ProfileRange range("add_combination");
+  cpu::add_combination(output.count(), a, terms, output.data<float>());
 }
 
 void multiply(const Tensor& x, const Tensor& y, Tensor& output) {

@@ -1,12 +1,17 @@
 #pragma once
 #include <minidl/kernels/accumulate.h>
 
+#include <span>
+
 namespace minidl {
 
 /// Elementwise kernels. All tensors f32; shapes are equal unless said otherwise. An output may be one of the inputs.
 
 /// output = a * x + b * y.
 void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& output);
+/// output += sum of a[i] * x[i], in this order, in f64 and rounded to f32 once; every x[i] crosses memory once.
+/// `output` is none of them.
+void add_combination(std::span<const double> a, std::span<const Tensor> x, Tensor& output);
 /// output = x * y.
 void multiply(const Tensor& x, const Tensor& y, Tensor& output);
 /// output = a * x + b.

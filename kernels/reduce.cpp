@@ -4,6 +4,7 @@
 #include <minidl/kernels/reduce.h>
 
 #include <cmath>
+#include <vector>
 
 namespace minidl {
 
@@ -18,6 +19,24 @@ double dot(const Tensor& x, const Tensor& y) {
   check_shape(y, x.shape(), "dot", "y");
   const ProfileRange range("dot");
   return cpu::dot(x.count(), x.data<float>(), y.data<float>());
+}
+
+void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output) {
+  MINIDL_CHECK(output.size() == x.size() * y.size(), "[dots] output has {} values for {} times {} products",
+               output.size(), x.size(), y.size());
+  if (output.empty()) return;
+  const auto pointers = [&](std::span<const Tensor> tensors, const char* name) {
+    std::vector<const float*> data;
+    for (const Tensor& tensor : tensors) {
+      check_f32(tensor, "dots", name);
+      check_shape(tensor, x.front().shape(), "dots", name);
+      data.push_back(tensor.data<float>());
+    }
+    return data;
+  };
+  const std::vector<const float*> left = pointers(x, "x"), right = pointers(y, "y");
+  const ProfileRange range("dots");
+  cpu::dots(x.front().count(), left, right, output);
 }
 
 double squared_norm(const Tensor& x) {

@@ -1,6 +1,8 @@
 #pragma once
 #include <minidl/core/tensor.h>
 
+#include <span>
+
 namespace minidl {
 
 /// Reductions over f32 tensors. Each is summed in f64 over blocks of a fixed size, and the blocks in order: the same number for every count
@@ -9,6 +11,9 @@ namespace minidl {
 double sum(const Tensor& x);
 /// Sum of x * y; equal shapes.
 double dot(const Tensor& x, const Tensor& y);
+/// output[i * |y| + j] = dot(x[i], y[j]), the same bytes, for tensors of one shape: each x[i] crosses memory once as
+/// long as a block of every y stays in the cache. |x| * |y| results.
+void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output);
 /// Sum of squares.
 double squared_norm(const Tensor& x);
 /// Sum of |x|.

@@ -189,17 +189,17 @@ void Lbfgs::reset() {
 State Lbfgs::state() const {
   State state;
   if (!impl_->gradient) return state;
-  const auto& pairs = impl_->history.pairs();
+  const std::vector<Tensor>&s = impl_->history.s(), &y = impl_->history.y();
   Tensor scalars = Tensor::empty({3}, Dtype::f64);
   double* values = scalars.data<double>();
   values[0] = impl_->loss;
   values[1] = impl_->history.scale();
-  values[2] = static_cast<double>(pairs.size());
+  values[2] = static_cast<double>(s.size());
   state["scalars"] = scalars;
   state["gradient"] = impl_->gradient.clone();
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    state["s." + std::to_string(i)] = pairs[i].s;
-    state["y." + std::to_string(i)] = pairs[i].y;
+  for (size_t i = 0; i < s.size(); ++i) {
+    state["s." + std::to_string(i)] = s[i];
+    state["y." + std::to_string(i)] = y[i];
   }
   return state;
 }

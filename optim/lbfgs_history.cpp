@@ -23,13 +23,24 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
   const double sy = dot(s, y);
   if (!(sy > kMinCurvature * std::sqrt(squared_norm(s) * squared_norm(y)))) return false;
   scale_ = kScaleFactor * sy / dot(y, precondition(y));
-  if (pairs_.size() == capacity_) pairs_.pop_front();
-  pairs_.push_back({std::move(s), std::move(y), sy});
+  if (s_.size() == capacity_) {
+    s_.erase(s_.begin());
+    y_.erase(y_.begin());
+    columns_.erase(columns_.begin());
+    for (size_t j = 0; j < columns_.size(); ++j) {
+      if (columns_[j].size() > j + 1) columns_[j].erase(columns_[j].begin());
+    }
+  }
+  s_.push_back(std::move(s));
+  y_.push_back(std::move(y));
+  columns_.push_back({sy});
   return true;
 }
 
 void LbfgsHistory::restart(double scale) {
-  pairs_.clear();
+  s_.clear();
+  y_.clear();
+  columns_.clear();
   scale_ = scale;
 }
 
@@ -40,20 +51,46 @@ Tensor LbfgsHistory::precondition(const Tensor& x) const {
   return output;
 }
 
-void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) const {
+/// S'gradient; completes the columns of R in the same pass.
+std::vector<double> LbfgsHistory::products_with(const Tensor& gradient) {
+  const size_t pairs = s_.size();
+  std::vector<Tensor> vectors{gradient};
+  std::vector<size_t> incomplete;
+  for (size_t j = 0; j < pairs; ++j) {
+    if (columns_[j].size() == j + 1) continue;
+    incomplete.push_back(j);
+    vectors.push_back(y_[j]);
+  }
+  std::vector<double> all(pairs * vectors.size()), with_gradient(pairs);
+  dots(s_, vectors, all);
+  for (size_t i = 0; i < pairs; ++i) with_gradient[i] = all[i * vectors.size()];
+  for (size_t k = 0; k < incomplete.size(); ++k) {
+    std::vector<double>& column = columns_[incomplete[k]];
+    column.resize(incomplete[k] + 1);
+    for (size_t i = 0; i < column.size(); ++i) column[i] = all[i * vectors.size() + k + 1];
+  }
+  return with_gradient;
+}
+
+void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) {
+  const size_t pairs = s_.size();
+  std::vector<double> a = products_with(gradient);
+  for (size_t j = pairs; j-- > 0;) {
+    a[j] /= columns_[j][j];
+    for (size_t i = 0; i < j; ++i) a[i] -= a[j] * columns_[j][i];
+  }
   affine(-1.0f, gradient, 0.0f, direction);
-  std::vector<double> alpha(pairs_.size());
-  for (size_t i = pairs_.size(); i-- > 0;) {
-    const Pair& pair = pairs_[i];
-    alpha[i] = dot(pair.s, direction) / pair.sy;
-    add_scaled(static_cast<float>(-alpha[i]), pair.y, 1.0f, direction, direction);
+  add_combination(a, y_, direction);
+  affine(static_cast<float>(scale_), precondition(direction), 0.0f, direction);  // -r
+
+  std::vector<double> with_y(pairs), b_minus_a(pairs);
+  dots(y_, std::span(&direction, 1), with_y);
+  for (size_t j = 0; j < pairs; ++j) {
+    double rest = -columns_[j][j] * a[j] - with_y[j];
+    for (size_t i = 0; i < j; ++i) rest -= b_minus_a[i] * columns_[j][i];
+    b_minus_a[j] = rest / columns_[j][j];
   }
-  affine(static_cast<float>(scale_), precondition(direction), 0.0f, direction);
-  for (size_t i = 0; i < pairs_.size(); ++i) {
-    const Pair& pair = pairs_[i];
-    const double beta = dot(pair.y, direction) / pair.sy;
-    add_scaled(static_cast<float>(alpha[i] - beta), pair.s, 1.0f, direction, direction);
-  }
+  add_combination(b_minus_a, s_, direction);
 }
 
 }  // namespace minidl::optim

@@ -1,7 +1,7 @@
 #pragma once
 #include <minidl/optim/preconditioner.h>
 
-#include <deque>
+#include <vector>
 
 namespace minidl::optim {
 
@@ -10,11 +10,6 @@ namespace minidl::optim {
 /// Tensors of a pair are never written again, so handles to them may be kept. Memory: 2 * capacity * position.
 class LbfgsHistory {
  public:
-  struct Pair {
-    Tensor s, y;
-    double sy;  // s'y
-  };
-
   /// `preconditioner` is M; empty: the identity. Throws Error unless capacity >= 1.
   explicit LbfgsHistory(int capacity, Preconditioner preconditioner = {});
 
@@ -24,8 +19,12 @@ class LbfgsHistory {
   /// Forgets the pairs: H is scale * M.
   void restart(double scale);
 
-  /// direction = -H gradient by the two-loop recursion (algorithm 7.4): scalars in f64, vectors in f32.
-  void apply(const Tensor& gradient, Tensor& direction) const;
+  /// direction = -H gradient: the two-loop recursion (algorithm 7.4) with its products of vectors taken together. With
+  /// the columns s_i of S and y_i of Y, D the diagonal and R the upper triangle of S'Y, the first loop solves
+  ///   R a = S'g  (last to first),    the second    R'(a - b) = D a - Y'r  (first to last),    r = scale M (g - Y a),
+  /// and H g = r + S (a - b). So each vector is read twice, in four passes that hold a block of the direction in the
+  /// cache, instead of being met by a pass over the whole direction each time. Scalars and sums are f64, vectors f32.
+  void apply(const Tensor& gradient, Tensor& direction);
   /// M x; x itself when M is the identity.
   Tensor precondition(const Tensor& x) const;
   /// 2 s'y / y'My of the newest pair, or what restart() set. s'y / y'My itself (equation 7.20) is a mean of the inverse
@@ -34,13 +33,18 @@ class LbfgsHistory {
   /// accepted.
   double scale() const { return scale_; }
   /// Oldest first.
-  const std::deque<Pair>& pairs() const { return pairs_; }
-  bool empty() const { return pairs_.empty(); }
+  const std::vector<Tensor>& s() const { return s_; }
+  const std::vector<Tensor>& y() const { return y_; }
+  bool empty() const { return s_.empty(); }
 
  private:
+  std::vector<double> products_with(const Tensor& gradient);
+
   size_t capacity_;
   Preconditioner preconditioner_;
-  std::deque<Pair> pairs_;
+  std::vector<Tensor> s_, y_;
+  // Column j of R, s_i'y_j for i <= j; nothing but s_j'y_j, its last, until the first apply() after its pair was added.
+  std::vector<std::vector<double>> columns_;
   double scale_ = 1;
 };
 

@@ -6,6 +6,8 @@
 
 #include <hwy/contrib/math/math-inl.h>
 
+#include <vector>
+
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 
@@ -13,6 +15,40 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
   const auto f = [=](auto d, auto vx, auto vy)
                      HWY_ATTR { return hn::Add(hn::Mul(hn::Set(d, a), vx), hn::Mul(hn::Set(d, b), vy)); };
   map(count, output, f, x, y);
+}
+
+/// output += a[0] * x[0] + ... for elements [i, i + lanes of d), one term after the other in f64.
+template <size_t kTerms, class D>
+HWY_INLINE void add_terms(D d, int64_t i, const double* a, const float* const* x, double* sums) {
+  auto sum = hn::LoadU(d, sums + i);
+  for (size_t k = 0; k < kTerms; ++k) {
+    const auto term = hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x[k] + i));
+    sum = hn::Add(sum, hn::Mul(hn::Set(d, a[k]), term));
+  }
+  hn::StoreU(sum, d, sums + i);
+}
+
+template <size_t kTerms>
+void add_terms(int64_t count, const double* a, const float* const* x, double* sums) {
+  const hn::ScalableTag<double> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) add_terms<kTerms>(d, i, a, x, sums);
+  for (; i < count; ++i) add_terms<kTerms>(hn::CappedTag<double, 1>(), i, a, x, sums);
+}
+
+void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+  constexpr size_t kTerms = 8;  // read side by side
+  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const int64_t size = end - begin;
+    std::vector<double> sums(output + begin, output + end);
+    std::vector<const float*> terms;
+    for (const float* term : x) terms.push_back(term + begin);
+    size_t k = 0;
+    for (; k + kTerms <= terms.size(); k += kTerms) add_terms<kTerms>(size, &a[k], &terms[k], sums.data());
+    for (; k < terms.size(); ++k) add_terms<1>(size, &a[k], &terms[k], sums.data());
+    for (int64_t i = 0; i < size; ++i) output[begin + i] = static_cast<float>(sums[static_cast<size_t>(i)]);
+  });
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {
@@ -84,6 +120,7 @@ HWY_AFTER_NAMESPACE();
 namespace minidl::cpu {
 
 HWY_EXPORT(add_scaled);
+HWY_EXPORT(add_combination);
 HWY_EXPORT(multiply);
 HWY_EXPORT(affine);
 HWY_EXPORT(relu_forward);
@@ -97,6 +134,9 @@ HWY_EXPORT(clamp);
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
   HWY_DYNAMIC_DISPATCH(add_scaled)(count, a, x, b, y, output);
+}
+void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+  HWY_DYNAMIC_DISPATCH(add_combination)(count, a, x, output);
 }
 void multiply(int64_t count, const float* x, const float* y, float* output) {
   HWY_DYNAMIC_DISPATCH(multiply)(count, x, y, output);

@@ -6,6 +6,7 @@
 #include <minidl/kernels/pool2d.h>
 
 #include <cstdint>
+#include <span>
 
 /// CPU implementations behind kernels/<op>.h, on raw pointers: arguments were checked by the caller. Shapes, layouts
 /// and formulas are those of the public header of the same name.
@@ -28,6 +29,7 @@ inline GradTarget grad_target(const Accumulate& how, Tensor& grad) {
 }
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output);
+void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output);
 void multiply(int64_t count, const float* x, const float* y, float* output);
 void affine(int64_t count, float a, const float* x, float b, float* output);
 void relu_forward(int64_t count, const float* input, float* output);
@@ -43,6 +45,7 @@ void clamp(int64_t count, float* x, float low, float high);
 
 double sum(int64_t count, const float* x);
 double dot(int64_t count, const float* x, const float* y);
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output);
 double squared_norm(int64_t count, const float* x);
 double absolute_sum(int64_t count, const float* x);
 float max_abs(int64_t count, const float* x);

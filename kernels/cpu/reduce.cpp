@@ -68,6 +68,54 @@ double dot(int64_t count, const float* x, const float* y) {
       count, [](auto vx, auto vy) HWY_ATTR { return hn::Mul(vx, vy); }, x, y);
 }
 
+/// output[r * stride] = x[r]'y for kRows blocks that begin at `begin`, with the partial sums of sum_block. Products of
+/// f32 values are exact in f64, so a fused multiplication and addition rounds as the two do.
+template <size_t kRows>
+HWY_INLINE void dot_block(int64_t begin, int64_t end, const float* const* x, const float* y, size_t stride,
+                          double* output) {
+  const SumTag d;
+  hn::Vec<SumTag> sums[kRows][kVectors];
+  for (auto& row : sums) {
+    for (auto& sum : row) sum = hn::Zero(d);
+  }
+  int64_t i = begin;
+  for (; i + kSums <= end; i += kSums) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      const auto vy = load_promoted(d, y + i + v * kLanes);
+      for (size_t r = 0; r < kRows; ++r) {
+        sums[r][v] = hn::MulAdd(load_promoted(d, x[r] + i + v * kLanes), vy, sums[r][v]);
+      }
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    double lanes[kSums];
+    for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(sums[r][v], d, lanes + v * kLanes);
+    for (int64_t k = i; k < end; ++k) lanes[k - i] += static_cast<double>(x[r][k]) * static_cast<double>(y[k]);
+    double total = 0.0;
+    for (const double lane : lanes) total += lane;
+    output[r * stride] = total;
+  }
+}
+
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+  constexpr size_t kRows = std::max<size_t>(1, 8 / kVectors);  // whose sums stay in registers
+  const size_t columns = y.size();
+  std::vector<double> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain) * output.size());
+  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
+    double* block = blocks.data() + static_cast<size_t>(begin / kGrain) * output.size();
+    size_t row = 0;
+    for (; row + kRows <= x.size(); row += kRows) {
+      for (size_t j = 0; j < columns; ++j)
+        dot_block<kRows>(begin, end, &x[row], y[j], columns, block + row * columns + j);
+    }
+    for (; row < x.size(); ++row) {
+      for (size_t j = 0; j < columns; ++j) dot_block<1>(begin, end, &x[row], y[j], columns, block + row * columns + j);
+    }
+  });
+  std::fill(output.begin(), output.end(), 0.0);
+  for (size_t i = 0; i < blocks.size(); ++i) output[i % output.size()] += blocks[i];
+}
+
 double squared_norm(int64_t count, const float* x) {
   return sum_blocks(
       count, [](auto v) HWY_ATTR { return hn::Mul(v, v); }, x);
@@ -114,6 +162,7 @@ namespace minidl::cpu {
 
 HWY_EXPORT(sum);
 HWY_EXPORT(dot);
+HWY_EXPORT(dots);
 HWY_EXPORT(squared_norm);
 HWY_EXPORT(absolute_sum);
 HWY_EXPORT(max_abs);
@@ -124,6 +173,9 @@ double sum(int64_t count, const float* x) {
 }
 double dot(int64_t count, const float* x, const float* y) {
   return HWY_DYNAMIC_DISPATCH(dot)(count, x, y);
+}
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+  HWY_DYNAMIC_DISPATCH(dots)(count, x, y, output);
 }
 double squared_norm(int64_t count, const float* x) {
   return HWY_DYNAMIC_DISPATCH(squared_norm)(count, x);

@@ -16,6 +16,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "compare"
 PROGRAMS = ROOT / "build" / "bench" / "bin"
 FP32_MODES = ["fp32", "channels_last", "compile"]
+# What is set beside PyTorch's loss curve, whose history is 100, too: flags, and the iterations at each size as a share of PyTorch's evaluations.
+OURS = {"history 100": (1, ["--history", 100]), "its own history": (1, []), "coarse to fine": (1 / 2, ["--history", 100, "--scales", 2])}
 WARM_UP = 2
 MIB = 1 << 20
 
@@ -107,23 +109,27 @@ class Comparison:
                 "evaluations": self.options.evaluations, "size": size, "cases": cases}
 
     def loss_curve(self, path, size, mode, evaluations):
-        """A half that the file has already is not measured again."""
-        curve = {"commit": commit(), "machine": machine(), "date": str(datetime.date.today()), "threads": self.options.threads, "size": size, "mode": mode}
-        if path.exists():
-            measured = json.loads(path.read_text())
-            if any(measured[key] != value for key, value in curve.items()):
-                raise Failed(f"{path} belongs to another measurement; name another file, or remove it")
-            curve = measured
+        """What the file has already is not measured again, but for ours of another commit."""
+        place = {"machine": machine(), "threads": self.options.threads, "size": size, "mode": mode}
+        curve = json.loads(path.read_text()) if path.exists() else {**place, "ours": {}}
+        if any(curve[key] != value for key, value in place.items()):
+            raise Failed(f"{path} belongs to another measurement; name another file, or remove it")
+        made = {"commit": commit(), "date": str(datetime.date.today())}
         if "theirs" not in curve:
             report = self.pytorch(size, "content", mode, evaluations)
-            curve["theirs"] = {"program": f"PyTorch {report['torch']}, {mode}", "loss": report["losses"], "seconds": report["seconds"],
-                               "evaluations": list(range(1, evaluations + 1)), "peak": report["peak_resident_bytes"]}
+            curve["theirs"] = {**made, "program": f"PyTorch {report['torch']}, {mode}", "loss": report["losses"], "seconds": report["seconds"],
+                               "evaluations": list(range(1, evaluations + 1)), "peak": report["peak_resident_bytes"], "waited": report["waited_share"]}
             path.write_text(json.dumps(curve))
-        if "ours" not in curve:
-            report = self.nst_gatys(size, "content", "--iterations", evaluations, "--output", WORK / "result.png")
-            points = {key: [point[key] for point in report["history"]] for key in ("seconds", "evaluations")}
-            curve["ours"] = {"program": f"nst_gatys, {', '.join(report['engines'])}", "loss": [point["total"] for point in report["history"]], **points,
-                             "peak": report["peak_memory_bytes"]}
+        for name, (share, flags) in OURS.items():
+            if curve["ours"].get(name, {}).get("commit") == made["commit"]:
+                continue
+            iterations = max(1, round(share * evaluations))
+            report = self.nst_gatys(size, "content", "--iterations", iterations, "--output", WORK / "result.png", *flags)
+            # Losses of coarser sizes are another function's; their seconds and evaluations count.
+            points = [point for point in report["history"] if point["iteration"] > report["iterations"] - iterations]
+            columns = {key: [point[key] for point in points] for key in ("seconds", "evaluations")}
+            curve["ours"][name] = {**made, "program": f"ours, {name}", "loss": [point["total"] for point in points], **columns,
+                                   "peak": report["peak_memory_bytes"]}
             path.write_text(json.dumps(curve))
         return curve
 
@@ -167,20 +173,25 @@ def print_table(rounds, most_allowed):
 
 
 def print_curve(curve):
-    ours, theirs = curve["ours"], curve["theirs"]
-    print(f"\n{curve['size']} x {curve['size']} pixels from content: {curve['machine']}, {curve['threads']} threads, {curve['date']}, commit {curve['commit']}\n")
-    for half in (theirs, ours):
-        print(f"* {half['program']}: {half['evaluations'][-1]} evaluations in {half['seconds'][-1]:.0f} s to {half['loss'][-1]:.4g}, peak "
-              f"{half['peak'] / MIB:.0f} MiB")
-    print("\n| evaluations | PyTorch: loss | seconds | ours: seconds to that loss | PyTorch / ours | evaluations |\n|---|---|---|---|---|---|")
+    theirs, ours = curve["theirs"], list(curve["ours"].values())
+    print(f"\n{curve['size']} x {curve['size']} pixels from content: {curve['machine']}, {curve['threads']} threads\n")
+    for half in (theirs, *ours):
+        print(f"* {half['program']} ({half['date']}, commit {half['commit']}): {half['evaluations'][-1]} evaluations in {half['seconds'][-1]:.0f} s to "
+              f"{half['loss'][-1]:.4g}, peak {half['peak'] / MIB:.0f} MiB")
+    print("\nSeconds (evaluations) to that loss, and how many times sooner:\n\n| evaluations | loss | PyTorch |", *(f" {half['program']} |" for half in ours))
+    print("|---|---|---|" + "---|" * len(ours))
     for evaluation in (10, 30, 100, 200, len(theirs["loss"])):
         if evaluation > len(theirs["loss"]):
             continue
         loss, seconds = theirs["loss"][evaluation - 1], theirs["seconds"][evaluation - 1]
-        reached = next((i for i, value in enumerate(ours["loss"]) if value <= loss), None)
-        words = "not reached | |" if reached is None else (f"{ours['seconds'][reached]:.1f} | {seconds / ours['seconds'][reached]:.1f} | "
-                                                          f"{ours['evaluations'][reached]}")
-        print(f"| {evaluation} | {loss:.4g} | {seconds:.1f} | {words} |")
+        print(f"| {evaluation} | {loss:.4g} | {seconds:.1f} |", *(f" {arrival(half, loss, seconds)} |" for half in ours))
+
+
+def arrival(half, loss, seconds):
+    reached = next((i for i, value in enumerate(half["loss"]) if value <= loss), None)
+    if reached is None:
+        return "not reached"
+    return f"{half['seconds'][reached]:.1f} ({half['evaluations'][reached]}): {seconds / half['seconds'][reached]:.1f}"
 
 
 def plot(curve, path):
@@ -189,7 +200,7 @@ def plot(curve, path):
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "sans-serif"})
     from matplotlib import pyplot
     figure, axes = pyplot.subplots(figsize=(6, 3.5))
-    for half in (curve["theirs"], curve["ours"]):
+    for half in (curve["theirs"], *curve["ours"].values()):
         axes.plot(half["seconds"], half["loss"], label=half["program"])
     axes.set(yscale="log", xlabel="seconds", ylabel="loss", title=f"{curve['size']} x {curve['size']} pixels, from content, fp32, {curve['threads']} threads")
     axes.legend()

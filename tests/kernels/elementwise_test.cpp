@@ -53,6 +53,36 @@ TEST(Elementwise, IsExactOnIntegers) {
   }
 }
 
+TEST(Elementwise, ACombinationIsExactOnIntegers) {
+  for (const Shape& shape : kShapes) {
+    for (const size_t terms : {0u, 1u, 7u, 8u, 9u, 19u}) {
+      std::vector<Tensor> x;
+      std::vector<double> a;
+      Tensor output = random_integers(shape, 40);
+      std::vector<double> sums = test::to_doubles(output);
+      for (size_t k = 0; k < terms; ++k) {
+        x.push_back(random_integers(shape, 41 + k));
+        a.push_back(static_cast<double>(k % 5) - 1.5);
+        for (size_t i = 0; i < sums.size(); ++i) sums[i] += a[k] * static_cast<double>(x[k].span<float>()[i]);
+      }
+      add_combination(a, x, output);
+      EXPECT_TRUE(equals(output, sums)) << terms;
+    }
+  }
+}
+
+TEST(Elementwise, ACombinationIsRoundedOnce) {
+  // 2^25 + 1 - 2^25: lost in f32, within eight terms and across them.
+  const Tensor large = Tensor::full({21}, 33554432.0f), one = Tensor::full({21}, 1.0f);
+  Tensor output = Tensor::zeros({21});
+  add_combination(std::vector{1.0, 1.0, -1.0}, std::vector{large, one, large}, output);
+  EXPECT_TRUE(equals(output, one));
+  std::vector<Tensor> x(10, large);
+  x[3] = one;
+  add_combination(std::vector<double>{1, 1, 1, 1, 1, -1, -1, -1, -1, 0}, x, output);
+  EXPECT_TRUE(equals(output, Tensor::full({21}, 2.0f)));
+}
+
 TEST(Elementwise, PositiveMaskHasABitForEachElement) {
   for (const Shape& shape : {Shape{}, Shape{0}, Shape{7}, Shape{8}, Shape{3, 41}, Shape{2, 129, 129, 3}}) {
     Tensor x = random_integers(shape, 12, -1, 1);
@@ -191,6 +221,7 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
     add_scaled(0.3f, x, 0.7f, y, output);
     tanh_forward(output, 150.0f, output);
     accumulate_product(x, y, {0.9f, &mask}, output);
+    add_combination(std::vector<double>(9, 0.3), std::vector<Tensor>(9, x), output);
     return output;
   }));
 }
@@ -201,6 +232,11 @@ TEST(Elementwise, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, other, output); },
                            "[add_scaled] y has shape [3,2], it must be [2,3]"));
   EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, x, wrong); }, "[add_scaled] output has shape [6]"));
+  const std::vector<Tensor> itself{output}, others{other};
+  const std::vector<double> one{1.0}, two{1.0, 2.0};
+  EXPECT_TRUE(throws_error([&] { add_combination(one, itself, output); }, "[add_combination] output is one of"));
+  EXPECT_TRUE(throws_error([&] { add_combination(one, others, output); }, "[add_combination] x has shape [3,2]"));
+  EXPECT_TRUE(throws_error([&] { add_combination(two, others, output); }, "2 factors for 1 tensors"));
   EXPECT_TRUE(throws_error([&] { multiply(bytes, x, output); }, "[multiply] x [2,3] holds u8, it must be f32"));
   EXPECT_TRUE(throws_error([&] { affine(1.0f, x, 0.0f, undefined); }, "[affine] output is undefined"));
   EXPECT_TRUE(throws_error([&] { relu_forward(undefined, output); }, "[relu] input is undefined"));

@@ -75,6 +75,20 @@ TEST(Reduce, SumsInDoublePrecision) {
   EXPECT_EQ(squared_norm(Tensor::full({4}, 1e30f)), 4.0 * static_cast<double>(1e30f) * static_cast<double>(1e30f));
 }
 
+TEST(Reduce, ManyDotsAreThoseOfEachPair) {
+  for (const Shape& shape : kShapes) {
+    std::vector<Tensor> x, y;
+    for (uint64_t i = 0; i < 5; ++i) x.push_back(random_uniform(shape, 20 + i));
+    for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
+    std::vector<double> products(15, kNan);
+    dots(x, y, products);
+    for (size_t i = 0; i < 5; ++i) {
+      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], dot(x[i], y[j])) << shape.str();
+    }
+  }
+  dots({}, {}, {});
+}
+
 TEST(Reduce, SumsPerChannel) {
   for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{3, 7, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0},
                              Shape{2, 300, 300, 4}}) {
@@ -94,8 +108,11 @@ TEST(Reduce, SumsPerChannel) {
 TEST(Reduce, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({4, 101, 103, 3}, 7), y = random_uniform({4, 101, 103, 3}, 8);
   EXPECT_TRUE(test::same_for_all_threads([&] {
-    const std::vector<double> results = {sum(x),    dot(x, y), squared_norm(x), absolute_sum(x), squared_distance(x, y),
-                                         max_abs(x)};
+    std::vector<double> results = {sum(x),    dot(x, y), squared_norm(x), absolute_sum(x), squared_distance(x, y),
+                                   max_abs(x)};
+    std::vector<double> products(4);
+    dots(std::vector{x, y}, std::vector{x, y}, products);
+    results.insert(results.end(), products.begin(), products.end());
     Tensor bytes = Tensor::empty({static_cast<int64_t>(results.size())}, Dtype::f64);
     std::copy(results.begin(), results.end(), bytes.data<double>());
     return bytes;
@@ -116,6 +133,11 @@ TEST(Reduce, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { max_abs(bytes); }, "[max_abs] x"));
   EXPECT_TRUE(throws_error([&] { squared_distance(other, x); }, "[squared_distance] y"));
   EXPECT_TRUE(throws_error([&] { all_finite(undefined); }, "[all_finite] x"));
+  std::vector<double> one(1), four(4);
+  const std::vector<Tensor> xs{x}, mixed{x, other}, none{undefined};
+  EXPECT_TRUE(throws_error([&] { dots(xs, xs, four); }, "[dots] output has 4 values for 1 times 1 products"));
+  EXPECT_TRUE(throws_error([&] { dots(mixed, mixed, four); }, "[dots] x has shape [6], it must be [2,3]"));
+  EXPECT_TRUE(throws_error([&] { dots(xs, none, one); }, "[dots] y is undefined"));
   Tensor scalar = Tensor::zeros({}), two = Tensor::zeros({2});
   EXPECT_TRUE(throws_error([&] { sum_per_channel(scalar, 0.0f, two); }, "[sum_per_channel] x is a scalar"));
   EXPECT_TRUE(
