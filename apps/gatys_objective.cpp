@@ -37,7 +37,8 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
   check_picture(network, content, taps_, "content picture");
   std::vector<std::string> content_taps;
   for (const layers::WeightedLayer& layer : settings.content_layers) content_taps.push_back(layer.name);
-  for (const auto& [name, features] : network(Variable(content), content_taps)) content_[name] = features.value();
+  network.visit(Variable(content), content_taps,
+                [&](const std::string& name, const Variable& features) { content_[name] = features.value(); });
 
   double weights = 0;
   for (const Style& style : styles) weights += style.weight;
@@ -81,18 +82,19 @@ GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
       total = total ? total + weighted : weighted;
     }
   };
-  std::map<std::string, Variable> features = network_(image, taps_);
+  std::map<std::string, Variable> content_terms, style_terms;  // computed as the features pass by
+  network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
+    if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
+    if (grams_.contains(name)) style_terms[name] = ops::style_loss(features, grams_.at(name));
+  });
   for (const layers::WeightedLayer& layer : settings_.content_layers) {
-    add(ops::content_loss(features.at(layer.name), content_.at(layer.name)),
-        settings_.alpha * layer.weight * factors_.at("content " + layer.name), losses.content_layers[layer.name],
-        losses.content);
+    add(content_terms.at(layer.name), settings_.alpha * layer.weight * factors_.at("content " + layer.name),
+        losses.content_layers[layer.name], losses.content);
   }
   for (const layers::WeightedLayer& layer : settings_.style_layers) {
-    add(ops::style_loss(features.at(layer.name), grams_.at(layer.name)),
-        settings_.beta * layer.weight * factors_.at("style " + layer.name), losses.style_layers[layer.name],
-        losses.style);
+    add(style_terms.at(layer.name), settings_.beta * layer.weight * factors_.at("style " + layer.name),
+        losses.style_layers[layer.name], losses.style);
   }
-  features.clear();
   const auto kind =
       settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
   add(ops::total_variation(image, 1.0f, kind), settings_.tv * factors_.at("tv"), losses.tv, losses.tv_term);

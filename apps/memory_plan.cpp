@@ -1,8 +1,10 @@
 #include <minidl/apps/memory_plan.h>
+#include <minidl/core/tape.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace minidl {
 namespace {
@@ -15,10 +17,12 @@ constexpr int64_t kFloat = sizeof(float);
 /// One step of the network as it runs: a convolution with its ReLU and its pool, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
-  int64_t saved = 0;  // bytes that stay for the backward pass: a tapped output, a ReLU's mask, a pool's choices
+  // Bytes that stay for the backward pass: a tapped output unless it is computed anew, what that takes, a ReLU's mask, a
+  // pool's choices.
+  int64_t saved = 0;
   int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t forward_kept = 0, backward_kept = 0;  // of the workspace, what an engine would keep with the weight
-  int64_t tapped = 0;                           // bytes of the output when the loss asks for it
+  bool is_tapped = false, is_recomputed = false;
   double flops = 0;
 };
 
@@ -49,6 +53,7 @@ int64_t keep_filters(std::vector<Step>& steps) {
 
 std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::string>& taps, Extent size) {
   const Shape image{1, size.height, size.width, 3};
+  const std::set<std::string> recomputed = network.recomputed(image, taps);
   const std::vector<LayerDescription>& layers = network.description().layers;
   const size_t deepest = network.description().count_until(taps) - 1;
   std::vector<Step> steps;
@@ -70,10 +75,11 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
       step.saved = BitMask::bytes(output);
     }
     if (end.kind == Kind::pool && end.pool == PoolKind::max) step.saved = output.count();  // a byte for each choice
-    if (contains(taps, end.name)) {
-      step.tapped = step.output;
-      step.saved += step.output;
-    }
+    step.is_tapped = contains(taps, end.name);
+    step.is_recomputed = recomputed.contains(end.name);
+    if (step.is_tapped && !step.is_recomputed) step.saved += step.output;
+    // The picture is there anyway, a tap is counted already or computed anew itself.
+    if (step.is_recomputed && i > 0 && !steps.back().is_tapped) step.saved += step.input;
     steps.push_back(step);
     input = output;
     i = last;
@@ -81,15 +87,10 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
   return steps;
 }
 
-/// Of a pass that nothing records, as for targets: a layer's input and output and the tapped values so far.
+/// Of a pass that nothing records, as for targets: a layer's input and output.
 int64_t forward_peak(const std::vector<Step>& steps) {
-  int64_t kept = 0, peak = 0;
-  bool input_is_kept = false;
-  for (const Step& step : steps) {
-    peak = std::max(peak, kept + (input_is_kept ? 0 : step.input) + step.output + step.forward_workspace);
-    kept += step.tapped;
-    input_is_kept = step.tapped > 0;
-  }
+  int64_t peak = 0;
+  for (const Step& step : steps) peak = std::max(peak, step.input + step.output + step.forward_workspace);
   return peak;
 }
 
@@ -105,15 +106,17 @@ RecordedPeak recorded_peak(const std::vector<Step>& steps) {
   const auto consider = [&](const RecordedPeak& moment) {
     if (moment.total() > peak.total()) peak = moment;
   };
-  bool input_is_tapped = false;
+  // Values that nothing saves are counted with the gradients, which do not exist yet.
+  bool input_is_saved = false;
   for (const Step& step : steps) {
-    // An input that nothing saves is counted with the gradients, which do not exist yet.
-    consider(
-        {saved + step.output + step.saved - step.tapped, input_is_tapped ? 0 : step.input, step.forward_workspace});
+    const bool output_is_saved = step.is_tapped && !step.is_recomputed;
+    consider({saved + step.saved, (input_is_saved ? 0 : step.input) + (output_is_saved ? 0 : step.output),
+              step.forward_workspace});
     saved += step.saved;
-    input_is_tapped = step.tapped > 0;
+    input_is_saved = output_is_saved;
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (step->is_recomputed) consider({saved, step->output, Saved::kPartBytes + step->forward_workspace});
     consider({saved, step->output + step->input, step->backward_workspace});
     saved -= step->saved;
   }

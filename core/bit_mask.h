@@ -32,6 +32,13 @@ class BitMask {
   explicit operator bool() const { return static_cast<bool>(bits_); }
   const Shape& shape() const { return shape_; }
   Device device() const { return bits_.device(); }
+  /// The bits from element `first` on, a multiple of 8, as a mask of `shape`; shares storage.
+  BitMask part(int64_t first, const Shape& shape) const {
+    BitMask mask;
+    mask.shape_ = shape;
+    mask.bits_ = bits_.slice(first / 8, first / 8 + bytes(shape));
+    return mask;
+  }
   BitSpan span() const { return {bits_.data<uint8_t>(), 0}; }
   uint8_t* data() { return bits_.data<uint8_t>(); }
 

@@ -20,6 +20,7 @@ constexpr size_t kSegmentUnit = 2 * kMiB;  // which the system can map as huge p
 /// Larger requests below kShared are cut from segments of kSharedSegment: rounded to whole segments of their own, a
 /// history of pictures would waste half of them.
 constexpr size_t kShared = 4 * kMiB, kSharedSegment = 16 * kMiB;
+constexpr size_t kRoom = size_t{64} << 30;    // addresses for one range to grow into
 constexpr size_t kLargest = size_t{1} << 40;  // a larger request is a mistake, which the system might even grant
 
 constexpr size_t round_up(size_t bytes, size_t unit) {
@@ -31,25 +32,52 @@ constexpr size_t round_up(size_t bytes, size_t unit) {
 class HostSource final : public RawSource {
  public:
   void* allocate(size_t bytes) override {
-    void* mapped = mmap(nullptr, bytes + kSegmentUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) return nullptr;
-    char* first = static_cast<char*>(mapped);
-    const size_t before = (kSegmentUnit - reinterpret_cast<uintptr_t>(mapped) % kSegmentUnit) % kSegmentUnit;
-    if (before > 0) munmap(first, before);
-    munmap(first + before + bytes, kSegmentUnit - before);
+    char* first = map(end_, bytes);
+    if (first && first != end_) {  // the first one, or something else is there
+      munmap(first, bytes);
+      first = map_aligned(bytes);
+    }
+    if (!first) return nullptr;
 #if defined(MADV_HUGEPAGE)
-    madvise(first + before, bytes, MADV_HUGEPAGE);  // without it everything works, slower
+    madvise(first, bytes, MADV_HUGEPAGE);  // without it everything works, slower
 #endif
-    return first + before;
+    end_ = first + bytes;
+    return first;
   }
   void release(void* pointer, size_t bytes) noexcept override {
     munmap(pointer, bytes);
+    if (static_cast<char*>(pointer) + bytes == end_) end_ = static_cast<char*>(pointer);
   }
+  bool extends() const override { return true; }
 #if defined(__SANITIZE_ADDRESS__)
   void set_usable(void* pointer, size_t bytes, bool usable) noexcept override {
     usable ? ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) : ASAN_POISON_MEMORY_REGION(pointer, bytes);
   }
 #endif
+
+ private:
+  /// At `where` if the system can; nullptr when there is no memory.
+  static char* map(char* where, size_t bytes) {
+    void* mapped = mmap(where, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return mapped == MAP_FAILED ? nullptr : static_cast<char*>(mapped);
+  }
+  /// Where there is room above. The system puts mappings one below the other: what follows one of ours is taken, what
+  /// lies far below all of them is not.
+  char* map_aligned(size_t bytes) const {
+    char* above = map(nullptr, bytes + kSegmentUnit);
+    if (!above) return nullptr;
+    munmap(above, bytes + kSegmentUnit);
+    const uintptr_t highest = reinterpret_cast<uintptr_t>(above);
+    const uintptr_t below = highest > 2 * kRoom ? (highest - kRoom) / kSegmentUnit * kSegmentUnit : 0;
+    char* first = map(reinterpret_cast<char*>(below), bytes + kSegmentUnit);
+    if (!first) return nullptr;
+    const size_t before = (kSegmentUnit - reinterpret_cast<uintptr_t>(first) % kSegmentUnit) % kSegmentUnit;
+    if (before > 0) munmap(first, before);
+    munmap(first + before + bytes, kSegmentUnit - before);
+    return first + before;
+  }
+
+  char* end_ = nullptr;  // of what was allocated last
 };
 
 }  // namespace
@@ -102,15 +130,23 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   block->second.free = true;
   source_.set_usable(pointer, block->second.size, false);
 
+  add_free_block(block);
+}
+
+void CachingAllocator::add_free_block(std::map<char*, Block>::iterator block) {
+  const auto touch = [](const auto& a, const auto& b) {
+    return a->second.free && b->second.free && a->second.segment == b->second.segment &&
+           a->first + a->second.size == b->first;
+  };
   const auto next = std::next(block);
-  if (next != blocks_.end() && next->second.free && next->second.segment == block->second.segment) {
+  if (next != blocks_.end() && touch(block, next)) {
     free_list_.erase({next->second.size, next->first});
     block->second.size += next->second.size;
     blocks_.erase(next);
   }
   if (block != blocks_.begin()) {
     const auto previous = std::prev(block);
-    if (previous->second.free && previous->second.segment == block->second.segment) {
+    if (touch(previous, block)) {
       free_list_.erase({previous->second.size, previous->first});
       previous->second.size += block->second.size;
       blocks_.erase(block);
@@ -123,18 +159,42 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
 /// A small request must not cut a large block into pieces that keep it from being reused whole, unless there is nothing
 /// else.
 char* CachingAllocator::take_block(size_t size) {
+  if (source_.extends()) return take_block_of_range(size);
   char* pointer = take_free_block(size, size > kSmall ? kLargest : kSegmentUnit);
   if (!pointer && size > kSmall && size < kShared) pointer = take_segment(kSharedSegment);
   if (!pointer) pointer = take_segment(round_up(size, kSegmentUnit));
   return pointer ? pointer : take_free_block(size, kLargest);
 }
 
+char* CachingAllocator::take_block_of_range(size_t size) {
+  // More than what is missing is taken where the new segment does not follow the last one.
+  for (int i = 0; i < 2; ++i) {
+    if (char* pointer = take_free_block(size, kLargest)) return pointer;
+    const auto last = last_free_block();
+    const size_t missing = size - (last != blocks_.end() && i == 0 ? last->second.size : 0);
+    char* segment = take_segment(round_up(missing, kSegmentUnit));
+    if (segment) add_free_block(blocks_.find(segment));
+  }
+  return take_free_block(size, kLargest);
+}
+
 char* CachingAllocator::take_free_block(size_t size, size_t largest) {
-  const auto best = free_list_.lower_bound({size, nullptr});
+  auto best = free_list_.lower_bound({size, nullptr});
+  if (best != free_list_.end() && best->second + best->first == end_ && source_.extends()) {
+    const auto next = std::next(best);
+    if (next != free_list_.end() && next->first <= largest) best = next;
+  }
   if (best == free_list_.end() || best->first > largest) return nullptr;
   char* pointer = best->second;
   free_list_.erase(best);
   return pointer;
+}
+
+std::map<char*, CachingAllocator::Block>::iterator CachingAllocator::last_free_block() {
+  auto block = blocks_.lower_bound(end_);
+  if (block == blocks_.begin()) return blocks_.end();
+  --block;
+  return block->second.free && block->first + block->second.size == end_ ? block : blocks_.end();
 }
 
 char* CachingAllocator::take_segment(size_t bytes) {
@@ -147,24 +207,34 @@ char* CachingAllocator::take_segment(size_t bytes) {
   char* pointer = static_cast<char*>(source);
   source_.set_usable(pointer, bytes, false);
   segments_[pointer] = bytes;
-  blocks_[pointer] = {bytes, pointer, true};
+  blocks_[pointer] = {bytes, source_.extends() ? nullptr : pointer, true};
+  end_ = pointer + bytes;
   stats_.held += static_cast<int64_t>(bytes);
   return pointer;
 }
 
+/// From the last segment to the first, so that a range shrinks at its end.
 void CachingAllocator::release_free_segments() {
-  for (auto segment = segments_.begin(); segment != segments_.end();) {
+  for (auto segment = segments_.end(); segment != segments_.begin();) {
+    --segment;
     const auto [pointer, bytes] = *segment;
-    const auto block = blocks_.find(pointer);
-    if (!block->second.free || block->second.size != bytes) {
-      ++segment;
-      continue;
-    }
-    free_list_.erase({bytes, pointer});
+    const auto block = std::prev(blocks_.upper_bound(pointer));
+    const Block whole = block->second;
+    char* first = block->first;
+    if (!whole.free || first + whole.size < pointer + bytes) continue;
+    free_list_.erase({whole.size, first});
     blocks_.erase(block);
+    const auto keep = [&](char* from, char* to) {
+      if (from == to) return;
+      blocks_[from] = {static_cast<size_t>(to - from), whole.segment, true};
+      free_list_.emplace(static_cast<size_t>(to - from), from);
+    };
+    keep(first, pointer);
+    keep(pointer + bytes, first + whole.size);
     segment = segments_.erase(segment);
     source_.set_usable(pointer, bytes, true);
     source_.release(pointer, bytes);
+    if (end_ == pointer + bytes) end_ = pointer;
     stats_.held -= static_cast<int64_t>(bytes);
   }
 }

@@ -4,7 +4,6 @@
 #include <map>
 #include <mutex>
 #include <set>
-#include <unordered_map>
 #include <utility>
 
 namespace minidl {
@@ -15,13 +14,18 @@ class RawSource {
   virtual ~RawSource() = default;
   virtual void* allocate(size_t bytes) = 0;
   virtual void release(void* pointer, size_t bytes) noexcept = 0;
+  /// Whether what is allocated lies right after what was allocated last, whenever that is possible, and may be used
+  /// together with it.
+  virtual bool extends() const { return false; }
   /// Tells a checker of memory errors which bytes may be touched; other sources ignore it.
   virtual void set_usable(void*, size_t, bool) noexcept {}
 };
 
 /// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B up to 1 MiB and to 64 KiB above, segments
-/// to 2 MiB; blocks are split and merged inside the segment that they came from. When the source has no more, every
-/// free segment is given back and the request is tried once again before Error is thrown.
+/// to 2 MiB. Blocks are split and merged inside the segment that they came from. From a source that extends, all segments
+/// together are one range that grows at its end, by what is missing, when no free block inside it is large enough: a
+/// program whose tensors come and go in all sizes then holds hardly more than it uses. When the source has no more,
+/// every free segment is given back and the request is tried once again before Error is thrown.
 class CachingAllocator final : public Allocator {
  public:
   explicit CachingAllocator(RawSource& source) : source_(source) {}
@@ -39,23 +43,30 @@ class CachingAllocator final : public Allocator {
  private:
   struct Block {
     size_t size = 0;
-    char* segment = nullptr;  // first byte of the segment that the block was cut from
+    char* segment = nullptr;  // first byte of the segment that the block was cut from; of a source that extends: nullptr
     bool free = false;
   };
 
   /// A block of at least `size` bytes that is not on the list of free blocks; nullptr when memory has run out.
   char* take_block(size_t size);
-  /// The best fit among free blocks of `size` to `largest` bytes, taken off the list; nullptr when there is none.
+  char* take_block_of_range(size_t size);
+  /// The best fit among free blocks of `size` to `largest` bytes, taken off the list; nullptr when there is none. The
+  /// block at the end of a range is the last choice.
   char* take_free_block(size_t size, size_t largest);
-  /// A new segment that is one free block; nullptr when the source has no more.
+  /// The free block at the end of the range, or blocks_.end().
+  std::map<char*, Block>::iterator last_free_block();
+  /// A new segment that is one free block, not on the list; nullptr when the source has no more.
   char* take_segment(size_t bytes);
+  /// Puts a block on the list, together with the free blocks beside it.
+  void add_free_block(std::map<char*, Block>::iterator block);
   void release_free_segments();
 
   RawSource& source_;
   mutable std::mutex mutex_;
   std::map<char*, Block> blocks_;                 // every block by address: neighbours of a segment are neighbours here
   std::set<std::pair<size_t, char*>> free_list_;  // free blocks by (size, address): best fit, lowest address first
-  std::unordered_map<char*, size_t> segments_;    // first byte -> bytes
+  std::map<char*, size_t> segments_;              // first byte -> bytes
+  char* end_ = nullptr;                           // of the segment that was taken last
   MemoryStats stats_;
   int64_t limit_ = 0;
 };

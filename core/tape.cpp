@@ -29,6 +29,54 @@ void flush(GradSlot& slot) {
 
 }  // namespace
 
+Tensor rows_of(const Tensor& x, int64_t begin, int64_t end) {
+  const Shape& shape = x.shape();
+  if (begin == 0 && end == shape[1]) return x;
+  return x.reshape({shape[1], shape[2], shape[3]}).slice(begin, end).reshape({1, end - begin, shape[2], shape[3]});
+}
+
+BitMask rows_of(const BitMask& mask, int64_t begin, int64_t end) {
+  const Shape& shape = mask.shape();
+  if (!mask || (begin == 0 && end == shape[1])) return mask;
+  return mask.part(begin * shape[2] * shape[3], {1, end - begin, shape[2], shape[3]});
+}
+
+Saved::Saved(const Variable& variable) {
+  if (!variable.recompute()) {
+    *this = Saved(variable.value());
+    return;
+  }
+  const Shape& shape = variable.shape();
+  recompute_ = variable.recompute();
+  height_ = shape[1];
+  row_bytes_ = shape[2] * shape[3] * static_cast<int64_t>(size_of(variable.value().dtype()));
+}
+
+const Tensor& Saved::kept(const char* op) const {
+  MINIDL_CHECK(tensor_.version() == version_, "[{}] a tensor {} saved for the backward pass was overwritten", op,
+               tensor_.shape());
+  return tensor_;
+}
+
+Tensor Saved::rows(const char* op, int64_t begin, int64_t end) const {
+  if (!recompute_) return rows_of(kept(op), begin, end);
+  const int64_t first = begin / kRecomputeUnit * kRecomputeUnit;
+  return rows_of(recompute_(first, end), begin - first, end - first);
+}
+
+void Saved::for_parts(const char* op,
+                      const std::function<void(const Tensor& part, int64_t begin, int64_t end)>& use) const {
+  if (!recompute_) {
+    use(kept(op), 0, tensor_.shape()[1]);
+    return;
+  }
+  const int64_t units = std::max<int64_t>(1, kPartBytes / (row_bytes_ * kRecomputeUnit));
+  for (int64_t begin = 0; begin < height_; begin += units * kRecomputeUnit) {
+    const int64_t end = std::min(height_, begin + units * kRecomputeUnit);
+    use(recompute_(begin, end), begin, end);
+  }
+}
+
 GradSink::Slot GradSink::slot(int input) {
   GradSlot& slot = *inputs_[static_cast<size_t>(input)];
   const float beta = open(slot);

@@ -9,22 +9,34 @@
 
 namespace minidl {
 
-/// A tensor that a node keeps for its backward pass. get() throws Error when its storage was opened for writing since.
+/// Rows [begin, end) of [n, h, w, c], sharing storage: all of them, or n is 1. Of a mask, begin * w * c is a multiple of
+/// 8; an undefined one stays undefined.
+Tensor rows_of(const Tensor& x, int64_t begin, int64_t end);
+BitMask rows_of(const BitMask& mask, int64_t begin, int64_t end);
+
+/// A value that a node keeps for its backward pass: the tensor, or of a variable that can be computed anew only how.
+/// Reading throws Error when the tensor's storage was opened for writing since; `op` names the operation in the error.
 class Saved {
  public:
   Saved() = default;
   explicit Saved(Tensor tensor) : version_(tensor.version()), tensor_(std::move(tensor)) {}
-  explicit operator bool() const { return static_cast<bool>(tensor_); }
-  /// `op` names the operation in the error.
-  const Tensor& get(const char* op) const {
-    MINIDL_CHECK(tensor_.version() == version_, "[{}] a tensor {} saved for the backward pass was overwritten", op,
-                 tensor_.shape());
-    return tensor_;
-  }
+  explicit Saved(const Variable& variable);
+  explicit operator bool() const { return tensor_ || recompute_; }
+  Tensor get(const char* op) const { return recompute_ ? recompute_(0, height_) : kept(op); }
+  /// Rows [begin, end) of a value [1, h, w, c].
+  Tensor rows(const char* op, int64_t begin, int64_t end) const;
+  /// Calls use(part, begin, end) for all rows of the value in turn: for a tensor once, with all of it, of one that is
+  /// computed anew with parts of kPartBytes, which stay in a cache.
+  void for_parts(const char* op, const std::function<void(const Tensor& part, int64_t begin, int64_t end)>& use) const;
+  static constexpr int64_t kPartBytes = 2 << 20;
 
  private:
+  const Tensor& kept(const char* op) const;
+
   uint64_t version_ = 0;
-  Tensor tensor_;
+  Tensor tensor_;  // undefined: recompute_ stands for it
+  Recompute recompute_;
+  int64_t height_ = 0, row_bytes_ = 0;  // of what is computed anew
 };
 
 /// Which inputs of an operation want a gradient, in the order in which they were given to record().

@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/core/bit_mask.h>
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -24,6 +25,11 @@ struct GradSlot {
   Shape shape;
   Device device;
 };
+
+/// Computes rows [begin, end) of a value [1, h, w, c] anew, [1, end - begin, w, c]: the same bytes as in the value. `begin`
+/// is a multiple of kRecomputeUnit.
+using Recompute = std::function<Tensor(int64_t begin, int64_t end)>;
+constexpr int64_t kRecomputeUnit = 8;
 
 /// A tensor that may have a gradient. Copying copies the handle. A variable made by the user with `requires_grad` is a
 /// leaf: its gradient adds up over backward passes until zero_grad(). Results of operations get their gradient only
@@ -53,12 +59,18 @@ class Variable {
   const std::shared_ptr<GradSlot>& slot() const;
   /// Whether somebody else holds this variable or its tensor's storage.
   bool is_shared() const { return state_.use_count() > 1 || value().is_shared(); }
+
+  /// How the value is computed anew; empty: not at all. What a backward pass reads of such a value is not kept for it
+  /// (see Saved).
+  const Recompute& recompute() const { return state().recompute; }
+  void set_recompute(Recompute recompute) { state().recompute = std::move(recompute); }
   bool same_as(const Variable& other) const { return state_ == other.state_; }
 
  private:
   struct State {
     Tensor value;
     std::shared_ptr<GradSlot> slot;
+    Recompute recompute = {};
   };
   State& state() const;
   std::shared_ptr<State> state_;

@@ -6,6 +6,7 @@
 #include <minidl/kernels/engine.h>
 #include <minidl/kernels/reduce.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -130,6 +131,24 @@ Conv2dDesc Conv2dDesc::make(const Shape& input, const Shape& weight, const Windo
   checked_product(checked_product(checked_product(padded_h, padded_w), desc.n), desc.in_c);
   checked_product(checked_product(checked_product(desc.out_h(), desc.out_w()), desc.n), desc.out_c);
   return desc;
+}
+
+bool has_rows(const Conv2dDesc& desc) {
+  const Padding& padding = desc.window.padding;
+  return padding.mode == Padding::Mode::zero && padding.top < desc.k_h && padding.bottom < desc.k_h;
+}
+
+Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end) {
+  MINIDL_CHECK(has_rows(desc), "[conv2d] rows of {}: they need a padding of zeros, smaller than the kernel", desc);
+  const Padding& padding = desc.window.padding;
+  MINIDL_CHECK(0 <= begin && begin < end && end <= desc.out_h(), "[conv2d] rows {} to {} of {}", begin, end, desc);
+  const int64_t first = begin * desc.window.stride_h - padding.top;
+  const int64_t last = (end - 1) * desc.window.stride_h - padding.top + desc.k_h;
+  Conv2dRows rows{desc, std::max<int64_t>(0, first), std::min(desc.in_h, last)};
+  rows.desc.in_h = rows.in_end - rows.in_begin;
+  rows.desc.window.padding.top = rows.in_begin - first;
+  rows.desc.window.padding.bottom = last - rows.in_end;
+  return rows;
 }
 
 std::span<const Conv2dEngine* const> conv2d_engines() {

@@ -41,6 +41,16 @@ struct Conv2dDesc {
   static Conv2dDesc make(const Shape& input, const Shape& weight, const Window& window);
 };
 
+/// A convolution that computes rows [begin, end) of another one's output from rows [in_begin, in_end) of its input. With
+/// a bias these are the same bytes when `begin` is a multiple of four, the height of the engines' tiles.
+struct Conv2dRows {
+  Conv2dDesc desc;
+  int64_t in_begin = 0, in_end = 0;
+};
+/// Whether there are such convolutions: the padding is of zeros and smaller than the kernel.
+bool has_rows(const Conv2dDesc& desc);
+Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
+
 /// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. Throws
 /// Error when a shape, type or device is wrong.
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,

@@ -13,6 +13,10 @@ namespace minidl::ops {
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
 Variable conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
                 Activation activation = Activation::none);
+/// How the output of conv2d is computed anew from its input, which is kept unless that is computed anew, too. One picture,
+/// padding of zeros.
+Recompute recompute_conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                           Activation activation = Activation::none);
 /// pool2d(relu(conv(input, weight) + bias)) with 2x2 windows side by side, without the values in between when the engine
 /// can. See kernels/conv2d_pool2d.h.
 Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window, PoolKind kind);
@@ -37,6 +41,7 @@ Variable subtract(const Variable& x, Variable y);
 Variable scale(const Variable& x, float factor);
 /// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
 Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
+Recompute recompute_affine_per_channel(const Variable& x, float factor, const Tensor& offset);
 /// The same elements as another shape.
 Variable reshape(const Variable& x, Shape shape);
 
@@ -88,10 +93,8 @@ Tensor gram_per_position(const Tensor& features);
 /// convolution may take it over as extra steps of its own sum.
 class GramTerm final : public DeferredGrad {
  public:
-  GramTerm(Tensor features, Tensor coefficient) : features_(std::move(features)), coefficient_(std::move(coefficient)) {}
+  GramTerm(Saved features, Tensor coefficient) : features_(std::move(features)), coefficient_(std::move(coefficient)) {}
   void add_to(Tensor& grad, float beta, const BitMask* relu_mask) override;
-  const Tensor& features() const { return features_.get("gram"); }
-  const Tensor& coefficient() const { return coefficient_; }
 
  private:
   Saved features_;

@@ -20,8 +20,9 @@ StyleTargets::StyleTargets(Vgg& network, const Tensor& style, std::vector<std::s
 StyleTargets::StyleTargets(Vgg& network, const Tensor& style, std::span<const WeightedLayer> layers)
     : layers_(layers.begin(), layers.end()) {
   MINIDL_CHECK(!layers_.empty(), "[style] no style layers given");
-  for (const auto& [name, features] : network(Variable(style), taps()))
+  network.visit(Variable(style), taps(), [&](const std::string& name, const Variable& features) {
     grams_[name] = ops::gram_per_position(features.value());
+  });
 }
 
 std::vector<std::string> StyleTargets::taps(std::vector<std::string> more) const {

@@ -64,22 +64,34 @@ std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::init
 }
 
 std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span<const std::string> taps) {
-  const std::set<std::string> wanted(taps.begin(), taps.end());
   std::map<std::string, Variable> values;
-  if (wanted.empty()) return values;
+  visit(image, taps, [&](const std::string& name, const Variable& value) { values[name] = value; });
+  return values;
+}
+
+void Vgg::visit(const Variable& image, std::span<const std::string> taps, const Use& use) {
+  const std::set<std::string> wanted(taps.begin(), taps.end());
+  if (wanted.empty()) return;
   const size_t deepest = network_.count_until(taps) - 1;
   check_size(network_.layers[deepest].name, image.shape());
 
+  const std::set<std::string> again = is_recording({image}) ? recomputed(image.shape(), taps) : std::set<std::string>();
   Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value());
+  if (!again.empty()) x.set_recompute(ops::recompute_affine_per_channel(image, 1.0f, negative_mean_.value()));
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = network_.layers[i];
     const size_t last = network_.fused_until(i, taps);
     switch (layer.kind) {
-      case Kind::conv:
+      case Kind::conv: {
+        const Variable input = x;
+        const Activation activation = last > i ? Activation::relu : Activation::none;
         x = network_.layers[last].kind == Kind::pool
-                ? ops::conv2d_pool2d(x, weights_[i], biases_[i], layer.window, network_.layers[last].pool)
-                : ops::conv2d(x, weights_[i], biases_[i], layer.window, last > i ? Activation::relu : Activation::none);
+                ? ops::conv2d_pool2d(input, weights_[i], biases_[i], layer.window, network_.layers[last].pool)
+                : ops::conv2d(input, weights_[i], biases_[i], layer.window, activation);
+        if (again.contains(network_.layers[last].name))
+          x.set_recompute(ops::recompute_conv2d(input, weights_[i], biases_[i], layer.window, activation));
         break;
+      }
       case Kind::relu:
         x = ops::relu(x);
         break;
@@ -91,9 +103,35 @@ std::map<std::string, Variable> Vgg::operator()(const Variable& image, std::span
         break;
     }
     i = last;
-    if (wanted.contains(network_.layers[i].name)) values[network_.layers[i].name] = x;
+    if (wanted.contains(network_.layers[i].name)) use(network_.layers[i].name, x);
   }
-  return values;
+}
+
+std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::string> taps) const {
+  std::set<std::string> names;
+  if (taps.empty() || image[0] != 1) return names;
+  const size_t deepest = network_.count_until(taps) - 1;
+  Shape input = image;
+  double input_flops = 0;  // to compute the layer's input anew
+  bool input_stays = true;  // anyway, or it is computed anew: the picture and taps
+  for (size_t i = 0; i <= deepest; ++i) {
+    const LayerDescription& layer = network_.layers[i];
+    const LayerDescription& last = network_.layers[network_.fused_until(i, taps)];
+    const Shape output = feature_shape(last.name, image);
+    const bool is_tap = std::find(taps.begin(), taps.end(), last.name) != taps.end();
+    double flops = 0;
+    if (is_tap && layer.kind == Kind::conv && last.kind != Kind::pool) {
+      const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
+      const int64_t freed = (output.count() - (input_stays ? 0 : input.count())) * static_cast<int64_t>(sizeof(float));
+      flops = desc.flops() + input_flops;
+      if (has_rows(desc) && flops <= recompute_limit_ * static_cast<double>(freed)) names.insert(last.name);
+    }
+    input_flops = names.contains(last.name) ? flops : 0;
+    input_stays = is_tap;
+    input = output;
+    i = network_.index_of(last.name);
+  }
+  return names;
 }
 
 Variable Vgg::forward(const Variable& image) {

@@ -3,7 +3,9 @@
 #include <minidl/layers/network_description.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <set>
 #include <span>
 
 namespace minidl::layers {
@@ -28,11 +30,24 @@ class Vgg final : public Module {
   /// works.
   std::map<std::string, Variable> operator()(const Variable& image, std::span<const std::string> taps);
   std::map<std::string, Variable> operator()(const Variable& image, std::initializer_list<std::string> taps);
+  /// The same values, each given to `use` as soon as it is there and freed when neither `use` kept it nor a layer still
+  /// reads it.
+  using Use = std::function<void(const std::string& name, const Variable& value)>;
+  void visit(const Variable& image, std::span<const std::string> taps, const Use& use);
   /// The last layer of the chain.
   Variable forward(const Variable& image) override;
 
   /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
   void set_pooling(PoolKind pooling);
+
+  /// While a tape records, values of named layers are not kept for the backward pass but computed anew from what is
+  /// there, when that takes at most so many floating-point operations for each byte that is not kept. At first
+  /// kCheapRecompute: what takes no longer than fetching it from memory, such as the first layer of VGG.
+  static constexpr double kCheapRecompute = 16;
+  void set_recompute_limit(double flops_per_byte) { recompute_limit_ = flops_per_byte; }
+  double recompute_limit() const { return recompute_limit_; }
+  /// Those of `taps` for which that is so with a picture [n, h, w, 3].
+  std::set<std::string> recomputed(const Shape& image, std::span<const std::string> taps) const;
 
   /// Names of the layers in order.
   std::vector<std::string> layer_names() const;
@@ -57,6 +72,7 @@ class Vgg final : public Module {
   NetworkDescription network_;
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
   Variable negative_mean_;                  // [3]
+  double recompute_limit_ = kCheapRecompute;
 };
 
 }  // namespace minidl::layers

@@ -72,6 +72,20 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
       [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); }, std::move(mask));
 }
 
+Recompute recompute_conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
+                           Activation activation) {
+  const Conv2dDesc desc = Conv2dDesc::make(input.shape(), weight.shape(), window);
+  return [desc, source = Saved(input), weight = Saved(weight.value()), bias = bias ? Saved(bias.value()) : Saved(),
+          activation](int64_t begin, int64_t end) {
+    const Conv2dRows part = conv2d_rows(desc, begin, end);
+    const Tensor input_rows = source.rows("conv2d", part.in_begin, part.in_end);
+    Tensor output = Tensor::empty(part.desc.output_shape(), Dtype::f32, input_rows.device());
+    conv2d_forward(part.desc, input_rows, weight.get("conv2d"), bias ? bias.get("conv2d") : Tensor(), activation,
+                   output);
+    return output;
+  };
+}
+
 Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
                        PoolKind kind) {
   const Tensor& x = input.value();

@@ -97,6 +97,15 @@ Variable affine_per_channel(const Variable& x, float factor, const Tensor& offse
   });
 }
 
+Recompute recompute_affine_per_channel(const Variable& x, float factor, const Tensor& offset) {
+  return [source = Saved(x), factor, offset](int64_t begin, int64_t end) {
+    const Tensor rows = source.rows("affine_per_channel", begin, end);
+    Tensor output = Tensor::empty(rows.shape(), Dtype::f32, rows.device());
+    add_per_channel(factor, rows, offset, output);
+    return output;
+  };
+}
+
 Variable reshape(const Variable& x, Shape shape) {
   return record(x.value().reshape(shape), {x},
                 [&](const Wants&) { return std::make_unique<ScaledNode>("reshape", std::vector{1.0f}, x.shape()); });

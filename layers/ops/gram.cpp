@@ -9,12 +9,12 @@ namespace {
 class StyleLossNode final : public Node {
  public:
   /// difference [n,c,c] = Gram / M - target; the gradient of features is factor * features x difference.
-  StyleLossNode(const Tensor& features, Tensor difference, float factor)
+  StyleLossNode(const Variable& features, Tensor difference, float factor)
       : features_(features), difference_(std::move(difference)), factor_(factor) {}
   const char* name() const override { return "style_loss"; }
   void backward(const Tensor& grad_output, GradSink& grads) override {
     affine(factor_ * grad_output.item(), difference_, 0.0f, difference_);
-    grads.defer(0, std::make_unique<GramTerm>(features_.get("style_loss"), std::move(difference_)));
+    grads.defer(0, std::make_unique<GramTerm>(std::move(features_), std::move(difference_)));
   }
 
  private:
@@ -26,8 +26,12 @@ class StyleLossNode final : public Node {
 }  // namespace
 
 void GramTerm::add_to(Tensor& grad, float beta, const BitMask* relu_mask) {
-  // The kernel adds the matrix and its transpose, which for a symmetric one is twice the matrix.
-  gram_backward(features(), coefficient_, 0.5f, {beta, relu_mask}, grad);
+  features_.for_parts("gram", [&](const Tensor& part, int64_t begin, int64_t end) {
+    Tensor rows = rows_of(grad, begin, end);
+    const BitMask mask = relu_mask ? rows_of(*relu_mask, begin, end) : BitMask();
+    // The kernel adds the matrix and its transpose, which for a symmetric one is twice the matrix.
+    gram_backward(part, coefficient_, 0.5f, {beta, mask ? &mask : nullptr}, rows);
+  });
 }
 
 Tensor gram_per_position(const Tensor& features) {
@@ -53,7 +57,7 @@ Variable style_loss(const Variable& features, const Tensor& target, float factor
   const double scale = factor / static_cast<double>(c * c * n);
   Tensor loss = Tensor::full({}, static_cast<float>(scale / 4.0 * squared_norm(difference)), target.device());
   return record(std::move(loss), {features}, [&](const Wants&) {
-    return std::make_unique<StyleLossNode>(features.value(), std::move(difference),
+    return std::make_unique<StyleLossNode>(features, std::move(difference),
                                            static_cast<float>(scale / static_cast<double>(positions)));
   });
 }

@@ -23,13 +23,17 @@ class SumNode final : public Node {
 
 class ContentLossNode final : public Node {
  public:
-  ContentLossNode(const Tensor& features, const Tensor& target, float factor)
+  ContentLossNode(const Variable& features, const Tensor& target, float factor)
       : features_(features), target_(target), factor_(factor) {}
   const char* name() const override { return "content_loss"; }
   void backward(const Tensor& grad_output, GradSink& grads) override {
-    const auto [grad_input, beta, relu_mask] = grads.slot(0);
-    accumulate_difference(factor_ * grad_output.item(), features_.get("content_loss"), target_.get("content_loss"),
-                          {beta, relu_mask}, grad_input);
+    const GradSink::Slot slot = grads.slot(0);
+    features_.for_parts("content_loss", [&](const Tensor& part, int64_t begin, int64_t end) {
+      Tensor grad_input = rows_of(slot.grad, begin, end);
+      const BitMask relu_mask = slot.relu_mask ? rows_of(*slot.relu_mask, begin, end) : BitMask();
+      accumulate_difference(factor_ * grad_output.item(), part, target_.rows("content_loss", begin, end),
+                            {slot.beta, relu_mask ? &relu_mask : nullptr}, grad_input);
+    });
   }
 
  private:
@@ -80,7 +84,7 @@ Variable content_loss(const Variable& features, const Tensor& target, float fact
                features.shape(), target.shape());
   const double loss = 0.5 * factor * squared_distance(features.value(), target);
   return record(scalar(loss, features), {features},
-                [&](const Wants&) { return std::make_unique<ContentLossNode>(features.value(), target, factor); });
+                [&](const Wants&) { return std::make_unique<ContentLossNode>(features, target, factor); });
 }
 
 Variable total_variation(const Variable& x, float factor, TotalVariationKind kind) {

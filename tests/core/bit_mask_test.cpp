@@ -39,5 +39,14 @@ TEST(BitMask, CopiesAreHandles) {
   EXPECT_FALSE(copy.span()[2]);
 }
 
+TEST(BitMask, APartSharesTheBits) {
+  BitMask mask({4, 8}, Device::cpu());
+  std::fill_n(mask.data(), 4, uint8_t{0});
+  const BitMask part = mask.part(16, {2, 8});
+  EXPECT_EQ(part.shape(), Shape({2, 8}));
+  mask.data()[3] = 0b100;
+  for (int64_t i = 0; i < 16; ++i) EXPECT_EQ(part.span()[i], i == 10) << i;
+}
+
 }  // namespace
 }  // namespace minidl

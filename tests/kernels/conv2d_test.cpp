@@ -342,5 +342,37 @@ TEST_P(Conv2dEngines, FollowsItsWeights) {
   EXPECT_TRUE(
       test::same_bytes(backward_data(desc, weight, grad_output), backward_data(desc, weight.clone(), grad_output)));
 }
+TEST_P(Conv2dEngines, RowsComputedApartHaveTheBytesOfTheWhole) {
+  for (const auto& [input, weight, window] :
+       {Case{{1, 37, 21, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
+        Case{{1, 26, 17, 32}, {40, 3, 3, 32}, {1, 1, Padding::zero(1)}},
+        Case{{1, 45, 18, 16}, {16, 3, 3, 16}, {1, 1, {}}},
+        Case{{1, 41, 13, 4}, {8, 5, 3, 4}, {2, 1, {Padding::Mode::zero, 3, 1, 0, 2}}},
+        Case{{1, 19, 9, 5}, {6, 1, 1, 5}, {}}}) {
+    const Conv2dDesc desc = Conv2dDesc::make(input, weight, window);
+    const Tensor x = random_uniform(input, 1), w = random_uniform(weight, 2), b = random_uniform({weight[0]}, 3);
+    Tensor whole = Tensor::empty(desc.output_shape());
+    conv2d_forward(desc, x, w, b, Activation::relu, whole);
+    for (int64_t begin = 0; begin < desc.out_h(); begin += 8) {
+      const int64_t end = std::min(begin + 8, desc.out_h());
+      const Conv2dRows part = conv2d_rows(desc, begin, end);
+      const Tensor rows = x.reshape({input[1], input[2], input[3]}).slice(part.in_begin, part.in_end);
+      Tensor output = Tensor::empty({1, end - begin, desc.out_w(), desc.out_c});
+      conv2d_forward(part.desc, rows.reshape(part.desc.input_shape()), w, b, Activation::relu, output);
+      const Tensor expected = whole.reshape({desc.out_h(), desc.out_w(), desc.out_c}).slice(begin, end);
+      EXPECT_TRUE(test::same_bytes(output, expected.reshape(output.shape()))) << desc.str() << " from row " << begin;
+    }
+  }
+}
+
+TEST(Conv2dRowsTest, NeedPaddingOfZerosSmallerThanTheKernel) {
+  const auto desc = [](const Padding& padding) { return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding}); };
+  EXPECT_TRUE(has_rows(desc(Padding::zero(2))));
+  EXPECT_FALSE(has_rows(desc(Padding::zero(3))));
+  EXPECT_FALSE(has_rows(desc(Padding::reflect(1))));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::reflect(1)), 0, 1); }, "a padding of zeros"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::zero(1)), 4, 10); }, "rows 4 to 10"));
+}
+
 }  // namespace
 }  // namespace minidl

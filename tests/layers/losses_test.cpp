@@ -161,5 +161,34 @@ TEST(Losses, NotANumberIsSeen) {
   EXPECT_TRUE(std::isnan(value_of(ops::total_variation(x))));
 }
 
+/// Features of a convolution: the losses' gradients, with and without computing them anew.
+TEST(Losses, FeaturesThatAreComputedAnewGiveTheSameBytes) {
+  const Tensor x = random_uniform({1, 150, 64, 3}, 10, 0.0f, 3.0f);  // rows of 16 KiB: two parts
+  const Variable weight(random_uniform({64, 3, 3, 3}, 11)), bias(random_uniform({64}, 12));
+  const Window window{1, 1, Padding::zero(1)};
+  const Tensor target = random_uniform({1, 150, 64, 64}, 13, 0.0f, 3.0f);
+  const Tensor gram = ops::gram_per_position(target);
+  const auto gradient_of_losses = [&](bool anew) {
+    return gradient(x, [&](const Variable& input) {
+      Variable features = ops::conv2d(input, weight, bias, window, Activation::relu);
+      if (anew) features.set_recompute(ops::recompute_conv2d(input, weight, bias, window, Activation::relu));
+      return ops::content_loss(features, target) + ops::style_loss(features, gram, 100.0f);
+    });
+  };
+  EXPECT_TRUE(same_bytes(gradient_of_losses(true), gradient_of_losses(false)));
+}
+
+TEST(Losses, FeaturesThatAreComputedAnewFromAnOverwrittenInputAreRefused) {
+  Tensor x = random_uniform({1, 8, 8, 3}, 10);
+  const Variable input(x, true), weight(random_uniform({4, 3, 3, 3}, 11));
+  Tape tape;
+  const TapeScope recording(tape);
+  Variable features = ops::conv2d(input, weight, {}, {});
+  features.set_recompute(ops::recompute_conv2d(input, weight, {}, {}));
+  const Variable loss = ops::content_loss(features, Tensor::zeros(features.shape()));
+  x.fill(0.0f);
+  EXPECT_TRUE(throws_error([&] { tape.backward(loss); }, "was overwritten"));
+}
+
 }  // namespace
 }  // namespace minidl

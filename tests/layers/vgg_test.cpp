@@ -233,5 +233,66 @@ TEST(VggClassifier, RefusesWhatItCannotClassify) {
   EXPECT_TRUE(throws_error([&] { Vgg(small).classify(picture(1, 8, 8)); }, "for one picture"));
 }
 
+TEST(Vgg, HandsOverValuesAsTheyCome) {
+  Vgg vgg(tiny_vgg());
+  const Variable image(picture(1, 16, 18));
+  const Names taps = {"relu2_1", "relu1_1", "pool1"};
+  const auto expected = vgg(image, taps);
+  Names order;
+  vgg.visit(image, taps, [&](const std::string& name, const Variable& value) {
+    order.push_back(name);
+    EXPECT_TRUE(same_bytes(value.value(), expected.at(name).value())) << name;
+  });
+  EXPECT_EQ(order, (Names{"relu1_1", "pool1", "relu2_1"}));
+}
+
+// Per value of relu1_1: 2 * 27 operations and 4 bytes. Of relu2_1, whose input pool1 would stay: 2 * 9 * 4 operations for
+// 4 - 4 bytes; of relu2_2 from relu2_1, which is there: for 4 bytes.
+TEST(Vgg, ComputesAnewWhatIsCheapForItsBytes) {
+  Vgg vgg(tiny_vgg());
+  const Names taps = {"relu1_1", "relu2_1", "relu2_2", "conv3_1", "pool3"};
+  const auto names = [&](double limit, const Shape& image = {1, 32, 32, 3}) {
+    vgg.set_recompute_limit(limit);
+    return vgg.recomputed(image, taps);
+  };
+  using Set = std::set<std::string>;
+  EXPECT_EQ(vgg.recompute_limit(), Vgg::kCheapRecompute);
+  EXPECT_EQ(names(Vgg::kCheapRecompute), Set{"relu1_1"});
+  EXPECT_EQ(names(13.4), Set{});
+  EXPECT_EQ(names(13.6), Set{"relu1_1"});
+  EXPECT_EQ(names(17.9), Set{"relu1_1"});
+  EXPECT_EQ(names(18.1), (Set{"relu1_1", "relu2_2"}));
+  EXPECT_EQ(names(1e9), (Set{"relu1_1", "relu2_2"}));  // the others free nothing
+  EXPECT_EQ(names(1e9, {2, 32, 32, 3}), Set{});
+}
+
+TEST(Vgg, TheGradientDoesNotDependOnWhatIsComputedAnew) {
+  NetworkDescription network = tiny_vgg({2, 2, 2}, 16);
+  Vgg vgg(network);
+  vgg.freeze();
+  const Tensor data = picture(1, 44, 38);
+  const Names taps = {"relu1_1", "relu1_2", "conv2_1", "relu2_1", "relu2_2", "relu3_1"};
+  const auto gradient = [&](double limit) {
+    vgg.set_recompute_limit(limit);
+    const Variable image(data, true);
+    Tape tape;
+    const TapeScope recording(tape);
+    Variable total;
+    vgg.visit(image, taps, [&](const std::string&, const Variable& value) {
+      const int64_t c = value.shape()[3];
+      const Variable term = ops::style_loss(value, Tensor::zeros({1, c, c})) +
+                            ops::content_loss(value, Tensor::zeros(value.shape()));
+      total = total ? total + term : term;
+    });
+    tape.backward(total);
+    return image.grad();
+  };
+  const Tensor kept = gradient(0);
+  EXPECT_TRUE(same_bytes(gradient(Vgg::kCheapRecompute), kept));
+  EXPECT_EQ(vgg.recomputed(data.shape(), taps), std::set<std::string>{"relu1_1"});
+  EXPECT_TRUE(same_bytes(gradient(1e9), kept));
+  EXPECT_EQ(vgg.recomputed(data.shape(), taps), (std::set<std::string>{"relu1_1", "relu1_2", "relu2_2"}));
+}
+
 }  // namespace
 }  // namespace minidl::layers
