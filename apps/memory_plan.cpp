@@ -195,9 +195,10 @@ MemoryPlan plan_memory(const Gatys& gatys, const layers::Vgg& network, const Gat
   return plan_memory(network, settings, sizes, styles);
 }
 
-void fit_memory(const std::function<MemoryPlan()>& plan, int64_t limit) {
+void fit_memory(layers::Vgg& network, const std::function<MemoryPlan()>& plan, int64_t limit) {
   constexpr double kPlanError = 0.1;
   constexpr int64_t kLeastCache = 1 << 16;
+  constexpr double kMostRecompute = 1 << 13;  // the deepest layers of VGG take a few thousand operations for a byte
   const auto fits = [&](double share) {
     return static_cast<double>(plan().peak_bytes) * share <= static_cast<double>(limit);
   };
@@ -206,6 +207,8 @@ void fit_memory(const std::function<MemoryPlan()>& plan, int64_t limit) {
     if (fits(1.0 + kPlanError)) return;
   }
   execution::set_filter_cache(0);
+  while (!fits(1.0 + kPlanError) && network.recompute_limit() <= kMostRecompute)
+    network.set_recompute_limit(2 * network.recompute_limit());
   MINIDL_CHECK(
       fits(1.0 - kPlanError),
       "[memory] this run needs about {} bytes, the limit is {}: take a smaller picture, fewer style pictures, a "

@@ -21,7 +21,7 @@ struct MemoryPlan {
 };
 
 /// `style_sizes`: of the style pictures at the largest scale. The peak is found by walking the network as a recorded
-/// forward and backward pass does: the value of every layer that backward reads stays until its turn, gradients live
+/// forward and backward pass does: what backward reads stays until its turn unless it is computed anew, gradients live
 /// from their first writer to their reader.
 MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings,
                        const std::vector<Extent>& content_sizes, const std::vector<Extent>& style_sizes);
@@ -29,8 +29,9 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
 MemoryPlan plan_memory(const Gatys& gatys, const layers::Vgg& network, const GatysSettings& settings,
                        const GatysPictures& pictures);
 
-/// Sets execution::filter_cache() to the largest of its value and halves of it with which `plan` stays below `limit`
-/// bytes, or to 0. Throws Error when the plan is beyond the limit even so.
-void fit_memory(const std::function<MemoryPlan()>& plan, int64_t limit);
+/// Makes `plan`, which is one for `network`, stay below `limit` bytes by what costs least time for its bytes: first it
+/// halves execution::filter_cache() until nothing is kept, then it doubles the network's recompute_limit(), so that more
+/// features are computed anew. Throws Error when the plan is beyond the limit even so.
+void fit_memory(layers::Vgg& network, const std::function<MemoryPlan()>& plan, int64_t limit);
 
 }  // namespace minidl

@@ -103,7 +103,9 @@ int run(int argc, char** argv) {
   Gatys gatys(network, options.settings, job.pictures);
   if (!options.resume.empty()) gatys.load_state(options.resume);
   if (options.compute.max_memory > 0) {
-    fit_memory([&] { return plan_memory(gatys, network, options.settings, job.pictures); }, options.compute.max_memory);
+    fit_memory(
+        network, [&] { return plan_memory(gatys, network, options.settings, job.pictures); },
+        options.compute.max_memory);
   }
   if (options.compute.dry_run) {
     fmt::print("{}", plan_text(gatys, network, options.settings, job.pictures));

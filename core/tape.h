@@ -22,7 +22,8 @@ class Saved {
   explicit Saved(Tensor tensor) : version_(tensor.version()), tensor_(std::move(tensor)) {}
   explicit Saved(const Variable& variable);
   explicit operator bool() const { return tensor_ || recompute_; }
-  Tensor get(const char* op) const { return recompute_ ? recompute_(0, height_) : kept(op); }
+  /// Const, so that reading its data does not count as opening it for writing.
+  const Tensor get(const char* op) const { return recompute_ ? recompute_(0, height_) : kept(op); }
   /// Rows [begin, end) of a value [1, h, w, c].
   Tensor rows(const char* op, int64_t begin, int64_t end) const;
   /// Calls use(part, begin, end) for all rows of the value in turn: for a tensor once, with all of it, of one that is

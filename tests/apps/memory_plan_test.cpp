@@ -40,6 +40,7 @@ struct PlanCase {
   PoolKind pooling;
   int64_t height, width, style_side;
   int scales = 1;
+  double recompute_limit = layers::Vgg::kCheapRecompute;
 };
 
 std::ostream& operator<<(std::ostream& stream, const PlanCase& tested) {
@@ -53,6 +54,7 @@ TEST_P(PlannedMemory, IsThatOfTheRun) {
   Allocator& memory = allocator(Device::cpu());
   const int64_t before = memory.stats().in_use;
   layers::Vgg network(growing_vgg());
+  network.set_recompute_limit(tested.recompute_limit);
   GatysSettings settings = small_settings();
   settings.pooling = tested.pooling;
   settings.optimizer = tested.optimizer;
@@ -80,6 +82,8 @@ INSTANTIATE_TEST_SUITE_P(
                       PlanCase{"adam_max", GatysOptimizer::adam, PoolKind::max, 512, 448, 384},
                       PlanCase{"adam_avg", GatysOptimizer::adam, PoolKind::average, 512, 448, 384},
                       PlanCase{"sgd_two_scales", GatysOptimizer::sgd, PoolKind::max, 512, 448, 384, 2},
+                      PlanCase{"all_features_kept", GatysOptimizer::adam, PoolKind::max, 512, 448, 384, 1, 0},
+                      PlanCase{"no_features_kept", GatysOptimizer::adam, PoolKind::max, 512, 448, 384, 1, 1e9},
                       PlanCase{"large_style", GatysOptimizer::adam, PoolKind::max, 128, 128, 768}),
     [](const auto& tested) { return tested.param.name; });
 
@@ -123,13 +127,16 @@ class FitMemory : public MemoryPlanShapes {
   /// What is kept under a limit.
   int64_t cache_for(int64_t limit) {
     execution::set_filter_cache(before_);
-    fit_memory([&] { return plan({400, 600}); }, limit);
+    network_.set_recompute_limit(kCheap);
+    fit_memory(network_, [&] { return plan({400, 600}); }, limit);
     return execution::filter_cache();
   }
-  MemoryPlan plan_with(int64_t cache) const {
+  MemoryPlan plan_with(int64_t cache, double recompute_limit = kCheap) {
     execution::set_filter_cache(cache);
+    network_.set_recompute_limit(recompute_limit);
     return plan({400, 600});
   }
+  static constexpr double kCheap = layers::Vgg::kCheapRecompute;
 
   const int64_t before_ = execution::filter_cache();
 };
@@ -137,8 +144,9 @@ class FitMemory : public MemoryPlanShapes {
 TEST_F(FitMemory, KeepsAsManyFiltersAsFit) {
   const int64_t with_all = plan_with(before_).peak_bytes, with_none = plan_with(0).peak_bytes;
   EXPECT_EQ(cache_for(2 * with_all), before_);
-  EXPECT_EQ(cache_for(with_none), 0);
-  const int64_t between = (11 * with_none + 11 * with_all) / 20;  // a tenth for what the plan does not know
+  EXPECT_EQ(cache_for((11 * with_none + 9) / 10), 0);  // a tenth for what the plan does not know
+  EXPECT_EQ(network_.recompute_limit(), kCheap);
+  const int64_t between = (11 * with_none + 11 * with_all) / 20;
   const int64_t some = cache_for(between);
   EXPECT_GT(some, 0);
   EXPECT_LT(some, before_);
@@ -146,13 +154,48 @@ TEST_F(FitMemory, KeepsAsManyFiltersAsFit) {
   EXPECT_TRUE(throws_error([&] { cache_for(with_none / 2); }, "the limit is " + std::to_string(with_none / 2)));
 }
 
+class MemoryPlanVgg : public ::testing::Test {
+ protected:
+  MemoryPlanVgg() { execution::set_filter_cache(0); }
+  ~MemoryPlanVgg() override { execution::set_filter_cache(before_); }
+  static layers::NetworkDescription vgg19() {
+    layers::NetworkDescription network = layers::vgg_description(19, false);
+    layers::fill_random_weights(network, 1);
+    return network;
+  }
+  MemoryPlan plan() const { return plan_memory(network_, settings_, {{512, 512}}, {{512, 512}}); }
+  std::set<std::string> recomputed() const { return network_.recomputed({1, 512, 512, 3}, settings_.taps()); }
+
+  const int64_t before_ = execution::filter_cache();
+  const GatysSettings settings_;
+  layers::Vgg network_{vgg19()};
+};
+
 // 2 x 189 GFLOP: the network of the paper at 512 x 512 up to relu5_1.
-TEST(MemoryPlanVgg, WorkOfOneEvaluation) {
-  layers::NetworkDescription vgg19 = layers::vgg_description(19, false);
-  GatysSettings settings;
-  layers::fill_random_weights(vgg19, 1);
-  const MemoryPlan plan = plan_memory(layers::Vgg(vgg19), settings, {{512, 512}}, {{512, 512}});
-  EXPECT_NEAR(plan.flops_per_evaluation, 397e9, 20e9);
+TEST_F(MemoryPlanVgg, WorkOfOneEvaluation) {
+  EXPECT_NEAR(plan().flops_per_evaluation, 397e9, 20e9);
+}
+
+TEST_F(MemoryPlanVgg, WithoutFiltersFeaturesAreComputedAnewToFit) {
+  using Set = std::set<std::string>;
+  EXPECT_EQ(recomputed(), Set{"relu1_1"});
+  const int64_t cheap = plan().peak_bytes;
+  network_.set_recompute_limit(0);
+  const int64_t all_kept = plan().peak_bytes;
+  EXPECT_GT(all_kept, cheap + (32 << 20));
+  network_.set_recompute_limit(1e9);
+  const int64_t least = plan().peak_bytes;
+  EXPECT_LT(least, cheap - (16 << 20));
+
+  const auto names_below = [&](int64_t limit) {
+    network_.set_recompute_limit(layers::Vgg::kCheapRecompute);
+    fit_memory(network_, [&] { return plan(); }, limit);
+    return recomputed();
+  };
+  EXPECT_EQ(names_below(2 * cheap), Set{"relu1_1"});
+  EXPECT_EQ(names_below(11 * cheap / 10 - 1000), (Set{"relu1_1", "relu2_1"}));
+  EXPECT_EQ(names_below(least), (Set{"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}));
+  EXPECT_TRUE(throws_error([&] { names_below(least / 2); }, "the limit is " + std::to_string(least / 2)));
 }
 
 }  // namespace

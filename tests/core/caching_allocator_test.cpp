@@ -1,6 +1,7 @@
 #include <minidl/core/caching_allocator.h>
 #include <minidl/core/error.h>
 #include <support/compare.h>
+#include <support/fake_sources.h>
 
 #include <cstring>
 #include <map>
@@ -11,48 +12,10 @@
 namespace minidl {
 namespace {
 
+using test::FakeRange;
+using test::FakeSource;
+using test::kMiB;
 using test::throws_error;
-
-constexpr int64_t kMiB = int64_t{1} << 20;
-
-/// Host memory up to a capacity; knows what is out.
-class FakeSource final : public RawSource {
- public:
-  explicit FakeSource(int64_t capacity) : capacity_(capacity) {}
-
-  void* allocate(size_t bytes) override {
-    ++requests;
-    if (static_cast<int64_t>(bytes) > capacity_ - out()) return nullptr;
-    auto memory = std::make_unique_for_overwrite<char[]>(bytes + 64);
-    char* aligned = memory.get() + (64 - reinterpret_cast<uintptr_t>(memory.get()) % 64);
-    segments_[aligned] = {std::move(memory), static_cast<int64_t>(bytes)};
-    return aligned;
-  }
-  void release(void* pointer, size_t bytes) noexcept override {
-    const auto segment = segments_.find(static_cast<char*>(pointer));
-    if (segment == segments_.end() || segment->second.bytes != static_cast<int64_t>(bytes))
-      ++wrong_releases;
-    else
-      segments_.erase(segment);
-  }
-  int64_t out() const {
-    int64_t total = 0;
-    for (const auto& [pointer, segment] : segments_) total += segment.bytes;
-    return total;
-  }
-  size_t segments() const { return segments_.size(); }
-
-  int requests = 0;
-  int wrong_releases = 0;
-
- private:
-  struct Segment {
-    std::unique_ptr<char[]> memory;
-    int64_t bytes;
-  };
-  int64_t capacity_;
-  std::map<char*, Segment> segments_;
-};
 
 class CachingAllocatorTest : public ::testing::Test {
  protected:
@@ -264,124 +227,6 @@ TEST(CachingAllocator, ReturnsEverythingWhenItIsDestroyed) {
   }
   EXPECT_EQ(source.out(), 0);
   EXPECT_EQ(source.wrong_releases, 0);
-}
-
-/// One piece of memory of which segments are cut one after the other; without room there, from elsewhere.
-class FakeRange final : public RawSource {
- public:
-  explicit FakeRange(int64_t capacity)
-      : memory_(std::make_unique_for_overwrite<char[]>(static_cast<size_t>(capacity) + 64)),
-        begin_(memory_.get() + (64 - reinterpret_cast<uintptr_t>(memory_.get()) % 64)),
-        end_(begin_),
-        last_(begin_ + capacity) {}
-
-  void* allocate(size_t bytes) override {
-    if (is_blocked) return elsewhere.allocate(bytes);
-    if (static_cast<int64_t>(bytes) > last_ - end_) return nullptr;
-    out += static_cast<int64_t>(bytes);
-    return std::exchange(end_, end_ + bytes);
-  }
-  void release(void* pointer, size_t bytes) noexcept override {
-    char* first = static_cast<char*>(pointer);
-    if (first < begin_ || first >= last_) {
-      elsewhere.release(pointer, bytes);
-      return;
-    }
-    out -= static_cast<int64_t>(bytes);
-    if (first + bytes == end_) end_ = first;
-  }
-  bool extends() const override { return true; }
-
-  int64_t out = 0;
-  bool is_blocked = false;
-  FakeSource elsewhere{64 * kMiB};
-
- private:
-  std::unique_ptr<char[]> memory_;
-  char *begin_, *end_, *last_;
-};
-
-class CachingAllocatorOfARange : public ::testing::Test {
- protected:
-  char* allocate(int64_t bytes) { return static_cast<char*>(allocator.allocate(static_cast<size_t>(bytes))); }
-  void deallocate(void* pointer) { allocator.deallocate(pointer); }
-
-  FakeRange source{64 * kMiB};
-  CachingAllocator allocator{source};
-};
-
-TEST_F(CachingAllocatorOfARange, MergesAcrossSegments) {
-  char* a = allocate(8 * kMiB);
-  char* b = allocate(4 * kMiB);
-  char* c = allocate(2 * kMiB);
-  EXPECT_EQ(b, a + 8 * kMiB);
-  EXPECT_EQ(c, b + 4 * kMiB);
-  deallocate(a);
-  deallocate(b);
-  EXPECT_EQ(allocate(11 * kMiB), a);
-  EXPECT_EQ(source.out, 14 * kMiB);
-}
-
-TEST_F(CachingAllocatorOfARange, GrowsByWhatIsMissing) {
-  char* a = allocate(8 * kMiB);
-  char* b = allocate(4 * kMiB);
-  deallocate(b);
-  EXPECT_EQ(allocate(10 * kMiB), b);
-  EXPECT_EQ(source.out, 18 * kMiB);
-  EXPECT_EQ(allocator.stats().held, 18 * kMiB);
-  deallocate(a);
-}
-
-TEST_F(CachingAllocatorOfARange, CutsTheEndLast) {
-  char* a = allocate(16 * kMiB);
-  allocate(2 * kMiB);
-  char* end = allocate(4 * kMiB);
-  deallocate(a);
-  deallocate(end);
-  EXPECT_EQ(allocate(3 * kMiB), a);
-  EXPECT_EQ(allocate(14 * kMiB), end);  // 13 are left inside
-  EXPECT_EQ(source.out, 32 * kMiB);
-}
-
-TEST_F(CachingAllocatorOfARange, GivesWholeSegmentsBackFromTheEnd) {
-  char* a = allocate(8 * kMiB);
-  char* b = allocate(8 * kMiB);
-  char* c = allocate(8 * kMiB);
-  char* d = allocate(8 * kMiB);
-  for (char* block : {a, c, d}) deallocate(block);
-  char* part = allocate(2 * kMiB);  // of the first
-  EXPECT_EQ(part, a);
-  allocator.release_cached();
-  EXPECT_EQ(source.out, 16 * kMiB);
-  EXPECT_EQ(allocator.stats().held, 16 * kMiB);
-  EXPECT_EQ(allocate(8 * kMiB), c);
-  EXPECT_EQ(allocate(6 * kMiB), a + 2 * kMiB);
-  deallocate(b);
-}
-
-TEST_F(CachingAllocatorOfARange, GoesOnElsewhereWhenTheRangeCannotGrow) {
-  char* a = allocate(8 * kMiB);
-  deallocate(a);
-  source.is_blocked = true;
-  char* b = allocate(12 * kMiB);
-  std::memset(b, 1, 12 * kMiB);
-  EXPECT_EQ(allocator.stats().in_use, 12 * kMiB);
-  source.is_blocked = false;
-  EXPECT_EQ(allocate(8 * kMiB), a);
-  deallocate(b);
-  allocator.release_cached();
-  EXPECT_EQ(source.elsewhere.out(), 0);
-  EXPECT_EQ(source.elsewhere.wrong_releases, 0);
-}
-
-TEST_F(CachingAllocatorOfARange, GivesFreeSegmentsBackBeforeItFails) {
-  char* a = allocate(30 * kMiB);
-  allocate(2 * kMiB);
-  char* c = allocate(20 * kMiB);
-  deallocate(a);
-  deallocate(c);
-  EXPECT_TRUE(throws_error([&] { allocate(40 * kMiB); }, "out of memory: 41943040 bytes requested"));
-  EXPECT_EQ(allocate(32 * kMiB), c);
 }
 
 template <typename Source>
