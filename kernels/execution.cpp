@@ -1,5 +1,6 @@
 #include <minidl/core/error.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
 
 #include <cstdlib>
@@ -102,6 +103,18 @@ const std::string& verify_engine() {
 }
 void set_verify_engine(std::string_view name) {
   settings().verify.set(name);
+}
+
+std::vector<std::string> simd_choices() {
+  std::vector<std::string> names;
+  for (const cpu::InstructionSet& set : cpu::simd_choices()) names.push_back(set.name);
+  return names;
+}
+const std::string& simd() {
+  return cpu::simd().name;
+}
+void set_simd(std::string_view name) {
+  cpu::set_simd(name);
 }
 
 int64_t filter_cache() {

@@ -190,13 +190,13 @@ bool is_named(const char* name) {
 }
 
 const char* decline(const Conv2dProblem& problem, const char* name) {
-  if (!amx_available() && !is_named(name)) return "no AMX on this machine";
+  if (!amx_available() && !is_named(name)) return "no AMX in the instruction set in use";
   return winograd_decline(problem);
 }
 
 const char* decline_bf16(const Conv2dProblem& problem, Precision precision) {
   if (precision != Precision::bf16) return "computes in bf16 only";
-  if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 instructions on this machine";
+  if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 in the instruction set in use";
   return winograd_decline(problem);
 }
 
