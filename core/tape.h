@@ -29,7 +29,7 @@ class Saved {
   /// Calls use(part, begin, end) for all rows of the value in turn: for a tensor once, with all of it, of one that is
   /// computed anew with parts of kPartBytes, which stay in a cache.
   void for_parts(const char* op, const std::function<void(const Tensor& part, int64_t begin, int64_t end)>& use) const;
-  static constexpr int64_t kPartBytes = 2 << 20;
+  static constexpr int64_t kPartBytes = 4 << 20;
 
  private:
   const Tensor& kept(const char* op) const;

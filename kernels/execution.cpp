@@ -1,5 +1,6 @@
 #include <minidl/core/error.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
 
 #include <cstdlib>
@@ -54,7 +55,7 @@ struct Settings {
   Precision precision = Precision::fp32;
   EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
   EngineSetting verify{"MINIDL_VERIFY"};
-  int64_t filter_cache = int64_t{128} << 20;
+  int64_t filter_cache = int64_t{64} << 20;
   bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
 };
 Settings& settings() {
@@ -102,6 +103,18 @@ const std::string& verify_engine() {
 }
 void set_verify_engine(std::string_view name) {
   settings().verify.set(name);
+}
+
+std::vector<std::string> simd_choices() {
+  std::vector<std::string> names;
+  for (const cpu::InstructionSet& set : cpu::simd_choices()) names.push_back(set.name);
+  return names;
+}
+const std::string& simd() {
+  return cpu::simd().name;
+}
+void set_simd(std::string_view name) {
+  cpu::set_simd(name);
 }
 
 int64_t filter_cache() {

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace minidl {
 
@@ -27,8 +28,17 @@ void set_conv2d_engine(std::string_view name);
 const std::string& verify_engine();
 void set_verify_engine(std::string_view name);
 
+/// Sets of vector instructions that this build has code for and this processor runs, best first, each with all that
+/// those after it have; of "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "scalar".
+std::vector<std::string> simd_choices();
+/// The set that kernels use. Initially MINIDL_SIMD, or the best. Throws Error, also from every kernel, when
+/// MINIDL_SIMD names none of the choices, with the list.
+const std::string& simd();
+/// Empty: the best. Holds for all code of the process that uses the Highway library. Throws Error for any other name.
+void set_simd(std::string_view name);
+
 /// Bytes that convolutions may keep for forms of their weights that are quicker to use (transformed filters), so that
-/// weights which do not change are not transformed in every call. At first 128 MiB.
+/// weights which do not change are not transformed in every call. At first 64 MiB.
 int64_t filter_cache();
 /// 0 switches it off; what is kept already stays until its weights go or change. Throws Error for less.
 void set_filter_cache(int64_t bytes);

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of packages.txt that are missing. Says what it does; does nothing when all are there.
+# install.sh [PACKAGE...]: installs what is missing of these Debian packages, or of those in packages.txt. Says what it does; does nothing when
+# all are there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-mapfile -t packages < <(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' packages.txt)
+packages=("$@")
+if (($# == 0)); then
+  mapfile -t packages < <(sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' packages.txt)
+fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "install.sh knows Debian and Ubuntu only (apt-get). On this system, install what these packages hold: ${packages[*]}" >&2

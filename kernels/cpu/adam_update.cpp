@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/adam_update.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -50,10 +52,10 @@ HWY_EXPORT(adam_update);
 HWY_EXPORT(sgd_update);
 
 void adam_update(const AdamSettings& settings, int64_t step, int64_t count, const float* grad, const AdamState& state) {
-  HWY_DYNAMIC_DISPATCH(adam_update)(settings, step, count, grad, state);
+  MINIDL_DISPATCH(adam_update)(settings, step, count, grad, state);
 }
 void sgd_update(const SgdFactors& factors, int64_t count, const float* grad, float* velocity, float* parameter) {
-  HWY_DYNAMIC_DISPATCH(sgd_update)(factors, count, grad, velocity, parameter);
+  MINIDL_DISPATCH(sgd_update)(factors, count, grad, velocity, parameter);
 }
 
 }  // namespace minidl::cpu

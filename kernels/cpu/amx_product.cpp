@@ -1,11 +1,9 @@
 #include <minidl/kernels/cpu/amx_product.h>
+#include <minidl/kernels/cpu/simd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
-// Loops step by whole vectors: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/amx_product.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -158,16 +156,16 @@ HWY_EXPORT(Round);
 
 namespace {
 void multiply(const AmxProduct& product) {
-  HWY_DYNAMIC_DISPATCH(Multiply)(product);
+  MINIDL_DISPATCH(Multiply)(product);
 }
 void split(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(Split)(values, rows, parts, output, stride);
+  MINIDL_DISPATCH(Split)(values, rows, parts, output, stride);
 }
 void multiply_windows(const WindowProduct& product) {
-  HWY_DYNAMIC_DISPATCH(MultiplyWindows)(product);
+  MINIDL_DISPATCH(MultiplyWindows)(product);
 }
 void round_rows(const RowsToRound& rows) {
-  HWY_DYNAMIC_DISPATCH(Round)(rows);
+  MINIDL_DISPATCH(Round)(rows);
 }
 }  // namespace
 
@@ -176,16 +174,8 @@ const AmxBody& amx_portable() {
   return kBody;
 }
 
-namespace {
-bool is_wanted(const char* variable) {
-  const char* value = std::getenv(variable);
-  return value == nullptr || std::strcmp(value, "0") != 0;
-}
-}  // namespace
-
 bool amx_available() {
-  static const bool wanted = is_wanted("MINIDL_AMX");
-  return wanted && amx_instructions() != nullptr;
+  return simd().amx;
 }
 
 const AmxBody& amx_body() {
@@ -193,13 +183,12 @@ const AmxBody& amx_body() {
 }
 
 const AmxBody* bf16_body() {
-  static const bool wanted = is_wanted("MINIDL_BF16");
   if (amx_available()) return amx_instructions();
-  return wanted ? bf16_dot_products() : nullptr;
+  return simd().bf16 ? bf16_dot_products() : nullptr;
 }
 
 void amx_split_columns(const float* values, int parts, uint16_t* output) {
-  HWY_DYNAMIC_DISPATCH(SplitColumns)(values, parts, output);
+  MINIDL_DISPATCH(SplitColumns)(values, parts, output);
 }
 
 }  // namespace minidl::cpu

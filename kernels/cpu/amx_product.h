@@ -48,12 +48,11 @@ const AmxBody* bf16_dot_products();
 /// The same arithmetic as the instructions' in Highway, for machines without them; slow.
 const AmxBody& amx_portable();
 
-/// Whether engines that need the instructions are of use: they are there and MINIDL_AMX=0 is not set.
+/// Whether the instructions are part of the set in use (simd.h).
 bool amx_available();
 /// The instructions when available, else the portable body.
 const AmxBody& amx_body();
-/// For products of one part: the instructions or else the dot products where they are of use (MINIDL_AMX=0 and
-/// MINIDL_BF16=0 switch them off), or nullptr.
+/// For products of one part: the instructions, else the dot products, or nullptr when the set in use has neither.
 const AmxBody* bf16_body();
 
 /// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.

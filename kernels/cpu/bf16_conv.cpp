@@ -1,9 +1,8 @@
 #include <minidl/kernels/cpu/bf16_conv.h>
+#include <minidl/kernels/cpu/simd.h>
 
 #include <algorithm>
 
-// Loops step by whole vectors: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/bf16_conv.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -97,11 +96,11 @@ HWY_EXPORT(Output);
 HWY_EXPORT(UnpooledRow);
 
 void bf16_output(const Bf16Conv& conv, const Bf16Region& region, int64_t column, int64_t count, const float* sums) {
-  HWY_DYNAMIC_DISPATCH(Output)(conv, region, column, count, sums);
+  MINIDL_DISPATCH(Output)(conv, region, column, count, sums);
 }
 
 void bf16_unpooled_row(const Bf16Conv& conv, int64_t n, int64_t y, int64_t begin, int64_t end, float* row) {
-  HWY_DYNAMIC_DISPATCH(UnpooledRow)(conv, n, y, begin, end, row);
+  MINIDL_DISPATCH(UnpooledRow)(conv, n, y, begin, end, row);
 }
 
 }  // namespace minidl::cpu

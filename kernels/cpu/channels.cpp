@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/channels.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -222,28 +224,28 @@ HWY_EXPORT(channel_sums);
 HWY_EXPORT(channel_gradient);
 
 void add_per_channel(int64_t positions, int64_t c, float a, const float* x, const float* b, float* output) {
-  HWY_DYNAMIC_DISPATCH(add_per_channel)(positions, c, a, x, b, output);
+  MINIDL_DISPATCH(add_per_channel)(positions, c, a, x, b, output);
 }
 void sum_per_channel(int64_t positions, int64_t c, const float* x, float beta, float* output) {
   std::vector<double> sums(static_cast<size_t>(c));
-  HWY_DYNAMIC_DISPATCH(sum_per_channel)(positions, c, x, sums.data());
+  MINIDL_DISPATCH(sum_per_channel)(positions, c, x, sums.data());
   for (int64_t j = 0; j < c; ++j) {
     const double sum = sums[static_cast<size_t>(j)];
     output[j] = static_cast<float>(beta == 0.0f ? sum : static_cast<double>(beta) * output[j] + sum);
   }
 }
 void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance) {
-  HWY_DYNAMIC_DISPATCH(channel_moments)(rows, x, mean, variance);
+  MINIDL_DISPATCH(channel_moments)(rows, x, mean, variance);
 }
 void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, bool relu, float* output) {
-  HWY_DYNAMIC_DISPATCH(channel_affine)(rows, x, map, relu, output);
+  MINIDL_DISPATCH(channel_affine)(rows, x, map, relu, output);
 }
 void channel_sums(const ChannelRows& rows, const float* x, const float* mean, const float* g, double* sums) {
-  HWY_DYNAMIC_DISPATCH(channel_sums)(rows, x, mean, g, sums);
+  MINIDL_DISPATCH(channel_sums)(rows, x, mean, g, sums);
 }
 void channel_gradient(const ChannelRows& rows, const float* x, const float* g, const ChannelGradient& map,
                       const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(channel_gradient)(rows, x, g, map, target);
+  MINIDL_DISPATCH(channel_gradient)(rows, x, g, map, target);
 }
 
 }  // namespace minidl::cpu

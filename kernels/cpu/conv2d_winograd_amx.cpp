@@ -194,13 +194,13 @@ const char* decline_shape(const Conv2dProblem& problem) {
 }
 
 const char* decline(const Conv2dProblem& problem, const char* name) {
-  if (!amx_available() && !is_named(name)) return "no AMX on this machine";
+  if (!amx_available() && !is_named(name)) return "no AMX in the instruction set in use";
   return decline_shape(problem);
 }
 
 const char* decline_bf16(const Conv2dProblem& problem, Precision precision) {
   if (precision != Precision::bf16) return "computes in bf16 only";
-  if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 instructions on this machine";
+  if (!bf16_body() && !is_named("winograd_bf16")) return "no bf16 instructions in the instruction set in use";
   return decline_shape(problem);
 }
 

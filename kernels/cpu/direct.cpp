@@ -1,11 +1,10 @@
 #include <minidl/kernels/cpu/direct.h>
 #include <minidl/kernels/cpu/gemm_kernel.h>
+#include <minidl/kernels/cpu/simd.h>
 
 #include <algorithm>
 #include <limits>
 
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/direct.cpp"
 #include <hwy/cache_control.h>
@@ -123,7 +122,7 @@ HWY_INLINE void store_lane_sums(const hn::Vec<D>* x, float* sums) {
 #else
 /// Adds up the blocks of four lanes.
 template <class Tag>
-HWY_INLINE hn::Vec<hn::CappedTag<float, 4>> sum_of_blocks(Tag d, hn::Vec<Tag> x) {
+HWY_INLINE hn::Vec<hn::CappedTag<float, 4>> sum_of_blocks([[maybe_unused]] Tag d, hn::Vec<Tag> x) {
   if constexpr (hn::MaxLanes(Tag()) == 4) {
     return x;
   } else {
@@ -300,7 +299,7 @@ void direct_pack(const DirectConv& conv, float* packed) {
 }
 
 void direct_row(const DirectConv& conv, const float* packed, int64_t row, float* scratch) {
-  HWY_DYNAMIC_DISPATCH(Row)(conv, packed, row, scratch);
+  MINIDL_DISPATCH(Row)(conv, packed, row, scratch);
 }
 
 }  // namespace minidl::cpu

@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/elementwise.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -133,41 +135,41 @@ HWY_EXPORT(accumulate_product);
 HWY_EXPORT(clamp);
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
-  HWY_DYNAMIC_DISPATCH(add_scaled)(count, a, x, b, y, output);
+  MINIDL_DISPATCH(add_scaled)(count, a, x, b, y, output);
 }
 void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
-  HWY_DYNAMIC_DISPATCH(add_combination)(count, a, x, output);
+  MINIDL_DISPATCH(add_combination)(count, a, x, output);
 }
 void multiply(int64_t count, const float* x, const float* y, float* output) {
-  HWY_DYNAMIC_DISPATCH(multiply)(count, x, y, output);
+  MINIDL_DISPATCH(multiply)(count, x, y, output);
 }
 void affine(int64_t count, float a, const float* x, float b, float* output) {
-  HWY_DYNAMIC_DISPATCH(affine)(count, a, x, b, output);
+  MINIDL_DISPATCH(affine)(count, a, x, b, output);
 }
 void relu_forward(int64_t count, const float* input, float* output) {
-  HWY_DYNAMIC_DISPATCH(relu_forward)(count, input, output);
+  MINIDL_DISPATCH(relu_forward)(count, input, output);
 }
 void positive_mask(int64_t count, const float* x, uint8_t* bits) {
-  HWY_DYNAMIC_DISPATCH(positive_mask)(count, x, bits);
+  MINIDL_DISPATCH(positive_mask)(count, x, bits);
 }
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
-  HWY_DYNAMIC_DISPATCH(tanh_forward)(count, input, scale, output);
+  MINIDL_DISPATCH(tanh_forward)(count, input, scale, output);
 }
 void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output,
                    const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(tanh_backward)(count, output, scale, grad_output, target);
+  MINIDL_DISPATCH(tanh_backward)(count, output, scale, grad_output, target);
 }
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(accumulate_scaled)(count, a, x, target);
+  MINIDL_DISPATCH(accumulate_scaled)(count, a, x, target);
 }
 void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(accumulate_difference)(count, a, x, y, target);
+  MINIDL_DISPATCH(accumulate_difference)(count, a, x, y, target);
 }
 void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(accumulate_product)(count, x, y, target);
+  MINIDL_DISPATCH(accumulate_product)(count, x, y, target);
 }
 void clamp(int64_t count, float* x, float low, float high) {
-  HWY_DYNAMIC_DISPATCH(clamp)(count, x, low, high);
+  MINIDL_DISPATCH(clamp)(count, x, low, high);
 }
 
 }  // namespace minidl::cpu

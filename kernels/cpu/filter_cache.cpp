@@ -1,4 +1,5 @@
 #include <minidl/kernels/cpu/filter_cache.h>
+#include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
 
 #include <atomic>
@@ -11,7 +12,8 @@ std::atomic<int64_t> bytes_kept{0};
 
 /// A form of a weight, or only the note that it was asked for once.
 struct Kept {
-  Shape shape;  // of the weight: a reshaped view of it has other filters
+  Shape shape;                             // of the weight: a reshaped view of it has other filters
+  const InstructionSet* layout = &simd();  // whose vectors the filters are laid out for
   Tensor filters;
 
   Kept(const Shape& weight_shape, Tensor form) : shape(weight_shape), filters(std::move(form)) {
@@ -26,7 +28,7 @@ struct Kept {
 
 Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
   const auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
-  const bool seen = kept && kept->shape == weight.shape();
+  const bool seen = kept && kept->shape == weight.shape() && kept->layout == &simd();
   if (seen && kept->filters) return kept->filters;
   Tensor filters = make();
   const bool keep = seen && bytes_kept + filters.bytes() <= execution::filter_cache();

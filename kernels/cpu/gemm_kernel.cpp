@@ -1,9 +1,8 @@
 #include <minidl/kernels/cpu/gemm_kernel.h>
+#include <minidl/kernels/cpu/simd.h>
 
 #include <algorithm>
 
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/gemm_kernel.cpp"
 #include <hwy/cache_control.h>
@@ -280,19 +279,18 @@ HWY_EXPORT(Transpose);
 HWY_EXPORT(Lanes);
 HWY_EXPORT(MaxVectors);
 
-GemmColumns::GemmColumns(int64_t columns)
-    : lanes(HWY_DYNAMIC_DISPATCH(Lanes)()), vectors((columns + lanes - 1) / lanes) {
-  const int64_t widest = HWY_DYNAMIC_DISPATCH(MaxVectors)();
+GemmColumns::GemmColumns(int64_t columns) : lanes(MINIDL_DISPATCH(Lanes)()), vectors((columns + lanes - 1) / lanes) {
+  const int64_t widest = MINIDL_DISPATCH(MaxVectors)();
   panels = (vectors + widest - 1) / widest;
 }
 
 void gemm_block(const GemmBlock& block, const GemmEpilogue& epilogue) {
-  HWY_DYNAMIC_DISPATCH(Block)(block, epilogue);
+  MINIDL_DISPATCH(Block)(block, epilogue);
 }
 
 void transpose(const float* input, int64_t input_stride, int64_t rows, int64_t columns, float* output,
                int64_t output_stride) {
-  HWY_DYNAMIC_DISPATCH(Transpose)(input, input_stride, rows, columns, output, output_stride);
+  MINIDL_DISPATCH(Transpose)(input, input_stride, rows, columns, output, output_stride);
 }
 
 }  // namespace minidl::cpu

@@ -1,5 +1,5 @@
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/gram_kernel.cpp"
 #include <hwy/cache_control.h>
@@ -116,7 +116,7 @@ namespace minidl::cpu {
 HWY_EXPORT(gram_products);
 void gram_products(const float* features, int64_t positions, int64_t c, int64_t row_begin, int64_t row_end,
                    float* sums) {
-  HWY_DYNAMIC_DISPATCH(gram_products)(features, positions, c, row_begin, row_end, sums);
+  MINIDL_DISPATCH(gram_products)(features, positions, c, row_begin, row_end, sums);
 }
 
 }  // namespace minidl::cpu

@@ -1,12 +1,11 @@
 #include <minidl/kernels/cpu/gemm_kernel.h>
 #include <minidl/kernels/cpu/outer_products.h>
+#include <minidl/kernels/cpu/simd.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/outer_products.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -108,7 +107,7 @@ namespace minidl::cpu {
 HWY_EXPORT(Add);
 
 void add_outer_products(const OuterProducts& product) {
-  HWY_DYNAMIC_DISPATCH(Add)(product);
+  MINIDL_DISPATCH(Add)(product);
 }
 
 }  // namespace minidl::cpu

@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/pad.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -83,7 +85,7 @@ void pad_forward(const Shape& shape, const Padding& padding, const float* input,
 
 HWY_EXPORT(pad_backward);
 void pad_backward(const Shape& shape, const Padding& padding, const float* grad_output, const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(pad_backward)(shape, padding, grad_output, target);
+  MINIDL_DISPATCH(pad_backward)(shape, padding, grad_output, target);
 }
 
 }  // namespace minidl::cpu

@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/pool2d.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -232,10 +234,10 @@ HWY_EXPORT(pool2d_forward);
 HWY_EXPORT(pool2d_backward);
 
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice) {
-  HWY_DYNAMIC_DISPATCH(pool2d_forward)(desc, input, output, choice);
+  MINIDL_DISPATCH(pool2d_forward)(desc, input, output, choice);
 }
 void pool2d_backward(const PoolGradient& pool) {
-  HWY_DYNAMIC_DISPATCH(pool2d_backward)(pool);
+  MINIDL_DISPATCH(pool2d_backward)(pool);
 }
 
 }  // namespace minidl::cpu

@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/reduce.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -169,25 +171,25 @@ HWY_EXPORT(max_abs);
 HWY_EXPORT(squared_distance);
 
 double sum(int64_t count, const float* x) {
-  return HWY_DYNAMIC_DISPATCH(sum)(count, x);
+  return MINIDL_DISPATCH(sum)(count, x);
 }
 double dot(int64_t count, const float* x, const float* y) {
-  return HWY_DYNAMIC_DISPATCH(dot)(count, x, y);
+  return MINIDL_DISPATCH(dot)(count, x, y);
 }
 void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
-  HWY_DYNAMIC_DISPATCH(dots)(count, x, y, output);
+  MINIDL_DISPATCH(dots)(count, x, y, output);
 }
 double squared_norm(int64_t count, const float* x) {
-  return HWY_DYNAMIC_DISPATCH(squared_norm)(count, x);
+  return MINIDL_DISPATCH(squared_norm)(count, x);
 }
 double absolute_sum(int64_t count, const float* x) {
-  return HWY_DYNAMIC_DISPATCH(absolute_sum)(count, x);
+  return MINIDL_DISPATCH(absolute_sum)(count, x);
 }
 float max_abs(int64_t count, const float* x) {
-  return HWY_DYNAMIC_DISPATCH(max_abs)(count, x);
+  return MINIDL_DISPATCH(max_abs)(count, x);
 }
 double squared_distance(int64_t count, const float* x, const float* y) {
-  return HWY_DYNAMIC_DISPATCH(squared_distance)(count, x, y);
+  return MINIDL_DISPATCH(squared_distance)(count, x, y);
 }
 
 }  // namespace minidl::cpu

@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/upsample.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -53,7 +55,7 @@ void upsample_nearest_forward(const Shape& shape, int64_t factor, const float* i
 
 HWY_EXPORT(upsample_nearest_backward);
 void upsample_nearest_backward(const Shape& shape, int64_t factor, const float* grad_output, const GradTarget& target) {
-  HWY_DYNAMIC_DISPATCH(upsample_nearest_backward)(shape, factor, grad_output, target);
+  MINIDL_DISPATCH(upsample_nearest_backward)(shape, factor, grad_output, target);
 }
 
 }  // namespace minidl::cpu

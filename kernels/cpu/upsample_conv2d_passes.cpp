@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/upsample_conv2d_passes.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -106,15 +108,15 @@ HWY_EXPORT(Differences);
 HWY_EXPORT(Output);
 
 void combine_pixels(const PixelSums& sums, const PixelRun& run, float* output, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(Combine)(sums, run, output, stride);
+  MINIDL_DISPATCH(Combine)(sums, run, output, stride);
 }
 void upsample_differences(const UpsampleConv2dDesc& desc, const float* picture, const UpsampleRegion& region,
                           float* differences) {
-  HWY_DYNAMIC_DISPATCH(Differences)(desc, picture, region, differences);
+  MINIDL_DISPATCH(Differences)(desc, picture, region, differences);
 }
 void upsample_output(const UpsampleConv2dDesc& desc, const UpsampleRegion& region, const UpsampleSums& sums,
                      const float* bias, float* output) {
-  HWY_DYNAMIC_DISPATCH(Output)(desc, region, sums, bias, output);
+  MINIDL_DISPATCH(Output)(desc, region, sums, bias, output);
 }
 
 }  // namespace minidl::cpu

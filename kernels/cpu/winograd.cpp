@@ -1,9 +1,8 @@
+#include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/cpu/winograd.h>
 
 #include <algorithm>
 
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/winograd.cpp"
 #include <hwy/cache_control.h>
@@ -252,22 +251,22 @@ HWY_EXPORT(Filters);
 HWY_EXPORT(Output);
 
 void winograd_input(const WinogradConv& conv, int64_t begin, int64_t end, float* values, int64_t plane) {
-  HWY_DYNAMIC_DISPATCH(Input)(conv, begin, end, values, plane);
+  MINIDL_DISPATCH(Input)(conv, begin, end, values, plane);
 }
 
 void winograd_input_tile(const WinogradConv& conv, int64_t tile, int64_t c, int64_t channels, float* values,
                          int64_t plane) {
-  HWY_DYNAMIC_DISPATCH(InputTile)(conv, tile, c, channels, values, plane);
+  MINIDL_DISPATCH(InputTile)(conv, tile, c, channels, values, plane);
 }
 
 void winograd_filters(const WinogradFilters& filters, int64_t c, int64_t channels, int64_t column, int64_t count,
                       int64_t width, float* panel, int64_t plane) {
-  HWY_DYNAMIC_DISPATCH(Filters)(filters, c, channels, column, count, width, panel, plane);
+  MINIDL_DISPATCH(Filters)(filters, c, channels, column, count, width, panel, plane);
 }
 
 void winograd_output(const WinogradConv& conv, int64_t begin, int64_t end, int64_t column, int64_t count,
                      const float* sums, int64_t plane, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(Output)(conv, begin, end, column, count, sums, plane, stride);
+  MINIDL_DISPATCH(Output)(conv, begin, end, column, count, sums, plane, stride);
 }
 
 }  // namespace minidl::cpu

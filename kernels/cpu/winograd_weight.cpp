@@ -1,9 +1,8 @@
+#include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/cpu/winograd_weight.h>
 
 #include <algorithm>
 
-// Vectors are kept in arrays, which those of unknown length cannot be: machines with SVE run the NEON code.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/winograd_weight.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -127,11 +126,11 @@ HWY_EXPORT(Grads);
 HWY_EXPORT(Weight);
 
 void winograd_grads(const WinogradGrads& grads, int64_t tile, float* values, int64_t plane) {
-  HWY_DYNAMIC_DISPATCH(Grads)(grads, tile, values, plane);
+  MINIDL_DISPATCH(Grads)(grads, tile, values, plane);
 }
 
 void winograd_weight(const WinogradSums& of, int64_t channels, float beta, float* weight) {
-  HWY_DYNAMIC_DISPATCH(Weight)(of, channels, beta, weight);
+  MINIDL_DISPATCH(Weight)(of, channels, beta, weight);
 }
 
 }  // namespace minidl::cpu

@@ -62,7 +62,7 @@ std::string decode_text(MatType type, const std::vector<uint8_t>& bytes) {
 /// so that a name can be printed.
 std::string identifier(const uint8_t* begin, size_t length) {
   std::string name(begin, std::find(begin, begin + length, uint8_t{0}));
-  const auto is_foreign = [](char c) { return c < 0 || (!std::isalnum(static_cast<unsigned char>(c)) && c != '_'); };
+  const auto is_foreign = [](unsigned char c) { return c > 127 || (!std::isalnum(c) && c != '_'); };
   std::replace_if(name.begin(), name.end(), is_foreign, '?');
   return name;
 }

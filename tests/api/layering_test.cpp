@@ -93,6 +93,18 @@ std::string wrong_include(const Source& source, const std::string& line) {
   return "";
 }
 
+/// Why a line of a kernel does not follow the choice of instruction set (kernels/cpu/simd.h), or an empty string.
+std::string wrong_simd(const Source& source, size_t line) {
+  if (source.path.filename() == "simd.h") return "";
+  const std::string& text = source.lines[line];
+  if (text.find("HWY_DYNAMIC_DISPATCH") != std::string::npos) return "use MINIDL_DISPATCH";
+  if (included(text) != "hwy/foreach_target.h") return "";
+  for (size_t i = 0; i < line; ++i) {
+    if (included(source.lines[i]) == "minidl/kernels/cpu/simd.h") return "";
+  }
+  return "include minidl/kernels/cpu/simd.h before";
+}
+
 /// Every broken rule as "path:line: what".
 std::vector<std::string> violations(const Source& source) {
   static const std::regex kBackendSwitch(
@@ -107,6 +119,7 @@ std::vector<std::string> violations(const Source& source) {
   for (size_t i = 0; i < source.lines.size(); ++i) {
     const std::string wrong = wrong_include(source, source.lines[i]);
     if (!wrong.empty()) report(i + 1, wrong + ": " + source.lines[i]);
+    if (source.folder() == "kernels" && !wrong_simd(source, i).empty()) report(i + 1, wrong_simd(source, i));
     if (source.is_public_header() && std::regex_match(source.lines[i], kBackendSwitch))
       report(i + 1, "backend #if in a public header");
   }
@@ -178,6 +191,14 @@ TEST(LayeringRules, PublicHeadersAreTheSameForEveryBackend) {
   EXPECT_EQ(violations_of_text("kernels/x.h", once + "#if defined(__AVX2__)\n#endif\n").size(), 1u);
   EXPECT_TRUE(violations_of_text("kernels/cpu/x.h", once + "#if HWY_ONCE\n#endif\n").empty());
   EXPECT_EQ(violations_of_text("kernels/x.h", "int x;\n").size(), 1u);
+}
+
+TEST(LayeringRules, KernelsFollowTheChoiceOfInstructionSet) {
+  const std::string simd = "#include <minidl/kernels/cpu/simd.h>\n", targets = "#include <hwy/foreach_target.h>\n";
+  EXPECT_TRUE(violations_of_text("kernels/cpu/x.cpp", simd + targets + "MINIDL_DISPATCH(f)();\n").empty());
+  EXPECT_EQ(violations_of_text("kernels/cpu/x.cpp", targets).size(), 1u);
+  EXPECT_EQ(violations_of_text("kernels/cpu/x.cpp", targets + simd).size(), 1u);
+  EXPECT_EQ(violations_of_text("kernels/cpu/x.cpp", simd + targets + "HWY_DYNAMIC_DISPATCH(f)();\n").size(), 1u);
 }
 
 TEST(LayeringRules, FilesStayShort) {

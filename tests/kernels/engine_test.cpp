@@ -1,8 +1,10 @@
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cpu/amx_product.h>
 #include <minidl/kernels/engine.h>
+#include <minidl/kernels/reduce.h>
 
 #include <support/compare.h>
+#include <support/instruction_sets.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
@@ -128,24 +130,67 @@ std::string engine_at(Precision precision) {
       .name;
 }
 
-TEST_F(ExecutionEnvironment, SwitchesTileInstructionsOff) {
+std::string choices() {
+  std::string names;
+  for (const std::string& name : execution::simd_choices()) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+TEST_F(ExecutionEnvironment, NamesTheInstructionSet) {
   const auto succeeded = ::testing::ExitedWithCode(0);
-  for (const Precision precision : {Precision::fp32, Precision::tf32}) {
-    const auto choice = [=] { return engine_at(precision); };
-    EXPECT_EXIT(print_and_exit("MINIDL_AMX", "0", choice), succeeded, "^winograd\n");
-    const bool on_tiles = cpu::amx_instructions() && precision == Precision::tf32;
-    const char* expected = on_tiles ? "^winograd_amx_tf32\n" : "^winograd\n";
-    EXPECT_EXIT(print_and_exit("MINIDL_AMX", "1", choice), succeeded, expected);
+  for (const std::string& name : execution::simd_choices()) {
+    EXPECT_EXIT(print_and_exit("MINIDL_SIMD", name.c_str(), [] { return execution::simd(); }), succeeded,
+                "^" + name + "\n");
   }
+  EXPECT_EXIT(print_and_exit("MINIDL_SIMD", "", [] { return execution::simd(); }), succeeded,
+              "^" + execution::simd_choices().front() + "\n");
+  const auto kernel = [] { return std::to_string(sum(Tensor::zeros({1}))); };
+  EXPECT_EXIT(print_and_exit("MINIDL_SIMD", "mmx", kernel), succeeded,
+              "^.simd. MINIDL_SIMD names the instruction set 'mmx', which this processor or build does not have; "
+              "use one of: " +
+                  choices() + "\n");
+}
+
+TEST(Execution, RefusesUnknownInstructionSets) {
+  const std::string before = execution::simd();
+  EXPECT_TRUE(test::throws_error([] { execution::set_simd("mmx"); },
+                                 "[simd] the setting names the instruction set 'mmx', which this processor or build "
+                                 "does not have; use one of: " +
+                                     choices()));
+  EXPECT_EQ(execution::simd(), before);
+}
+
+TEST(Conv2dOrder, FollowsTheInstructionSet) {
+  test::for_each_instruction_set([](const std::string& name) {
+    const bool tiles = name == "amx", dot_products = tiles || name == "avx512_bf16";
+    EXPECT_EQ(engine_at(Precision::fp32), "winograd") << name;
+    EXPECT_EQ(engine_at(Precision::tf32), tiles ? "winograd_amx_tf32" : "winograd") << name;
+    EXPECT_EQ(engine_at(Precision::bf16), dot_products ? "winograd_bf16" : "winograd") << name;
+  });
+  execution::set_precision(Precision::fp32);
+}
+
+TEST(Conv2dOrder, IsWithoutTilesWhenTheyAreSwitchedOff) {
+  if (!cpu::amx_instructions()) GTEST_SKIP() << "this machine has no AMX that could be switched off";
+  const std::string before = execution::simd();
+  execution::set_simd("amx");
+  EXPECT_EQ(engine_at(Precision::tf32), "winograd_amx_tf32");
+  execution::set_simd("avx512_bf16");
+  EXPECT_FALSE(cpu::amx_available());
+  EXPECT_NE(cpu::bf16_body(), cpu::amx_instructions());
+  EXPECT_EQ(engine_at(Precision::tf32), "winograd");
+  EXPECT_EQ(engine_at(Precision::bf16), "winograd_bf16");
+  execution::set_simd(before);
+  execution::set_precision(Precision::fp32);
 }
 
 /// An engine that is asked for by name runs without the instructions.
-TEST_F(ExecutionEnvironment, NamedEnginesDoWithoutTileInstructions) {
-  const auto choice = [] {
-    execution::set_conv2d_engine("winograd_amx");
-    return engine_at(Precision::fp32);
-  };
-  EXPECT_EXIT(print_and_exit("MINIDL_AMX", "0", choice), ::testing::ExitedWithCode(0), "^winograd_amx\n");
+TEST(Conv2dOrder, NamedEnginesDoWithoutTileInstructions) {
+  execution::set_conv2d_engine("winograd_amx");
+  test::for_each_instruction_set(
+      [](const char* name) { EXPECT_EQ(engine_at(Precision::fp32), "winograd_amx") << name; });
+  execution::set_conv2d_engine("");
+  execution::set_precision(Precision::fp32);
 }
 
 TEST_F(ExecutionEnvironment, SwitchesVerbosity) {

@@ -1,11 +1,10 @@
 #include <minidl/kernels/gemm.h>
 
 #include <support/compare.h>
+#include <support/instruction_sets.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
-
-#include <hwy/targets.h>
 
 #include <limits>
 #include <ostream>
@@ -109,32 +108,17 @@ INSTANTIATE_TEST_SUITE_P(All, GemmSizes,
                                            Case{97, 65, 385}, Case{1, 300, 129}, Case{300, 1, 129}, Case{64, 27, 1500},
                                            Case{150, 130, 200}, Case{9, 7, 9000}, Case{500, 17, 3}));
 
-/// The code for every instruction set that this machine has.
-class InstructionSets : public ::testing::Test {
- protected:
-  void TearDown() override { use(0); }
-  /// Bits of Highway; 0: what the machine has.
-  static void use(int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);
-    hwy::GetChosenTarget().DeInit();
-  }
-};
-
-TEST_F(InstructionSets, AreExact) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t target = 1; target > 0; target <<= 1) {
-    if ((supported & target) == 0) continue;
-    use(target);
+TEST(Gemm, IsExactWithEveryInstructionSet) {
+  test::for_each_instruction_set([](const char* name) {
     for (const Case& size : {Case{13, 33, 17}, Case{7, 200, 193}, Case{97, 65, 385}, Case{24, 40, 9000}}) {
       for (const bool transposed : {false, true}) {
         Operands operands(size, transposed, transposed, 0, integers);
         Tensor output = operands.c.clone();
         operands.run(output);
-        EXPECT_TRUE(test::equals(output, operands.reference())) << hwy::TargetName(target);
+        EXPECT_TRUE(test::equals(output, operands.reference())) << name;
       }
     }
-    if (target == int64_t{1} << 62) break;
-  }
+  });
 }
 
 TEST(Gemm, BetaZeroDoesNotReadC) {

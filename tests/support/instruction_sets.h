@@ -1,22 +1,19 @@
 #pragma once
-#include <hwy/highway.h>
+#include <minidl/kernels/execution.h>
 
 #include <functional>
+#include <string>
 
 namespace minidl::test {
 
-/// Calls `check` with the code for each instruction set that this machine has and the library was compiled for; its
-/// name is for messages.
+/// Calls `check` with kernels held to each set of vector instructions that this machine has; its name is for messages.
 inline void for_each_instruction_set(const std::function<void(const char* name)>& check) {
-  const auto use = [](int64_t targets) {
-    hwy::SetSupportedTargetsForTest(targets);  // 0: those of the machine
-    hwy::GetChosenTarget().DeInit();
-  };
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    use(target);
-    check(hwy::TargetName(target));
+  const std::string before = execution::simd();
+  for (const std::string& name : execution::simd_choices()) {
+    execution::set_simd(name);
+    check(name.c_str());
   }
-  use(0);
+  execution::set_simd(before);
 }
 
 }  // namespace minidl::test

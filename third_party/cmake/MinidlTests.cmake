@@ -1,10 +1,16 @@
 # minidl_test(FOLDER/NAME [PROGRAM...]): a GoogleTest program, run by CTest under that name with the label of its folder; it may start the
-# PROGRAMs. Tests that exercise threads carry the label `tsan`, too, and are what the tsan preset runs.
+# PROGRAMs. The target minidl_FOLDER_tests builds those of a folder. Tests that exercise threads carry the label `tsan`, too, and are what
+# the tsan preset runs.
 set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_test core/profile_test core/tape_test kernels/gemm_test
     kernels/conv2d_test kernels/pool2d_test kernels/gram_test kernels/reduce_test kernels/instance_norm_test kernels/elementwise_test
     layers/ops_test optim/lbfgs_state_test apps/gatys_test apps/nst_gatys_test apps/photo_batches_test apps/photo_cache_test)
 
 add_custom_target(minidl_tsan_tests)  # builds them
+
+set(test_timeout 900)
+if(CMAKE_CROSSCOMPILING_EMULATOR)
+  set(test_timeout 3600)
+endif()
 
 # What every test includes is most of its compile time: precompiled once, or included by force where that is switched off.
 set(test_prelude ${PROJECT_SOURCE_DIR}/tests/support/prelude.h)
@@ -31,9 +37,28 @@ function(minidl_test path)
   endif()
   add_test(NAME ${path} COMMAND ${target})
   set(labels ${folder})
+  if(NOT TARGET minidl_${folder}_tests)
+    add_custom_target(minidl_${folder}_tests)
+  endif()
+  add_dependencies(minidl_${folder}_tests ${target})
   if(path IN_LIST MINIDL_TSAN_TESTS)
     list(APPEND labels tsan)
     add_dependencies(minidl_tsan_tests ${target})
   endif()
-  set_tests_properties(${path} PROPERTIES LABELS "${labels}" TIMEOUT 900)
+  set_tests_properties(${path} PROPERTIES LABELS "${labels}" TIMEOUT ${test_timeout})
+endfunction()
+
+# minidl_simd_tests(SETS TEST...): each TEST again with MINIDL_SIMD set to each of the SETS, as TEST.SET with the label `simd`; skipped where
+# the processor does not have the set.
+function(minidl_simd_tests sets)
+  foreach(path ${ARGN})
+    string(REPLACE "/" "_" target ${path})
+    foreach(set ${sets})
+      add_test(NAME ${path}.${set} COMMAND ${target})
+      set_tests_properties(${path}.${set} PROPERTIES LABELS simd TIMEOUT ${test_timeout} ENVIRONMENT MINIDL_SIMD=${set}
+        SKIP_REGULAR_EXPRESSION "MINIDL_SIMD names the instruction set")
+    endforeach()
+  endforeach()
+  list(JOIN sets " " names)
+  target_compile_definitions(kernels_simd_test PRIVATE MINIDL_SIMD_TESTS="${names}")
 endfunction()
