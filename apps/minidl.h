@@ -29,6 +29,7 @@
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/gemm.h>
 #include <minidl/kernels/gram.h>
+#include <minidl/kernels/half.h>
 #include <minidl/kernels/instance_norm.h>
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/pad.h>

@@ -2,6 +2,7 @@
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/common/report.h>
 #include <minidl/apps/common/standard_flags.h>
+#include <minidl/apps/convert_transform_net.h>
 #include <minidl/core/file.h>
 #include <minidl/core/safetensors.h>
 #include <minidl/layers/vgg_weights.h>
@@ -11,6 +12,8 @@
 #include <cctype>
 #include <chrono>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +30,7 @@ using Kind = LayerDescription::Kind;
 struct Options {
   std::string input, output;
   bool list = false;
+  std::optional<Dtype> storage;
   OutputFlags reports;
 };
 
@@ -53,12 +57,15 @@ std::optional<Options> parse_options(int argc, char** argv) {
   Flags flags({.program = "nst_convert",
                .summary =
                    "Converts network weights between MatConvNet .mat and .safetensors files, by the extension of "
-                   "OUT, and lists their layers.",
+                   "OUT, and lists their layers. Transform nets become .safetensors in PyTorch's names.",
                .example = "nst_convert imagenet-vgg-verydeep-19.mat vgg19.safetensors"});
   flags.positional("IN", options.input, "network to read: .mat or .safetensors, told apart by content")
       .required()
       .positional("OUT", options.output, "file to write: .mat or .safetensors")
-      .toggle("--list", options.list, "print the table of layers; OUT is not needed then");
+      .toggle("--list", options.list, "print the table of layers; OUT is not needed then")
+      .choice("--storage", options.storage,
+              std::vector<std::pair<std::string, Dtype>>{{"f32", Dtype::f32}, {"f16", Dtype::f16}},
+              "of a transform net's OUT (default: f32)");
   add_output_flags(flags, options.reports);
   if (!flags.parse(argc, argv)) return std::nullopt;
   if (options.output.empty() && !options.list) throw UsageError("OUT is missing (or --list, to only look at IN)");
@@ -70,13 +77,17 @@ bool is_same_file(const fs::path& a, const fs::path& b) {
   return fs::equivalent(a, b, error) || fs::weakly_canonical(a, error) == fs::weakly_canonical(b, error);
 }
 
+bool has_extension(const fs::path& path, const std::string& wanted) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension == wanted;
+}
+
 /// Before the first byte is read: nothing may be overwritten that is needed, and what is written must have a place.
 void check_outputs(const Options& options) {
   if (!options.output.empty()) {
-    std::string extension = fs::path(options.output).extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return std::tolower(c); });
-    if (extension != ".mat" && extension != ".safetensors") {
+    if (!has_extension(options.output, ".mat") && !has_extension(options.output, ".safetensors")) {
       throw UsageError(fmt::format("OUT is '{}': its extension must be .mat or .safetensors", options.output));
     }
     MINIDL_CHECK(!is_same_file(options.input, options.output), "'{}' would overwrite IN itself; choose another name",
@@ -135,7 +146,7 @@ void print_file(const char* what, const FileFacts& file) {
   fmt::print("{} {}: {} bytes, SHA-256 {}\n", what, file.path.string(), file.bytes, file.sha256);
 }
 
-void print_table(const NetworkDescription& network, const std::vector<LayerFacts>& table, bool verbose) {
+std::string table_text(const NetworkDescription& network, const std::vector<LayerFacts>& table, bool verbose) {
   const size_t hash_digits = verbose ? std::string::npos : kShownHash;
   size_t name_width = 4;
   int64_t parameters = 0;
@@ -143,9 +154,10 @@ void print_table(const NetworkDescription& network, const std::vector<LayerFacts
     name_width = std::max(name_width, layer.name.size());
     parameters += layer.parameters;
   }
+  std::string text;
   const auto row = [&]<typename... Cells>(const Cells&... cells) {
     std::string line = fmt::format("{:<{}}  {:<12}  {:<6}  {:<6}  {:<8}  {:>5}  {:>5}  {:>10}  {:<{}}  {}", cells...);
-    fmt::print("{}\n", line.substr(0, line.find_last_not_of(' ') + 1));
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
   };
   const size_t hash_width = verbose ? 64 : kShownHash;
   row("name", name_width, "kind", "kernel", "stride", "pad", "in", "out", "parameters", "SHA-256", hash_width,
@@ -156,8 +168,8 @@ void print_table(const NetworkDescription& network, const std::vector<LayerFacts
         number(layer.out_c), number(layer.parameters), layer.sha256.substr(0, hash_digits), hash_width,
         fmt::format("{:.8g}", fmt::join(layer.first_values, " ")));
   }
-  fmt::print("{} layers, {} parameters, {} class names, mean colour {:.7g}\n", table.size(), parameters,
-             network.class_names.size(), fmt::join(network.mean, " "));
+  return text + fmt::format("{} layers, {} parameters, {} class names, mean colour {:.7g}\n", table.size(), parameters,
+                            network.class_names.size(), fmt::join(network.mean, " "));
 }
 
 Json to_json(const FileFacts& file) {
@@ -179,6 +191,36 @@ Json to_json(const LayerFacts& layer) {
   return result;
 }
 
+/// What a file holds, as text and as fields of the report, and how it is written again.
+struct Source {
+  std::string table;
+  Json facts;
+  std::function<void(const fs::path& output)> write;
+};
+
+Source read_vgg(const Options& options) {
+  const NetworkDescription network = layers::read_network(options.input);
+  MINIDL_CHECK(!options.storage, "--storage is for transform nets, '{}' is another network", options.input);
+  std::vector<LayerFacts> table;
+  for (const LayerDescription& layer : network.layers) table.push_back(facts_of(layer));
+  Source source;
+  source.table = table_text(network, table, options.reports.verbose);
+  source.facts["mean"] = network.mean;
+  source.facts["class_names"] = network.class_names.size();
+  for (const LayerFacts& layer : table) source.facts["layers"].push_back(to_json(layer));
+  source.write = [network](const fs::path& output) { layers::write_network(output, network); };
+  return source;
+}
+
+Source read_net(const Options& options) {
+  const auto stored = std::make_shared<StoredNet>(read_stored_net(options.input));
+  MINIDL_CHECK(options.output.empty() || !has_extension(options.output, ".mat"),
+               "'{}' is a transform net, which .mat files do not hold; name OUT .safetensors", options.input);
+  return {net_table(*stored, options.reports.verbose), net_json(*stored), [&options, stored](const fs::path& output) {
+            stored->net.save(output, stored->metadata, options.storage.value_or(Dtype::f32));
+          }};
+}
+
 int run(int argc, char** argv) {
   const std::optional<Options> options = parse_options(argc, argv);
   if (!options) return kSuccess;
@@ -187,22 +229,18 @@ int run(int argc, char** argv) {
   const auto start = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
 
-  const NetworkDescription network = layers::read_network(options->input);
+  Json report = {{"program", "nst_convert"}, {"version", MINIDL_VERSION}};
+  const Source source = is_transform_net(options->input) ? read_net(*options) : read_vgg(*options);
   const double read_seconds = seconds();
   const FileFacts input = facts_of(fs::path(options->input));
-  std::vector<LayerFacts> table;
-  for (const LayerDescription& layer : network.layers) table.push_back(facts_of(layer));
   if (print) {
     print_file("read", input);
-    print_table(network, table, options->reports.verbose);
+    fmt::print("{}", source.table);
   }
-
-  Json report = {{"program", "nst_convert"}, {"version", MINIDL_VERSION}, {"input", to_json(input)}};
-  report["mean"] = network.mean;
-  report["class_names"] = network.class_names.size();
-  for (const LayerFacts& layer : table) report["layers"].push_back(to_json(layer));
+  report["input"] = to_json(input);
+  report.update(source.facts);
   if (!options->output.empty()) {
-    layers::write_network(options->output, network);
+    source.write(options->output);
     const FileFacts output = facts_of(fs::path(options->output));
     if (print) print_file("wrote", output);
     report["output"] = to_json(output);

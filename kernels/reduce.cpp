@@ -1,5 +1,6 @@
 #include <minidl/core/profile.h>
 #include <minidl/kernels/checks.h>
+#include <minidl/kernels/cpu/channels.h>
 #include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/reduce.h>
 
@@ -79,6 +80,18 @@ void sum_per_channel(const Tensor& x, float beta, Tensor& output) {
   const ProfileRange range("sum_per_channel");
   if (channels == 0) return;
   cpu::sum_per_channel(x.count() / channels, channels, x.data<float>(), beta, output.data<float>());
+}
+
+void channel_moments(const Tensor& x, std::span<double> mean, std::span<double> variance) {
+  check_f32(x, "channel_moments", "x");
+  MINIDL_CHECK(x.shape().rank() >= 1 && x.count() > 0, "[channel_moments] x {} must have at least one position",
+               x.shape());
+  const int64_t channels = x.shape()[x.shape().rank() - 1];
+  MINIDL_CHECK(std::ssize(mean) == channels && std::ssize(variance) == channels,
+               "[channel_moments] mean and variance have {} and {} places for {} channels", mean.size(),
+               variance.size(), channels);
+  const ProfileRange range("channel_moments");
+  cpu::channel_moments({x.count() / channels, channels}, x.data<float>(), mean.data(), variance.data());
 }
 
 }  // namespace minidl

@@ -28,4 +28,9 @@ bool all_finite(const Tensor& x);
 /// output[c] = beta * output[c] + sum of x[..., c] over all other dimensions; output has the last dimension's length.
 void sum_per_channel(const Tensor& x, float beta, Tensor& output);
 
+/// Mean and biased variance of x[..., c] over all other dimensions, which have at least one position; mean and variance
+/// have the last dimension's length. Squares are taken of the differences from means, so that little is lost where the
+/// variance is small.
+void channel_moments(const Tensor& x, std::span<double> mean, std::span<double> variance);
+
 }  // namespace minidl

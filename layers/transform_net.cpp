@@ -6,7 +6,6 @@
 namespace minidl::layers {
 namespace {
 
-constexpr float kEps = 1e-5f;
 constexpr float kTanhScale = 150.0f;
 constexpr float kMeanColour[] = {123.68f, 116.779f, 103.939f};
 
@@ -123,9 +122,9 @@ Variable TransformNet::normalized(Variable input, const Norm& norm, Activation a
     ops::BatchNormState state{.running_mean = norm.running_mean.value(),
                               .running_variance = norm.running_variance.value(),
                               .training = training()};
-    return ops::batch_norm(std::move(input), norm.weight, norm.bias, state, kEps, activation);
+    return ops::batch_norm(std::move(input), norm.weight, norm.bias, state, kNormEps, activation);
   }
-  return ops::instance_norm(std::move(input), of_style(norm.weight), of_style(norm.bias), kEps, activation);
+  return ops::instance_norm(std::move(input), of_style(norm.weight), of_style(norm.bias), kNormEps, activation);
 }
 
 Variable TransformNet::upsampled(const Variable& input, const Conv& conv) const {
@@ -135,13 +134,29 @@ Variable TransformNet::upsampled(const Variable& input, const Conv& conv) const 
   return ops::conv2d_transpose(input, conv.weight, conv.bias, conv.window, 2 * input.shape()[1], 2 * input.shape()[2]);
 }
 
-Variable TransformNet::forward(const Variable& input) {
-  const Shape shape = input.shape();
+Variable TransformNet::colours(const Variable& values) const {
+  if (options_.output_range == OutputRange::linear) return values;
+  const Tensor mean = Tensor::from(kMeanColour, {3}).to(values.value().device());
+  return ops::affine_per_channel(ops::tanh(values, kTanhScale), 1.0f, mean);
+}
+
+void TransformNet::check_pictures(const Shape& shape) const {
   MINIDL_CHECK(shape.rank() == 4 && shape[3] == 3 && shape.count() > 0,
                "[transform_net] input {} must be pictures [n,h,w,3] with at least one pixel", shape);
   MINIDL_CHECK(!shares_ || shares_.shape().rank() == 1 || shares_.shape()[0] == shape[0],
                "[transform_net] input {} has {} pictures, but styles were selected for {}", shape, shape[0],
                shares_ ? shares_.shape()[0] : 0);
+}
+
+int64_t TransformNet::bytes_in_one_pass(int64_t height, int64_t width) const {
+  const int64_t h4 = (height + 3) / 4, w4 = (width + 3) / 4, w = options_.width;
+  // The largest map, and that of half its size which it is made from.
+  return (16 * h4 * w4 * w + 4 * h4 * w4 * 2 * w) * static_cast<int64_t>(sizeof(float));
+}
+
+Variable TransformNet::forward(const Variable& input) {
+  const Shape shape = input.shape();
+  check_pictures(shape);
   Variable x = input;
   for (const auto& [conv, norm] : down_) {
     x = ops::conv2d(x, conv.weight, conv.bias, conv.window);
@@ -164,10 +179,7 @@ Variable TransformNet::forward(const Variable& input) {
   Window window = last_.window;
   window.padding.bottom -= x.shape()[1] - shape[1];
   window.padding.right -= x.shape()[2] - shape[2];
-  x = ops::conv2d(x, last_.weight, last_.bias, window);
-  if (options_.output_range == OutputRange::linear) return x;
-  const Tensor mean = Tensor::from(kMeanColour, {3}).to(x.value().device());
-  return ops::affine_per_channel(ops::tanh(x, kTanhScale), 1.0f, mean);
+  return colours(ops::conv2d(x, last_.weight, last_.bias, window));
 }
 
 }  // namespace minidl::layers

@@ -15,6 +15,12 @@ enum class UpsampleKind { nearest, fractional };
 /// (123.68, 116.779, 103.939): Johnson et al. train on pictures from which it was taken off, with 150 tanh at the end.
 enum class OutputRange { linear, tanh };
 
+/// How apply_in_strips() goes through a picture.
+struct StripOptions {
+  int64_t rows = 32;           // of the picture at a time; at least 1
+  Dtype storage = Dtype::f32;  // of the maps that wait in memory: f32 or f16
+};
+
 struct TransformNetOptions {
   int64_t width = 32;           // channels w of the first layer, 8 to 64; then 2 w, and 4 w in the residual blocks
   int64_t residual_blocks = 5;  // 0 to 100
@@ -52,6 +58,16 @@ class TransformNet final : public Module {
 
   Variable forward(const Variable& input) override;
 
+  /// The same for one picture [1, h, w, 3] in little memory, in evaluation mode, without a tape: layer by layer in
+  /// strips of rows, because every normalisation needs its map's statistics first. Equal to the plain pass up to
+  /// rounding.
+  Tensor apply_in_strips(const Tensor& picture, const StripOptions& options = {}) const;
+  /// The most memory of tensors, in bytes, that this takes beside its input for one picture: half the values of the
+  /// largest map, the output, and some strips for each thread. Filters that are kept come on top.
+  int64_t bytes_in_strips(int64_t height, int64_t width, const StripOptions& options = {}) const;
+  /// The same of the plain pass without a tape.
+  int64_t bytes_in_one_pass(int64_t height, int64_t width) const;
+
   /// The style of all pictures; at first 0. Throws Error unless there is such a style.
   void select_style(int64_t style);
   /// A mix of styles: normalisations use the sum of their weights and biases times these shares, one for each style.
@@ -77,13 +93,19 @@ class TransformNet final : public Module {
     Norm norm;
   };
   enum class Initial { random, zero };
+  class Strips;
+
+  static constexpr float kNormEps = 1e-5f;
 
   TransformNet(const TransformNetOptions& options, Initial initial);
   Conv make_conv(const std::string& name, Shape weight, int64_t stride, Initial initial);
   Norm make_norm(const std::string& name, int64_t channels);
+  void check_pictures(const Shape& shape) const;
   Variable of_style(const Variable& parameter) const;
   Variable normalized(Variable input, const Norm& norm, Activation activation);
   Variable upsampled(const Variable& input, const Conv& conv) const;
+  /// The picture from what the last convolution gives.
+  Variable colours(const Variable& values) const;
 
   TransformNetOptions options_;
   std::vector<Stage> down_, residual_, up_;  // residual_: two for each block

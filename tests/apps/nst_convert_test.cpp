@@ -5,6 +5,7 @@
 #include <minidl/version.h>
 #include <support/matconvnet_bytes.h>
 #include <support/run_command.h>
+#include <support/small_transform_net.h>
 #include <support/temporary_folder.h>
 #include <support/test_data.h>
 
@@ -91,6 +92,64 @@ TEST_F(NstConvert, ReportsInJson) {
 
   EXPECT_EQ(run("net.mat --list --json report.json").code, 0);
   EXPECT_FALSE(report().contains("output"));
+}
+
+/// Names, types, shapes and bytes.
+std::map<std::string, std::string> contents(const std::filesystem::path& path) {
+  const SafetensorsReader reader(path);
+  std::map<std::string, std::string> tensors;
+  for (const auto& [name, info] : reader.tensors()) {
+    const Tensor tensor = reader.read(name);
+    tensors[name] = to_string(info.dtype) + info.shape.str() +
+                    std::string(static_cast<const char*>(tensor.raw()), static_cast<size_t>(tensor.bytes()));
+  }
+  return tensors;
+}
+
+TEST_F(NstConvert, WritesTransformNetsBack) {
+  test::small_transform_net({.upsample = layers::UpsampleKind::fractional, .styles = 2})
+      .save(folder_ / "net.safetensors", {{"style", "wave.jpg"}});
+  ASSERT_EQ(run("net.safetensors back.safetensors").code, 0);
+  EXPECT_TRUE(contents(folder_ / "back.safetensors") == contents(folder_ / "net.safetensors"));
+  EXPECT_EQ(SafetensorsReader(folder_ / "back.safetensors").metadata(),
+            SafetensorsReader(folder_ / "net.safetensors").metadata());
+  ASSERT_EQ(run("net.safetensors half.safetensors --storage f16 --quiet").code, 0);
+  const SafetensorsReader half(folder_ / "half.safetensors");
+  EXPECT_EQ(half.info("conv1.conv2d.weight").dtype, Dtype::f16);
+  EXPECT_EQ(half.metadata().at("style"), "wave.jpg");
+  EXPECT_LT(std::filesystem::file_size(folder_ / "half.safetensors"),
+            std::filesystem::file_size(folder_ / "net.safetensors") * 2 / 3);
+
+  const auto mat = run("net.safetensors net2.mat");
+  EXPECT_EQ(mat.code, 1);
+  EXPECT_NE(mat.output.find("is a transform net, which .mat files do not hold"), std::string::npos) << mat.output;
+  const auto vgg = run("net.mat out.safetensors --storage f16");
+  EXPECT_EQ(vgg.code, 1);
+  EXPECT_NE(vgg.output.find("--storage is for transform nets"), std::string::npos) << vgg.output;
+}
+
+TEST_F(NstConvert, ListsTransformNets) {
+  test::small_transform_net({.styles = 2}).save(folder_ / "net.safetensors", {{"style", "wave.jpg"}});
+  const auto result = run("net.safetensors --list --json report.json");
+  EXPECT_EQ(result.code, 0);
+  for (const char* words :
+       {"transform net, norm instance, ", "width 8", "\nconv1.conv2d.weight           [8,3,9,9]  ",
+        "\nin1.weight                    [2,8]  ", "\nmetadata style: wave.jpg\n", " parameters\n"}) {
+    EXPECT_NE(result.output.find(words), std::string::npos) << words << "\n" << result.output;
+  }
+  const json content = report();
+  EXPECT_EQ(content["options"]["styles"], "2");
+  EXPECT_EQ(content["metadata"]["style"], "wave.jpg");
+  EXPECT_EQ(content["tensors"][0]["name"], "conv1.conv2d.weight");
+  EXPECT_EQ(content["tensors"][0]["shape"], (json{8, 3, 9, 9}));
+  EXPECT_EQ(content["tensors"][0]["sha256"].get<std::string>().size(), 64u);
+}
+
+TEST_F(NstConvert, WritesPytorchsNetBack) {
+  const auto path = test::test_data("reference/mosaic_nc16.safetensors");
+  if (path.empty()) GTEST_SKIP() << test::kNoTestData;
+  ASSERT_EQ(run(fmt::format("'{}' back.safetensors", path.string())).code, 0);
+  EXPECT_TRUE(contents(folder_ / "back.safetensors") == contents(path));
 }
 
 TEST_F(NstConvert, HelpAndVersion) {

@@ -105,6 +105,30 @@ TEST(Reduce, SumsPerChannel) {
   }
 }
 
+TEST(Reduce, ChannelMomentsAreThoseOfTheDefinition) {
+  for (const Shape& shape : {Shape{5}, Shape{1, 3}, Shape{2, 41, 37, 3}, Shape{70, 33}, Shape{2, 64, 64, 40}}) {
+    const int64_t c = shape[shape.rank() - 1], count = shape.count() / c;
+    Tensor x = random_uniform(shape, 3);
+    for (float& value : x.span<float>()) value += 100.0f;  // a mean beside which the deviation is small
+    std::vector<double> mean(static_cast<size_t>(c)), variance(mean.size());
+    channel_moments(x, mean, variance);
+    for (int64_t channel = 0; channel < c; ++channel) {
+      double sum = 0.0, squares = 0.0;
+      for (int64_t i = 0; i < count; ++i) sum += std::as_const(x).data<float>()[i * c + channel];
+      for (int64_t i = 0; i < count; ++i) {
+        const double difference = std::as_const(x).data<float>()[i * c + channel] - sum / static_cast<double>(count);
+        squares += difference * difference;
+      }
+      const auto at = static_cast<size_t>(channel);
+      EXPECT_NEAR(mean[at], sum / static_cast<double>(count), 1e-12 * 100.0);
+      EXPECT_NEAR(variance[at], squares / static_cast<double>(count), 1e-12 * variance[at]);
+    }
+  }
+  std::vector<double> two(2);
+  EXPECT_TRUE(throws_error([&] { channel_moments(Tensor::zeros({0, 2}), two, two); }, "at least one position"));
+  EXPECT_TRUE(throws_error([&] { channel_moments(Tensor::zeros({4, 3}), two, two); }, "2 and 2 places for 3 channels"));
+}
+
 TEST(Reduce, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({4, 101, 103, 3}, 7), y = random_uniform({4, 101, 103, 3}, 8);
   EXPECT_TRUE(test::same_for_all_threads([&] {

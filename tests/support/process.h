@@ -28,6 +28,7 @@ struct ProcessOptions {
   rlim_t largest_file = RLIM_INFINITY;  // bytes; writing beyond fails as it does on a full disk
   rlim_t cpu_seconds = 120;
   std::string output_to = {};  // instead of catching standard output
+  std::string input_from = {};  // file that is standard input; empty: that of the test
 };
 
 /// A program that runs; `wait` ends with it.
@@ -46,6 +47,7 @@ class Process {
     const int out = ::open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err = ::open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     ::dup2(out, STDOUT_FILENO);
+    if (!options.input_from.empty()) ::dup2(::open(options.input_from.c_str(), O_RDONLY), STDIN_FILENO);
     ::dup2(err, STDERR_FILENO);
     ::signal(SIGXFSZ, SIG_IGN);  // write() reports the limit instead
     const rlimit file{options.largest_file, options.largest_file}, cpu{options.cpu_seconds, options.cpu_seconds};

@@ -3,7 +3,7 @@
 # the tsan preset runs.
 set(MINIDL_TSAN_TESTS core/caching_allocator_test core/parallel_test core/rng_test core/profile_test core/tape_test kernels/gemm_test
     kernels/conv2d_test kernels/pool2d_test kernels/gram_test kernels/reduce_test kernels/instance_norm_test kernels/elementwise_test
-    layers/ops_test optim/lbfgs_state_test apps/gatys_test apps/nst_gatys_test apps/photo_batches_test apps/photo_cache_test)
+    layers/ops_test layers/transform_net_strips_test optim/lbfgs_state_test apps/gatys_test apps/nst_gatys_test apps/photo_batches_test apps/photo_cache_test)
 
 add_custom_target(minidl_tsan_tests)  # builds them
 

@@ -1,0 +1,115 @@
+#include <glob.h>
+#include <minidl/apps/common/photo_list.h>
+#include <minidl/apps/common/result_files.h>
+#include <minidl/core/error.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <set>
+#include <string_view>
+
+namespace minidl::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_written(const fs::path& name) {
+  static constexpr std::string_view kWritten[] = {".png", ".jpg", ".jpeg", ".bmp", ".tga"};
+  std::string extension = name.extension().string();
+  for (char& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return std::find(std::begin(kWritten), std::end(kWritten), extension) != std::end(kWritten);
+}
+
+bool same(const fs::path& a, const fs::path& b) {
+  std::error_code error;
+  return fs::equivalent(a, b, error) && !error;
+}
+
+std::vector<fs::path> matches_of(const std::string& pattern) {
+  glob_t found{};
+  const int result = ::glob(pattern.c_str(), 0, nullptr, &found);
+  const std::vector<fs::path> paths(found.gl_pathv, found.gl_pathv + (result == 0 ? found.gl_pathc : 0));
+  ::globfree(&found);
+  MINIDL_CHECK(!paths.empty(), "no file fits the pattern '{}'", pattern);
+  return paths;
+}
+
+/// Two names of one file are equal in this form, whether it exists or not.
+fs::path plain(const fs::path& path) {
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error), canonical = fs::weakly_canonical(absolute, error);
+  return error ? absolute.lexically_normal() : canonical;
+}
+
+/// Of plain paths.
+bool is_inside(const fs::path& path, const fs::path& folder) {
+  const fs::path relative = path.lexically_relative(folder);
+  return !relative.empty() && relative != "." && *relative.begin() != "..";
+}
+
+class Collector {
+ public:
+  explicit Collector(const fs::path& folder) : folder_(folder) {}
+
+  void add(const std::string& input) {
+    if (fs::is_directory(input)) {
+      add_folder(input);
+    } else if (input.find_first_of("*?[") != std::string::npos && !fs::exists(input)) {
+      for (const fs::path& match : matches_of(input)) {
+        fs::is_directory(match) ? add_folder(match) : add_file(match, match.filename());
+      }
+    } else {
+      add_file(input, fs::path(input).filename());
+    }
+  }
+  std::vector<ResultFile> take() { return std::move(files_); }
+
+ private:
+  void add_folder(const fs::path& folder) {
+    const PhotoList list = list_photos(folder);
+    const bool holds_results = is_inside(plain(folder_), plain(folder));
+    for (const std::string& name : list.names) {
+      if (!holds_results || !is_inside(plain(folder / name), plain(folder_))) add_file(folder / name, name);
+    }
+    // They fail when they are read, and are reported so.
+    for (const SkippedPhoto& skipped : list.unreadable) add_file(skipped.file, skipped.file.lexically_relative(folder));
+  }
+  void add_file(const fs::path& picture, fs::path name) {
+    if (!seen_.insert(plain(picture)).second) return;
+    if (!is_written(name)) name.replace_extension(".png");
+    files_.push_back({picture, folder_ / name});
+  }
+
+  fs::path folder_;
+  std::set<fs::path> seen_;
+  std::vector<ResultFile> files_;
+};
+
+}  // namespace
+
+void check_result_files(const std::vector<ResultFile>& files) {
+  std::map<fs::path, const ResultFile*> inputs, outputs;
+  for (const ResultFile& file : files) inputs.emplace(plain(file.input), &file);
+  for (const ResultFile& file : files) {
+    const fs::path output = plain(file.output);
+    const auto input = inputs.find(output);
+    MINIDL_CHECK(input == inputs.end() && !same(file.input, file.output),
+                 "the result '{}' would replace the picture '{}'; choose another name or folder", file.output.string(),
+                 input == inputs.end() ? file.input.string() : input->second->input.string());
+    const auto [other, is_new] = outputs.emplace(output, &file);
+    MINIDL_CHECK(is_new, "'{}' and '{}' would both become '{}'; give one of them another name or run them apart",
+                 other->second->input.string(), file.input.string(), file.output.string());
+  }
+}
+
+std::vector<ResultFile> find_result_files(const std::vector<std::string>& inputs, const fs::path& folder) {
+  Collector collector(folder);
+  for (const std::string& input : inputs) collector.add(input);
+  std::vector<ResultFile> files = collector.take();
+  MINIDL_CHECK(!files.empty(), "there are no pictures beside the results in '{}'", folder.string());
+  check_result_files(files);
+  return files;
+}
+
+}  // namespace minidl::apps
