@@ -1,3 +1,5 @@
+#include <minidl/kernels/cpu/simd.h>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/half.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
@@ -68,10 +70,10 @@ HWY_EXPORT(to_half);
 HWY_EXPORT(from_half);
 
 void to_half(int64_t count, const float* x, uint16_t* halves) {
-  HWY_DYNAMIC_DISPATCH(to_half)(count, x, halves);
+  MINIDL_DISPATCH(to_half)(count, x, halves);
 }
 void from_half(int64_t count, const uint16_t* halves, float* x) {
-  HWY_DYNAMIC_DISPATCH(from_half)(count, halves, x);
+  MINIDL_DISPATCH(from_half)(count, halves, x);
 }
 
 }  // namespace minidl::cpu
