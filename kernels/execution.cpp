@@ -3,6 +3,7 @@
 #include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
 
+#include <atomic>
 #include <cstdlib>
 
 namespace minidl {
@@ -48,7 +49,7 @@ class EngineSetting {
  private:
   const char* variable_;
   std::string name_;
-  bool checked_ = false;
+  std::atomic<bool> checked_ = false;  // convolutions may run on several threads
 };
 
 struct Settings {
