@@ -4,6 +4,7 @@
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/init.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -82,13 +83,18 @@ double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
   adam.zero_grad();
   net.train(true);
   net.select_style(style);
-  Tape tape;
-  Variable loss;
-  {
-    const TapeScope recording(tape);
-    loss = objective.loss(net(Variable(photos)), photos, style, losses);
+  const FastStyleTargets targets = objective.targets(photos);
+  losses = {};
+  for (int64_t begin = 0; begin < settings.batch; begin += settings.at_once()) {
+    const int64_t end = std::min(settings.batch, begin + settings.at_once());
+    Tape tape;
+    Variable loss;
+    {
+      const TapeScope recording(tape);
+      loss = objective.loss(net(Variable(photos.slice(begin, end))), targets, begin, style, losses);
+    }
+    tape.backward(loss);
   }
-  tape.backward(loss);
   double squared = 0;
   for (const Variable& parameter : adam.parameters()) {
     if (parameter.grad()) squared += squared_norm(parameter.grad());
@@ -142,7 +148,7 @@ FastStyleProgress FastStyle::Impl::train_step() {
 
 FastStyleLosses FastStyle::Impl::evaluate(const Tensor& photo, int style) {
   FastStyleLosses losses;
-  objective.loss(Variable(apply(photo, style)), photo, style, losses);
+  objective.loss(Variable(apply(photo, style)), objective.targets(photo), 0, style, losses);
   return losses;
 }
 

@@ -31,6 +31,7 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
       settings_(settings),
       content_taps_(names_of(settings.content_layers)),
       taps_(settings.taps()),
+      feature_scale_(settings.input_unit > 0 ? settings.input_unit / network.description().input_unit : 1.0),
       luminance_(luminance_filter()) {
   MINIDL_CHECK(!styles.empty(), "[fast_style] there is no style picture");
   const std::vector<std::string> style_taps = names_of(settings.style_layers);
@@ -47,10 +48,23 @@ Variable FastStyleObjective::seen(const Variable& picture) const {
   return settings_.original_colors ? ops::conv2d(picture, luminance_, Variable(), {}) : picture;
 }
 
-Variable FastStyleObjective::loss(const Variable& output, const Tensor& photos, int style, FastStyleLosses& losses) {
-  MINIDL_CHECK(output.shape() == photos.shape(), "[fast_style] the net's pictures have shape {}, the photos {}",
-               output.shape(), photos.shape());
-  losses = {};
+FastStyleTargets FastStyleObjective::targets(const Tensor& photos) {
+  FastStyleTargets targets;
+  targets.photos = photos.shape()[0];
+  network_.visit(seen(Variable(photos)), content_taps_, [&](const std::string& name, const Variable& features) {
+    targets.content[name] = features.value();
+    targets.factors[name] = content_factor(settings_.form, features.value()) / std::pow(feature_scale_, 2);
+  });
+  return targets;
+}
+
+Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
+                                  FastStyleLosses& losses) {
+  const int64_t pictures = output.shape()[0];
+  MINIDL_CHECK(first >= 0 && first + pictures <= targets.photos,
+               "[fast_style] the net's pictures {} belong to the photos from {} on, there are {}", output.shape(),
+               first, targets.photos);
+  const double share = static_cast<double>(pictures) / static_cast<double>(targets.photos);
   Variable total;
   const auto add = [&](const Variable& term, double weight, double& part) {
     part += weight * term.value().item();
@@ -58,32 +72,34 @@ Variable FastStyleObjective::loss(const Variable& output, const Tensor& photos, 
     const Variable weighted = static_cast<float>(weight) * term;
     total = total ? total + weighted : weighted;
   };
-  std::map<std::string, Tensor> targets;
-  for (const auto& [name, features] : network_(seen(Variable(photos)), content_taps_)) targets[name] = features.value();
-
-  std::map<std::string, Variable> features = network_(seen(output), taps_);
-  const double feature_scale =
-      settings_.input_unit > 0 ? settings_.input_unit / network_.description().input_unit : 1.0;
+  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it.
+  const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
+  std::map<std::string, Variable> content_terms, style_terms;
+  network_.visit(seen(output), taps_, [&](const std::string& name, const Variable& features) {
+    if (const auto target = targets.content.find(name); target != targets.content.end()) {
+      content_terms[name] = ops::content_loss(features, target->second.slice(first, first + pictures),
+                                              static_cast<float>(targets.factors.at(name)));
+    }
+    if (const auto target = grams.find(name); target != grams.end()) {
+      const double factor = share * style_factor(settings_.form, target->second) / std::pow(feature_scale_, 4);
+      style_terms[name] = ops::style_loss(features, target->second, static_cast<float>(factor));
+    }
+  });
   for (const layers::WeightedLayer& layer : settings_.content_layers) {
-    const Tensor& target = targets.at(layer.name);
-    const auto factor = static_cast<float>(content_factor(settings_.form, target) / std::pow(feature_scale, 2));
-    const Variable term = ops::content_loss(features.at(layer.name), target, factor);
-    losses.content_layers[layer.name] = term.value().item();
+    const Variable& term = content_terms.at(layer.name);
+    losses.content_layers[layer.name] += term.value().item();
     add(term, settings_.alpha * layer.weight, losses.content);
   }
   for (const layers::WeightedLayer& layer : settings_.style_layers) {
-    const Tensor& target = grams_.at(static_cast<size_t>(style)).at(layer.name);
-    const auto factor = static_cast<float>(style_factor(settings_.form, target) / std::pow(feature_scale, 4));
-    const Variable term = ops::style_loss(features.at(layer.name), target, factor);
-    losses.style_layers[layer.name] = term.value().item();
+    const Variable& term = style_terms.at(layer.name);
+    losses.style_layers[layer.name] += term.value().item();
     add(term, settings_.beta * layer.weight, losses.style);
   }
-  features.clear();
   if (settings_.tv > 0) {
     const auto kind =
         settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
-    const auto factor = static_cast<float>(total_variation_factor(settings_.form, output.shape()));
-    add(ops::total_variation(output, factor, kind), settings_.tv, losses.tv);
+    const double factor = share * total_variation_factor(settings_.form, output.shape());
+    add(ops::total_variation(output, static_cast<float>(factor), kind), settings_.tv, losses.tv);
   }
   losses.total = losses.content + losses.style + losses.tv;
   return total;

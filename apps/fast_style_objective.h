@@ -14,6 +14,13 @@ struct FastStyleLosses {
   std::map<std::string, double> content_layers, style_layers;  // unweighted, in the form of the settings
 };
 
+/// What the loss needs of a batch of photos.
+struct FastStyleTargets {
+  int64_t photos = 0;
+  std::map<std::string, Tensor> content;  // features [photos, h, w, c] by layer
+  std::map<std::string, double> factors;  // of the content terms, measured against the whole batch
+};
+
 /// What a transform net is trained with (Johnson et al. 2016, eqs. 2 to 4): the content of each photo and the style of
 /// a painting, compared in the features of a fixed network, and total variation.
 class FastStyleObjective {
@@ -22,9 +29,13 @@ class FastStyleObjective {
   /// are the targets. Throws Error without a style and for a painting that is too small for the deepest layer.
   FastStyleObjective(layers::Vgg& network, const FastStyleSettings& settings, const std::vector<Tensor>& styles);
 
-  /// The weighted loss of `output`, the net's pictures for `photos` (both [n, h, w, 3] in [0, 255]), in the style with
-  /// the given index: a scalar, recorded on the current tape. `losses` receives its parts.
-  Variable loss(const Variable& output, const Tensor& photos, int style, FastStyleLosses& losses);
+  /// Of photos [n, h, w, 3] in [0, 255].
+  FastStyleTargets targets(const Tensor& photos);
+  /// The share that `output` has in the batch's weighted loss in the style with the given index: a scalar, recorded on
+  /// the current tape. `output` [m, h, w, 3] in [0, 255] are the net's pictures for the photos from `first` on.
+  /// `losses` gains its parts: those of all photos add up to the means over the batch.
+  Variable loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
+                FastStyleLosses& losses);
 
   /// What the loss sees of a picture: all of it, or its luminance in three equal channels.
   Variable seen(const Variable& picture) const;
@@ -33,6 +44,7 @@ class FastStyleObjective {
   layers::Vgg& network_;
   FastStyleSettings settings_;
   std::vector<std::string> content_taps_, taps_;
+  double feature_scale_;  // of the network that the weights were chosen for, over that of this one
   std::vector<std::map<std::string, Tensor>> grams_;  // of each style: [1, c, c] by layer, divided by the positions
   Variable luminance_;                                // filter [3, 1, 1, 3]
 };

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kMostSteps = 1'000'000'000;
 constexpr int64_t kLargestBatch = 1024;
+constexpr int64_t kMicroBatch = 2;  // half the memory of four at once, and quicker on a CPU: features stay in its cache
 constexpr int64_t kSmallestSize = 32, kLargestSize = 4096;
 constexpr float kLastRate = 0.01f;  // of a cosine, as a share of the first
 constexpr float kStepFactor = 0.3f;
@@ -91,6 +92,10 @@ void FastStyleSettings::check(const layers::Vgg& network) const {
   check_number(input_unit, 0, kAny, "input_unit");
   check_number(static_cast<double>(steps), 1, kMostSteps, "steps");
   check_number(static_cast<double>(batch), 1, kLargestBatch, "batch");
+  check_number(static_cast<double>(micro_batch), 0, kLargestBatch, "micro_batch");
+  MINIDL_CHECK(at_once() == batch || net.norm != layers::NormKind::batch,
+               "[fast_style] micro_batch is {} of {} photos; batch normalisation needs all of them at once",
+               micro_batch, batch);
   check_number(static_cast<double>(size), kSmallestSize, kLargestSize, "size");
   MINIDL_CHECK(std::isfinite(lr) && lr > 0, "[fast_style] lr is {}; it must be positive", lr);
   check_number(static_cast<double>(warm_up), 0, static_cast<double>(steps), "warm_up");
@@ -106,6 +111,11 @@ std::vector<std::string> FastStyleSettings::taps() const {
     }
   }
   return names;
+}
+
+int64_t FastStyleSettings::at_once() const {
+  if (micro_batch == 0 && net.norm == layers::NormKind::batch) return batch;
+  return std::min(batch, micro_batch == 0 ? kMicroBatch : micro_batch);
 }
 
 float FastStyleSettings::lr_at(int64_t step) const {
@@ -126,10 +136,10 @@ float FastStyleSettings::lr_at(int64_t step) const {
 std::string FastStyleSettings::fingerprint() const {
   return fmt::format(
       "{}form {} content {} style {} alpha {} beta {} tv {} original_colors {} input_unit {} steps {} batch {} "
-      "size {} lr {} schedule {} warm_up {} weight_decay {} clip_norm {} seed {}",
+      "micro_batch {} size {} lr {} schedule {} warm_up {} weight_decay {} clip_norm {} seed {}",
       net_text(net), static_cast<int>(form), layers_text(content_layers), layers_text(style_layers), alpha, beta, tv,
-      original_colors, input_unit, steps, batch, size, lr, static_cast<int>(schedule), warm_up, weight_decay, clip_norm,
-      seed);
+      original_colors, input_unit, steps, batch, at_once(), size, lr, static_cast<int>(schedule), warm_up, weight_decay,
+      clip_norm, seed);
 }
 
 }  // namespace minidl

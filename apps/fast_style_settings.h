@@ -35,6 +35,9 @@ struct FastStyleSettings {
 
   int64_t steps = 10000;
   int64_t batch = 4;
+  /// Photos that are computed at a time: fewer need less memory, and their gradients add up to the batch's. 0: two,
+  /// which are also quickest on a CPU. Batch normalisation computes the whole batch, whose statistics it needs.
+  int64_t micro_batch = 0;
   int64_t size = 256;  // side of the square photos
   float lr = 1e-3f;    // of Adam, > 0
   LrSchedule schedule = LrSchedule::cosine;
@@ -48,6 +51,8 @@ struct FastStyleSettings {
   static std::vector<std::string> preset_names();
   /// Throws Error naming the first setting that is out of its range or names a layer that the network does not have.
   void check(const layers::Vgg& network) const;
+  /// Photos of a batch that are computed at a time: micro_batch, or what its 0 stands for.
+  int64_t at_once() const;
   /// Every layer whose value the loss needs.
   std::vector<std::string> taps() const;
   float lr_at(int64_t step) const;

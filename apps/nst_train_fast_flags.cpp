@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 /// Settings as flags: empty where the preset decides.
 struct Given {
   std::string preset = "default";
-  std::optional<int64_t> steps, batch, size, width, residual_blocks, warm_up;
+  std::optional<int64_t> steps, batch, micro_batch, size, width, residual_blocks, warm_up;
   std::optional<double> alpha, beta, tv, weight_decay, clip_norm;
   std::optional<float> lr;
   std::optional<LrSchedule> schedule;
@@ -106,6 +106,9 @@ void declare_training(Flags& flags, TrainFastOptions& options, Given& given) {
   flags.group("Training");
   flags.integer("--steps", given.steps, 1, 1000000000, help("updates of the net", usual().steps));
   flags.integer("--batch", given.batch, 1, 1024, help("photos in each", usual().batch));
+  flags.integer(
+      "--micro-batch", given.micro_batch, 0, 1024,
+      help("of them computed at a time, fewer in less memory; 0: two, or with batch norm all", usual().micro_batch));
   flags.integer("--size", given.size, 32, 4096, help("side of the photos in pixels", usual().size));
   flags.number("--lr", given.lr, NumberRange::positive(), help("learning rate of Adam", usual().lr));
   flags.choice("--lr-schedule", given.schedule,
@@ -153,6 +156,7 @@ FastStyleSettings settings_from(const Given& given, uint64_t seed) {
   take(settings.tv, given.tv);
   take(settings.steps, given.steps);
   take(settings.batch, given.batch);
+  take(settings.micro_batch, given.micro_batch);
   take(settings.size, given.size);
   take(settings.lr, given.lr);
   take(settings.schedule, given.schedule);

@@ -48,6 +48,7 @@ Saved::Saved(const Variable& variable) {
   }
   const Shape& shape = variable.shape();
   recompute_ = variable.recompute();
+  pictures_ = shape[0];
   height_ = shape[1];
   row_bytes_ = shape[2] * shape[3] * static_cast<int64_t>(size_of(variable.value().dtype()));
 }
@@ -66,8 +67,9 @@ Tensor Saved::rows(const char* op, int64_t begin, int64_t end) const {
 
 void Saved::for_parts(const char* op,
                       const std::function<void(const Tensor& part, int64_t begin, int64_t end)>& use) const {
-  if (!recompute_) {
-    use(kept(op), 0, tensor_.shape()[1]);
+  if (!recompute_ || pictures_ > 1) {
+    const Tensor whole = get(op);
+    use(whole, 0, whole.shape()[1]);
     return;
   }
   const int64_t units = std::max<int64_t>(1, kPartBytes / (row_bytes_ * kRecomputeUnit));

@@ -26,8 +26,8 @@ class Saved {
   const Tensor get(const char* op) const { return recompute_ ? recompute_(0, height_) : kept(op); }
   /// Rows [begin, end) of a value [1, h, w, c].
   Tensor rows(const char* op, int64_t begin, int64_t end) const;
-  /// Calls use(part, begin, end) for all rows of the value in turn: for a tensor once, with all of it, of one that is
-  /// computed anew with parts of kPartBytes, which stay in a cache.
+  /// Calls use(part, begin, end) for all rows of the value in turn: for a tensor or several pictures once, with all of
+  /// it, of a picture that is computed anew with parts of kPartBytes, which stay in a cache.
   void for_parts(const char* op, const std::function<void(const Tensor& part, int64_t begin, int64_t end)>& use) const;
   static constexpr int64_t kPartBytes = 4 << 20;
 
@@ -37,7 +37,7 @@ class Saved {
   uint64_t version_ = 0;
   Tensor tensor_;  // undefined: recompute_ stands for it
   Recompute recompute_;
-  int64_t height_ = 0, row_bytes_ = 0;  // of what is computed anew
+  int64_t pictures_ = 0, height_ = 0, row_bytes_ = 0;  // of what is computed anew
 };
 
 /// Which inputs of an operation want a gradient, in the order in which they were given to record().

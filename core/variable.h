@@ -26,8 +26,8 @@ struct GradSlot {
   Device device;
 };
 
-/// Computes rows [begin, end) of a value [1, h, w, c] anew, [1, end - begin, w, c]: the same bytes as in the value. `begin`
-/// is a multiple of kRecomputeUnit.
+/// Computes rows [begin, end) of a value [n, h, w, c] anew, [n, end - begin, w, c]: the same bytes as in the value. All
+/// of them, or n is 1; `begin` is a multiple of kRecomputeUnit.
 using Recompute = std::function<Tensor(int64_t begin, int64_t end)>;
 constexpr int64_t kRecomputeUnit = 8;
 

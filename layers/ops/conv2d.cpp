@@ -7,7 +7,7 @@ namespace {
 
 class Conv2dNode : public Node {
  public:
-  Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight) : desc_(desc) {
+  Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight) : desc_(desc) {
     if (wants(0)) weight_ = Saved(weight);
     if (wants(1)) input_ = Saved(input);
   }
@@ -39,7 +39,7 @@ class Conv2dNode : public Node {
 
 class Conv2dPool2dNode final : public Conv2dNode {
  public:
-  Conv2dPool2dNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight,
+  Conv2dPool2dNode(const Conv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight,
                    PoolRoute route)
       : Conv2dNode(desc, wants, input, weight), route_(std::move(route)) {}
   const char* name() const override { return "conv2d_pool2d"; }
@@ -69,7 +69,7 @@ Variable conv2d(const Variable& input, const Variable& weight, const Variable& b
   conv2d_forward(desc, x, w, bias ? bias.value() : Tensor(), activation, output, mask ? &mask : nullptr);
   return record(
       std::move(output), {input, weight, bias},
-      [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, x, w); }, std::move(mask));
+      [&](const Wants& wants) { return std::make_unique<Conv2dNode>(desc, wants, input, w); }, std::move(mask));
 }
 
 Recompute recompute_conv2d(const Variable& input, const Variable& weight, const Variable& bias, const Window& window,
@@ -96,7 +96,7 @@ Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Vari
   PoolRoute route = recording ? PoolRoute::make(desc, kind, x.device()) : PoolRoute();
   conv2d_pool2d_forward(desc, kind, x, w, bias ? bias.value() : Tensor(), output, recording ? &route : nullptr);
   return record(std::move(output), {input, weight, bias}, [&](const Wants& wants) {
-    return std::make_unique<Conv2dPool2dNode>(desc, wants, x, w, std::move(route));
+    return std::make_unique<Conv2dPool2dNode>(desc, wants, input, w, std::move(route));
   });
 }
 

@@ -8,7 +8,7 @@ namespace {
 /// a convolution whose input is grad_output.
 class Conv2dTransposeNode final : public Node {
  public:
-  Conv2dTransposeNode(const Conv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight)
+  Conv2dTransposeNode(const Conv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight)
       : desc_(desc) {
     if (wants(0)) weight_ = Saved(weight);
     if (wants(1)) input_ = Saved(input);
@@ -63,7 +63,7 @@ Variable conv2d_transpose(const Variable& input, const Variable& weight, const V
   conv2d_backward_data(desc, w, x, {}, output);
   if (bias) add_per_channel(1.0f, output, bias.value(), output);
   return record(std::move(output), {input, weight, bias},
-                [&](const Wants& wants) { return std::make_unique<Conv2dTransposeNode>(desc, wants, x, w); });
+                [&](const Wants& wants) { return std::make_unique<Conv2dTransposeNode>(desc, wants, input, w); });
 }
 
 }  // namespace minidl::ops

@@ -20,6 +20,21 @@ class InstanceNormNode final : public Node {
   Tensor mean_, rstd_;  // [n, c]
 };
 
+/// A pass over the input gives the output anew, so a backward pass need not keep both.
+Recompute recompute_instance_norm(const Tensor& input, const Tensor& weight, const Tensor& bias, float eps,
+                                  Activation activation) {
+  return
+      [input = Saved(input), weight = Saved(weight), bias = Saved(bias), eps, activation](int64_t begin, int64_t end) {
+        const Tensor x = input.get("instance_norm");
+        Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
+        Tensor mean = Tensor::empty({x.shape()[0], x.shape()[3]}, Dtype::f32, x.device());
+        Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
+        instance_norm_forward(x, weight.get("instance_norm"), bias.get("instance_norm"), eps, activation, output, mean,
+                              rstd);
+        return rows_of(output, begin, end);
+      };
+}
+
 }  // namespace
 
 Variable instance_norm(Variable input, const Variable& weight, const Variable& bias, float eps, Activation activation) {
@@ -31,10 +46,12 @@ Variable instance_norm(Variable input, const Variable& weight, const Variable& b
   Tensor rstd = Tensor::empty(mean.shape(), Dtype::f32, x.device());
   instance_norm_forward(x, w, b, eps, activation, output, mean, rstd);
   BitMask mask = filled_relu_mask(activation, {input, weight, bias}, output);
-  return record(
+  Variable result = record(
       std::move(output), {input, weight, bias},
       [&](const Wants&) { return std::make_unique<InstanceNormNode>(x, w, std::move(mean), std::move(rstd)); },
       std::move(mask));
+  if (result.requires_grad()) result.set_recompute(recompute_instance_norm(x, w, b, eps, activation));
+  return result;
 }
 
 }  // namespace minidl::ops

@@ -7,7 +7,7 @@ namespace {
 
 class UpsampleConv2dNode final : public Node {
  public:
-  UpsampleConv2dNode(const UpsampleConv2dDesc& desc, const Wants& wants, const Tensor& input, const Tensor& weight)
+  UpsampleConv2dNode(const UpsampleConv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight)
       : desc_(desc) {
     if (wants(0)) weight_ = Saved(weight);
     if (wants(1)) input_ = Saved(input);
@@ -43,7 +43,7 @@ Variable upsample_conv2d(const Variable& input, const Variable& weight, const Va
   Tensor output = Tensor::empty(desc.output_shape(), Dtype::f32, x.device());
   upsample_conv2d_forward(desc, x, w, bias ? bias.value() : Tensor(), output);
   return record(std::move(output), {input, weight, bias},
-                [&](const Wants& wants) { return std::make_unique<UpsampleConv2dNode>(desc, wants, x, w); });
+                [&](const Wants& wants) { return std::make_unique<UpsampleConv2dNode>(desc, wants, input, w); });
 }
 
 }  // namespace minidl::ops

@@ -91,5 +91,20 @@ TEST(SavedValue, ThatIsComputedAnewIsNotKept) {
   EXPECT_EQ(asked, (std::vector<std::pair<int64_t, int64_t>>{{8, 30}}));
 }
 
+// A recipe for rows is one for rows of a picture.
+TEST(SavedValue, SeveralPicturesAreComputedAnewAtOnce) {
+  const Tensor whole = counting({2, 37, 256, 128});
+  std::vector<std::pair<int64_t, int64_t>> asked;
+  Variable x(whole.clone());
+  x.set_recompute(copies_of(whole, asked));
+  int parts = 0;
+  Saved(x).for_parts("test", [&](const Tensor& part, int64_t, int64_t) {
+    ++parts;
+    EXPECT_TRUE(equals(part, whole));
+  });
+  EXPECT_EQ(parts, 1);
+  EXPECT_EQ(asked, (std::vector<std::pair<int64_t, int64_t>>{{0, 37}}));
+}
+
 }  // namespace
 }  // namespace minidl

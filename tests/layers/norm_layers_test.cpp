@@ -67,6 +67,25 @@ TEST(InstanceNorm, AFlatPictureStaysFinite) {
   for (const float value : input.grad().span<float>()) ASSERT_TRUE(std::isfinite(value));
 }
 
+// Its output need not be kept for the gradient of what reads it.
+TEST(InstanceNorm, ItsRecordedOutputIsComputedAnewToTheSameBytes) {
+  const Variable input(random_uniform({2, 5, 7, kChannels}, 4, -3.0f, 9.0f), true);
+  const Variable weight(random_uniform({2, kChannels}, 5)), bias(random_uniform({2, kChannels}, 6));
+  EXPECT_FALSE(ops::instance_norm(input, weight, bias, 1e-5f, Activation::relu).recompute());
+  Tape tape;
+  const TapeScope recording(tape);
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    const Variable output = ops::instance_norm(input, weight, bias, 1e-5f, activation);
+    ASSERT_TRUE(output.recompute());
+    const Saved saved(output);
+    EXPECT_TRUE(same_bytes(saved.get("test"), output.value()));
+    EXPECT_FALSE(saved.get("test").shares_storage_with(output.value()));
+  }
+  const Variable picture(random_uniform({1, 19, 7, kChannels}, 7), true);
+  const Variable output = ops::instance_norm(picture, Variable(), Variable(), 1e-5f, Activation::relu);
+  EXPECT_TRUE(same_bytes(Saved(output).rows("test", 9, 18), rows_of(output.value(), 9, 18).clone()));
+}
+
 TEST(BatchNorm, TrainingUsesTheBatchAndMovesTheRunningStatistics) {
   BatchNorm norm(kChannels, {.momentum = 0.25f});
   const Tensor input = random_uniform({kBatch, 4, 5, kChannels}, 3, 2.0f, 5.0f);
