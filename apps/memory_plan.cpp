@@ -23,6 +23,8 @@ struct Step {
   int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t forward_kept = 0, backward_kept = 0;  // of the workspace, what an engine would keep with the weight
   bool is_tapped = false, is_recomputed = false;
+  /// Whether a backward pass keeps the very tensor.
+  bool output_is_saved() const { return is_tapped && !is_recomputed && !layers::Vgg::keeps_in_bf16(); }
   double flops = 0;
 };
 
@@ -77,7 +79,8 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     if (end.kind == Kind::pool && end.pool == PoolKind::max) step.saved = output.count();  // a byte for each choice
     step.is_tapped = contains(taps, end.name);
     step.is_recomputed = recomputed.contains(end.name);
-    if (step.is_tapped && !step.is_recomputed) step.saved += step.output;
+    if (step.is_tapped && !step.is_recomputed)
+      step.saved += layers::Vgg::keeps_in_bf16() ? step.output / 2 : step.output;
     // The picture is there anyway, a tap is counted already or computed anew itself.
     if (step.is_recomputed && i > 0 && !steps.back().is_tapped) step.saved += step.input;
     steps.push_back(step);
@@ -109,11 +112,10 @@ RecordedPeak recorded_peak(const std::vector<Step>& steps) {
   // Values that nothing saves are counted with the gradients, which do not exist yet.
   bool input_is_saved = false;
   for (const Step& step : steps) {
-    const bool output_is_saved = step.is_tapped && !step.is_recomputed;
-    consider({saved + step.saved, (input_is_saved ? 0 : step.input) + (output_is_saved ? 0 : step.output),
+    consider({saved + step.saved, (input_is_saved ? 0 : step.input) + (step.output_is_saved() ? 0 : step.output),
               step.forward_workspace});
     saved += step.saved;
-    input_is_saved = output_is_saved;
+    input_is_saved = step.output_is_saved();
   }
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
     if (step->is_recomputed) consider({saved, step->output, Saved::kPartBytes + step->forward_workspace});

@@ -26,7 +26,8 @@ struct GradSlot {
   Device device;
 };
 
-/// Computes rows [begin, end) of a value [n, h, w, c] anew, [n, end - begin, w, c]: the same bytes as in the value. All
+/// Computes rows [begin, end) of a value [n, h, w, c] anew, [n, end - begin, w, c]: the same bytes as in the value or,
+/// of features kept in bf16, rounded ones. All
 /// of them, or n is 1; `begin` is a multiple of kRecomputeUnit.
 using Recompute = std::function<Tensor(int64_t begin, int64_t end)>;
 constexpr int64_t kRecomputeUnit = 8;

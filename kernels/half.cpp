@@ -8,8 +8,9 @@ namespace {
 
 void check(const Tensor& x, const Tensor& halves, const char* op) {
   check_f32(x, op, "x");
-  MINIDL_CHECK(halves && halves.dtype() == Dtype::f16 && halves.shape() == x.shape(),
-               "[{}] halves {} of {} must be {} of f16", op, halves.shape(), to_string(halves.dtype()), x.shape());
+  MINIDL_CHECK(halves && (halves.dtype() == Dtype::f16 || halves.dtype() == Dtype::bf16) && halves.shape() == x.shape(),
+               "[{}] halves {} of {} must be {} of f16 or bf16", op, halves.shape(), to_string(halves.dtype()),
+               x.shape());
 }
 
 }  // namespace
@@ -17,13 +18,15 @@ void check(const Tensor& x, const Tensor& halves, const char* op) {
 void to_half(const Tensor& x, Tensor& halves) {
   check(x, halves, "to_half");
   const ProfileRange range("to_half");
-  cpu::to_half(x.count(), x.data<float>(), static_cast<uint16_t*>(halves.raw()));
+  const auto convert = halves.dtype() == Dtype::f16 ? cpu::to_half : cpu::to_bf16;
+  convert(x.count(), x.data<float>(), static_cast<uint16_t*>(halves.raw()));
 }
 
 void from_half(const Tensor& halves, Tensor& x) {
   check(x, halves, "from_half");
   const ProfileRange range("from_half");
-  cpu::from_half(x.count(), static_cast<const uint16_t*>(halves.raw()), x.data<float>());
+  const auto convert = halves.dtype() == Dtype::f16 ? cpu::from_half : cpu::from_bf16;
+  convert(x.count(), static_cast<const uint16_t*>(halves.raw()), x.data<float>());
 }
 
 }  // namespace minidl

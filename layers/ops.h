@@ -42,6 +42,8 @@ Variable scale(const Variable& x, float factor);
 /// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
 Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
 Recompute recompute_affine_per_channel(const Variable& x, float factor, const Tensor& offset);
+/// How x is read back from a copy in bf16 that this makes: values rounded to 8 bits, in half the bytes.
+Recompute keep_in_bf16(const Variable& x);
 /// The same elements as another shape.
 Variable reshape(const Variable& x, Shape shape);
 

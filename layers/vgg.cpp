@@ -1,4 +1,5 @@
 #include <minidl/core/image.h>
+#include <minidl/kernels/execution.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/vgg.h>
@@ -103,8 +104,15 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
         break;
     }
     i = last;
-    if (wanted.contains(network_.layers[i].name)) use(network_.layers[i].name, x);
+    const std::string& name = network_.layers[i].name;
+    if (!wanted.contains(name)) continue;
+    if (keeps_in_bf16() && x.requires_grad() && !again.contains(name)) x.set_recompute(ops::keep_in_bf16(x));
+    use(name, x);
   }
+}
+
+bool Vgg::keeps_in_bf16() {
+  return execution::precision() == Precision::bf16;
 }
 
 std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::string> taps) const {

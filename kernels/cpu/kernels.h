@@ -44,6 +44,8 @@ void add_per_channel(int64_t positions, int64_t channels, float a, const float* 
 void clamp(int64_t count, float* x, float low, float high);
 void to_half(int64_t count, const float* x, uint16_t* halves);
 void from_half(int64_t count, const uint16_t* halves, float* x);
+void to_bf16(int64_t count, const float* x, uint16_t* halves);
+void from_bf16(int64_t count, const uint16_t* halves, float* x);
 
 double sum(int64_t count, const float* x);
 double dot(int64_t count, const float* x, const float* y);

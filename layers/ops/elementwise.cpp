@@ -1,4 +1,5 @@
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/half.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/ops/relu_mask.h>
 
@@ -102,6 +103,17 @@ Recompute recompute_affine_per_channel(const Variable& x, float factor, const Te
     const Tensor rows = source.rows("affine_per_channel", begin, end);
     Tensor output = Tensor::empty(rows.shape(), Dtype::f32, rows.device());
     add_per_channel(factor, rows, offset, output);
+    return output;
+  };
+}
+
+Recompute keep_in_bf16(const Variable& x) {
+  Tensor halves = Tensor::empty(x.shape(), Dtype::bf16, x.value().device());
+  to_half(x.value(), halves);
+  return [kept = Saved(std::move(halves))](int64_t begin, int64_t end) {
+    const Tensor rows = kept.rows("keep_in_bf16", begin, end);
+    Tensor output = Tensor::empty(rows.shape(), Dtype::f32, rows.device());
+    from_half(rows, output);
     return output;
   };
 }

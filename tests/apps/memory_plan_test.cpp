@@ -41,16 +41,21 @@ struct PlanCase {
   int64_t height, width, style_side;
   int scales = 1;
   double recompute_limit = layers::Vgg::kCheapRecompute;
+  Precision precision = Precision::fp32;
 };
 
 std::ostream& operator<<(std::ostream& stream, const PlanCase& tested) {
   return stream << tested.name;
 }
 
-class PlannedMemory : public ::testing::TestWithParam<PlanCase> {};
+class PlannedMemory : public ::testing::TestWithParam<PlanCase> {
+ protected:
+  ~PlannedMemory() override { execution::set_precision(Precision::fp32); }
+};
 
 TEST_P(PlannedMemory, IsThatOfTheRun) {
   const PlanCase& tested = GetParam();
+  execution::set_precision(tested.precision);
   Allocator& memory = allocator(Device::cpu());
   const int64_t before = memory.stats().in_use;
   layers::Vgg network(growing_vgg());
@@ -83,6 +88,8 @@ INSTANTIATE_TEST_SUITE_P(
                       PlanCase{"adam_avg", GatysOptimizer::adam, PoolKind::average, 512, 448, 384},
                       PlanCase{"sgd_two_scales", GatysOptimizer::sgd, PoolKind::max, 512, 448, 384, 2},
                       PlanCase{"all_features_kept", GatysOptimizer::adam, PoolKind::max, 512, 448, 384, 1, 0},
+                      PlanCase{"features_in_bf16", GatysOptimizer::adam, PoolKind::max, 512, 448, 384, 1, 0,
+                               Precision::bf16},
                       PlanCase{"no_features_kept", GatysOptimizer::adam, PoolKind::max, 512, 448, 384, 1, 1e9},
                       PlanCase{"large_style", GatysOptimizer::adam, PoolKind::max, 128, 128, 768}),
     [](const auto& tested) { return tested.param.name; });

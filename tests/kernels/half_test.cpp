@@ -58,10 +58,44 @@ TEST(Half, RoundsToTheNearestEven) {
   }
 }
 
+TEST(Bfloat16, EveryValueComesBack) {
+  Tensor halves = Tensor::empty({65536}, Dtype::bf16), floats = Tensor::empty({65536}), back = halves.clone();
+  for (int i = 0; i < 65536; ++i) static_cast<uint16_t*>(halves.raw())[i] = static_cast<uint16_t>(i);
+  test::for_each_instruction_set([&](const char* name) {
+    from_half(halves, floats);
+    to_half(floats, back);
+    for (int i = 0; i < 65536; ++i) {
+      const auto bits = static_cast<uint16_t>(i);
+      const float expected = bfloat16_to_float(bits), value = std::as_const(floats).data<float>()[i];
+      if (std::isnan(expected)) {
+        ASSERT_TRUE(std::isnan(value) && std::isnan(bfloat16_to_float(bits_of(back, i)))) << name << i;
+      } else {
+        ASSERT_EQ(value, expected) << name;
+        ASSERT_EQ(bits_of(back, i), bits) << name;
+      }
+    }
+  });
+}
+
+TEST(Bfloat16, RoundsToTheNearestEven) {
+  for (const int64_t count : {0, 1, 7, 33, 40001}) {
+    Tensor x = random_uniform({count}, 6, -3.0f, 3.0f), halves = Tensor::empty({count}, Dtype::bf16);
+    for (int64_t i = 0; i < count; i += 3) x.data<float>()[i] *= 1e-38f;  // subnormal ones among them
+    if (count > 7) x.data<float>()[4] = 257.0f, x.data<float>()[5] = 259.0f, x.data<float>()[7] = 3.4e38f;  // ties
+    test::for_each_instruction_set([&](const char* name) {
+      to_half(x, halves);
+      for (int64_t i = 0; i < count; ++i) {
+        const float value = std::as_const(x).data<float>()[i];
+        ASSERT_EQ(bits_of(halves, i), float_to_bfloat16(value)) << name << ": " << value;
+      }
+    });
+  }
+}
+
 TEST(Half, RefusesOtherTypesAndShapes) {
-  Tensor x = Tensor::zeros({4}), halves = Tensor::zeros({5}, Dtype::f16), wrong = Tensor::zeros({4}, Dtype::bf16);
-  EXPECT_TRUE(throws_error([&] { to_half(x, halves); }, "halves [5] of f16 must be [4] of f16"));
-  EXPECT_TRUE(throws_error([&] { from_half(wrong, x); }, "halves [4] of bf16 must be [4] of f16"));
+  Tensor x = Tensor::zeros({4}), halves = Tensor::zeros({5}, Dtype::f16), wrong = Tensor::zeros({4}, Dtype::i8);
+  EXPECT_TRUE(throws_error([&] { to_half(x, halves); }, "halves [5] of f16 must be [4] of f16 or bf16"));
+  EXPECT_TRUE(throws_error([&] { from_half(wrong, x); }, "halves [4] of i8 must be [4] of f16 or bf16"));
 }
 
 }  // namespace

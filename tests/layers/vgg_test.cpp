@@ -1,3 +1,5 @@
+#include <minidl/core/allocator.h>
+#include <minidl/kernels/execution.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/vgg.h>
 #include <support/compare.h>
@@ -292,6 +294,40 @@ TEST(Vgg, TheGradientDoesNotDependOnWhatIsComputedAnew) {
   EXPECT_EQ(vgg.recomputed(data.shape(), taps), std::set<std::string>{"relu1_1"});
   EXPECT_TRUE(same_bytes(gradient(1e9), kept));
   EXPECT_EQ(vgg.recomputed(data.shape(), taps), (std::set<std::string>{"relu1_1", "relu1_2", "relu2_2"}));
+}
+
+// In bf16 grade, features that wait for the backward pass are rounded and take half the bytes.
+TEST(Vgg, KeepsFeaturesInBf16ForTheBackwardPass) {
+  Vgg vgg(tiny_vgg({2, 2, 2}, 16));
+  vgg.freeze();
+  const Variable image(picture(1, 64, 60), true);
+  const auto kept_bytes = [&](Precision precision, Tensor& kept) {
+    execution::set_precision(precision);
+    kept = {};
+    Allocator& memory = allocator(Device::cpu());
+    const int64_t before = memory.stats().in_use;
+    Tape tape;
+    const TapeScope recording(tape);
+    std::vector<Saved> saved;
+    vgg.visit(image, Names{"relu1_2"}, [&](const std::string&, const Variable& value) {
+      saved.emplace_back(value);
+      kept = value.value().clone();
+    });
+    tape.clear();
+    const int64_t bytes = memory.stats().in_use - before - kept.count() * static_cast<int64_t>(sizeof(float));
+    const Tensor back = saved[0].get("test");
+    for (int64_t i = 0; i < kept.count(); ++i) {
+      const float value = std::as_const(kept).data<float>()[i];
+      EXPECT_EQ(std::as_const(back).data<float>()[i],
+                precision == Precision::bf16 ? bfloat16_to_float(float_to_bfloat16(value)) : value);
+    }
+    return bytes;
+  };
+  Tensor value;
+  const int64_t whole = kept_bytes(Precision::fp32, value), half = kept_bytes(Precision::bf16, value);
+  execution::set_precision(Precision::fp32);
+  EXPECT_NEAR(static_cast<double>(whole), static_cast<double>(value.count()) * 4, 1000.0);
+  EXPECT_NEAR(static_cast<double>(half), static_cast<double>(value.count()) * 2, 1000.0);
 }
 
 }  // namespace
