@@ -43,6 +43,8 @@ double flops_of(const layers::TransformNetOptions& net, int64_t height, int64_t 
 Stylizer::Stylizer(layers::TransformNet net, StylizerSettings settings)
     : net_(std::move(net)), settings_(std::move(settings)) {
   check(settings_, net_.options().styles);
+  const int64_t filters = kFilterForms * kFloat * net_.parameter_count();
+  if (settings_.max_memory == 0) execution::set_filter_cache(std::max(execution::filter_cache(), filters));
   net_.freeze().train(false);
   if (!settings_.styles.empty()) net_.select_style(settings_.styles);
 }

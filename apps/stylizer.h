@@ -25,15 +25,17 @@ struct StylizerPlan {
   double flops;          // of the convolutions by their definition
 };
 
-/// Applies a trained transform net to pictures: settings and tensors in, tensors out. Everything that the net's weights
-/// need is prepared once; for pictures of one size memory is taken once, too.
+/// Applies a trained transform net to pictures: settings and tensors in, tensors out. Filters are transformed once; for
+/// pictures of one size memory is taken once, too.
 class Stylizer {
  public:
   /// What one pass may take when no limit is given; larger pictures go in strips, which take about half as much and a
   /// third more time.
   static constexpr int64_t kOnePassBytes = int64_t{1} << 30;
 
-  /// Freezes the net. Throws Error for settings out of their range and a number of styles that is not the net's.
+  /// Freezes the net. Without a limit of the memory execution::filter_cache() is raised to what the filters take (a net
+  /// of 64 channels has 100 MB of them). Throws Error for settings out of their range and a number of styles that is
+  /// not the net's.
   Stylizer(layers::TransformNet net, StylizerSettings settings = {});
 
   /// `picture` [1, h, w, 3] to a picture of the size that the settings ask for; RGB in [0, 255] both. Throws Error when

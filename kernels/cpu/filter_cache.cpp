@@ -1,3 +1,4 @@
+#include <minidl/core/profile.h>
 #include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
@@ -30,7 +31,11 @@ Tensor kept_filters(const Tensor& weight, const void* form, const std::function<
   const auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
   const bool seen = kept && kept->shape == weight.shape() && kept->layout == &simd();
   if (seen && kept->filters) return kept->filters;
-  Tensor filters = make();
+  Tensor filters;
+  {
+    const ProfileRange range("filters");
+    filters = make();
+  }
   const bool keep = seen && bytes_kept + filters.bytes() <= execution::filter_cache();
   if (keep || !seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
   return filters;

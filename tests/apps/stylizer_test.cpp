@@ -1,7 +1,9 @@
 #include <minidl/apps/color_transfer.h>
 #include <minidl/apps/stylizer.h>
 #include <minidl/core/allocator.h>
+#include <minidl/core/profile.h>
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/execution.h>
 #include <support/compare.h>
 #include <support/small_gatys.h>
 #include <support/small_transform_net.h>
@@ -120,6 +122,49 @@ TEST(Stylizer, TakesNoMemoryForMoreFramesOfOneSize) {
       EXPECT_EQ(memory.stats().in_use, in_use);
     }
     EXPECT_TRUE(same_bytes(stylizer(frames[0]), painted));
+  }
+}
+
+/// Times that filters were transformed since the profile was cleared.
+int64_t filters_made() {
+  int64_t calls = 0;
+  for (const Profile::Row& row : Profile::rows()) calls += row.name == "filters" ? row.calls : 0;
+  return calls;
+}
+
+TEST(Stylizer, TransformsNoFiltersForMoreFrames) {
+  const int64_t before = execution::filter_cache();
+  Profile::enable(true);
+  for (const std::optional<Dtype> storage : {std::optional<Dtype>(), std::optional<Dtype>(Dtype::f32)}) {
+    Profile::clear();
+    Stylizer stylizer(layers::TransformNet({.width = 64}), {.storage = storage});  // the largest there is
+    const Tensor frame = wavy_picture(24, 24, 1);
+    stylizer(frame), stylizer(frame);
+    const int64_t made = filters_made();
+    EXPECT_GE(made, 10) << "the convolutions of the residual blocks";
+    stylizer(frame), stylizer(frame);
+    EXPECT_EQ(filters_made(), made);
+  }
+  Profile::enable(false);
+  execution::set_filter_cache(before);
+}
+
+TEST(Stylizer, TakesNoMoreMemoryThanPlanned) {
+  Allocator& memory = allocator(Device::cpu());
+  const test::WithThreads two(2);
+  for (const std::optional<Dtype> storage : {std::optional<Dtype>(), std::optional<Dtype>(Dtype::f16)}) {
+    for (const int64_t size : {0, 200}) {
+      const int64_t before = memory.stats().in_use;
+      Stylizer stylizer(layers::TransformNet({.width = 32, .residual_blocks = 1}),
+                        {.size = size, .strength = 0.5, .original_colors = true, .storage = storage});
+      const Tensor picture = wavy_picture(300, 260, 1);
+      stylizer(picture);  // filters are kept from the second time on
+      memory.reset_peak();
+      stylizer(picture);
+      const int64_t taken = memory.stats().peak_in_use - before, planned = stylizer.plan(300, 260).memory_bytes;
+      EXPECT_LE(taken, planned) << size;
+      EXPECT_GE(taken, planned / 4) << size;
+    }
   }
 }
 
