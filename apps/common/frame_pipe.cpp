@@ -38,10 +38,10 @@ int64_t pipe_frames(int input, int output, const Extent& size, const std::functi
   std::vector<uint8_t> bytes(static_cast<size_t>(size.height * size.width * 3));
   for (int64_t frames = 0;; ++frames) {
     const size_t count = stop() ? 0 : read_fully(input, bytes);
-    if (count == 0) return frames;
-    MINIDL_CHECK(count == bytes.size(),
-                 "the input ends within frame {}: {} of its {} bytes are missing ({} frames were written)", frames + 1,
-                 bytes.size() - count, bytes.size(), frames);
+    const bool is_cut = count < bytes.size();
+    if (count == 0 || (is_cut && stop())) return frames;  // Ctrl-C ends whoever sends the frames, too
+    MINIDL_CHECK(!is_cut, "the input ends within frame {}: {} of its {} bytes are missing ({} frames were written)",
+                 frames + 1, bytes.size() - count, bytes.size(), frames);
     Tensor picture = Tensor::empty({1, size.height, size.width, 3});
     std::copy(bytes.begin(), bytes.end(), picture.data<float>());
     const Tensor painted = paint(picture);
