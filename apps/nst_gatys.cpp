@@ -31,7 +31,7 @@ fs::path numbered_path(const fs::path& output, int iteration) {
 struct Job {
   explicit Job(const GatysOptions& given) : options(given), content(load_image_file(given.content)) {
     const fs::path output = options.output;
-    save_options.bit_depth = content.bit_depth == 16 && output.extension() == ".png" ? 16 : 8;
+    save_options.bit_depth = bit_depth_for(output, content.bit_depth);
     if (!options.output.empty()) {
       check_is_no_input(output);
       check_image_output(output, save_options.bit_depth);

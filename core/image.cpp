@@ -171,6 +171,10 @@ void save_image(const std::filesystem::path& path, const Tensor& rgb, const Save
   save_image_file(path, {.rgb = batch, .alpha = {}}, options);
 }
 
+int bit_depth_for(const std::filesystem::path& path, int bit_depth) {
+  return bit_depth == 16 && format_of(path, 8) == ImageFormat::png ? 16 : 8;
+}
+
 void check_image_output(const std::filesystem::path& path, int bit_depth) {
   format_of(path, bit_depth);
   check_can_write(path);

@@ -75,6 +75,13 @@ TEST(ImageFile, RoundTripOfEveryFormat) {
   }
 }
 
+TEST(ImageFile, SixteenBitsAreForPng) {
+  for (const char* name : {"a.png", "a.PNG"}) EXPECT_EQ(bit_depth_for(name, 16), 16) << name;
+  for (const char* name : {"a.jpg", "a.bmp", "a.TGA"}) EXPECT_EQ(bit_depth_for(name, 16), 8) << name;
+  EXPECT_EQ(bit_depth_for("a.png", 8), 8);
+  EXPECT_TRUE(throws_error([] { return bit_depth_for("a.tif", 16); }, "a.tif"));
+}
+
 TEST(ImageFile, EveryLevelOf16BitsSurvives) {
   const TemporaryFolder folder;
   Tensor rgb = Tensor::empty({1, 256, 256, 3});
