@@ -54,6 +54,22 @@ double seconds_per_flop(Stylizer& stylizer) {
   return seconds_since(start) / stylizer.plan(kSide, kSide).flops;
 }
 
+/// Of the file that --json names.
+void check_report(const StylizeOptions& options, const std::vector<ResultFile>& files = {}) {
+  const fs::path json = options.reports.json;
+  if (json.empty()) return;
+  check_can_write(json);
+  const auto same = [&](const fs::path& path) {
+    std::error_code error;
+    return fs::weakly_canonical(json, error) == fs::weakly_canonical(path, error);
+  };
+  const bool is_needed = same(options.model) || std::any_of(files.begin(), files.end(), [&](const auto& file) {
+                           return same(file.input) || same(file.output);
+                         });
+  MINIDL_CHECK(!is_needed, "--json '{}' would replace the model, a picture or a result; choose another name",
+               json.string());
+}
+
 /// The pictures of one run, one after the other. A picture that fails does not stop the others.
 class Batch {
  public:
@@ -65,10 +81,10 @@ class Batch {
 
   /// What is wrong with outputs is found before the first second of work.
   void check_outputs() const {
-    if (!options_.reports.json.empty()) check_report();
     if (!options_.output_dir.empty()) {
       for (const ResultFile& file : files_) make_folder(file.output.parent_path());
     }
+    check_report(options_, files_);
     for (const ResultFile& file : files_) check_image_output(file.output);
   }
 
@@ -104,20 +120,6 @@ class Batch {
   }
 
  private:
-  void check_report() const {
-    const fs::path json = options_.reports.json;
-    check_can_write(json);
-    const auto same = [&](const fs::path& path) {
-      std::error_code error;
-      return fs::weakly_canonical(json, error) == fs::weakly_canonical(path, error);
-    };
-    const bool is_needed = same(options_.model) || std::any_of(files_.begin(), files_.end(), [&](const auto& file) {
-                             return same(file.input) || same(file.output);
-                           });
-    MINIDL_CHECK(!is_needed, "--json '{}' would replace the model, a picture or a result; choose another name",
-                 json.string());
-  }
-
   static void make_folder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
@@ -135,8 +137,7 @@ class Batch {
       const double painting = seconds_since(before_painting);
       const Shape shape = result.rgb.shape();
       if (result.alpha) result.alpha = resize_image(picture.alpha, shape[1], shape[2]);
-      const bool keeps_sixteen = picture.bit_depth == 16 && file.output.extension() == ".png";
-      save_image_file(file.output, result, {.bit_depth = keeps_sixteen ? 16 : 8});
+      save_image_file(file.output, result, {.bit_depth = bit_depth_for(file.output, picture.bit_depth)});
       const double seconds = seconds_since(start);
       entry.update({{"output", file.output.string()},
                     {"width", shape[2]},
@@ -152,7 +153,7 @@ class Batch {
       ++failed_;
       entry["error"] = error.what();
       line.finish();
-      fmt::print(stderr, "error: {}\n", error.what());
+      print_error(error.what());
     }
     report_["files"].push_back(std::move(entry));
   }
@@ -201,7 +202,7 @@ int run_pipe(const StylizeOptions& options, Stylizer& stylizer) {
                plan.flops * seconds_per_flop(stylizer));
     return kSuccess;
   }
-  if (!options.reports.json.empty()) check_can_write(options.reports.json);
+  check_report(options);
   std::signal(SIGPIPE, SIG_IGN);  // writing fails instead, with its reason
   const StopSignals signals;
   ProgressLine line({.quiet = options.reports.quiet, .verbose = options.reports.verbose});

@@ -4,20 +4,15 @@
 #include <cstdio>
 #include <exception>
 #include <new>
-#include <string>
 
 namespace minidl::apps {
-namespace {
 
-int report_error(std::string message, int code) {
+void print_error(std::string message) {
   for (char& letter : message) {
     if (static_cast<unsigned char>(letter) < ' ' || letter == 127) letter = ' ';  // a file name may hold anything
   }
   std::fprintf(stderr, "error: %s\n", message.c_str());
-  return code;
 }
-
-}  // namespace
 
 int run_program(const std::function<int()>& body) {
   try {
@@ -25,12 +20,14 @@ int run_program(const std::function<int()>& body) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout)) fail("standard output cannot be written");
     return code;
   } catch (const UsageError& error) {
-    return report_error(error.what(), kWrongUsage);
+    print_error(error.what());
+    return kWrongUsage;
   } catch (const std::bad_alloc&) {
-    return report_error("not enough memory; try a smaller --size", kFailure);
+    print_error("not enough memory; try a smaller --size");
   } catch (const std::exception& error) {
-    return report_error(error.what(), kFailure);
+    print_error(error.what());
   }
+  return kFailure;
 }
 
 }  // namespace minidl::apps

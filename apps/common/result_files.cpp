@@ -57,7 +57,11 @@ class Collector {
       add_folder(input);
     } else if (input.find_first_of("*?[") != std::string::npos && !fs::exists(input)) {
       for (const fs::path& match : matches_of(input)) {
-        fs::is_directory(match) ? add_folder(match) : add_file(match, match.filename());
+        if (!fs::is_directory(match)) {
+          add_file(match, match.filename());
+        } else if (plain(match) != plain(folder_) && !is_inside(plain(match), plain(folder_))) {
+          add_folder(match);
+        }
       }
     } else {
       add_file(input, fs::path(input).filename());

@@ -50,6 +50,8 @@ TEST_F(ResultFiles, ResultsOfAnEarlierRunAreNoPictures) {
   test::write_bytes("photos/out/x.png", "");
   EXPECT_EQ(found({"photos"}, "photos/out"), (Lines{"photos/deep/x.png>photos/out/deep/x.png",
                                                     "photos/x.png>photos/out/x.png", "photos/y.gif>photos/out/y.png"}));
+  EXPECT_EQ(found({"photos/[do]*"}, "photos/out"), (Lines{"photos/deep/x.png>photos/out/x.png"}));
+  EXPECT_EQ(found({"ph*"}, "photos/out").size(), 3u);
 }
 
 TEST_F(ResultFiles, CollisionsAreRefusedWithBothNames) {
