@@ -27,6 +27,7 @@ FastStyleSettings paper_preset() {
   settings.beta = 5.0;
   settings.tv = 1e-6;
   settings.steps = 40000;
+  settings.lr = 1e-3f;
   settings.schedule = LrSchedule::constant;
   return settings;
 }

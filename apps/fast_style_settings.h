@@ -24,8 +24,8 @@ struct FastStyleSettings {
   std::vector<layers::WeightedLayer> style_layers{
       {"relu1_2", 0.25}, {"relu2_2", 0.25}, {"relu3_3", 0.25}, {"relu4_3", 0.25}};
   double alpha = 1.0;  // weight of the content term, >= 0
-  double beta = 5.0;   // weight of the style term, >= 0
-  double tv = 1.0;     // weight of the total variation, >= 0
+  double beta = 15.0;  // weight of the style term, >= 0
+  double tv = 2.0;     // weight of the total variation, >= 0
   /// The loss sees luminance only: the net learns strokes, not colours, and its pictures take their colours from the
   /// photo (color_transfer.h).
   bool original_colors = false;
@@ -39,7 +39,7 @@ struct FastStyleSettings {
   /// which are also quickest on a CPU. Batch normalisation computes the whole batch, whose statistics it needs.
   int64_t micro_batch = 0;
   int64_t size = 256;  // side of the square photos
-  float lr = 1e-3f;    // of Adam, > 0
+  float lr = 2e-3f;    // of Adam, > 0
   LrSchedule schedule = LrSchedule::cosine;
   int64_t warm_up = 0;  // steps in which lr grows from nearly 0
   float weight_decay = 0.0f;

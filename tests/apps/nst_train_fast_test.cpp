@@ -73,7 +73,7 @@ TEST_F(NstTrainFast, TrainsANet) {
   const SafetensorsReader file(path("net.safetensors"));
   EXPECT_EQ(file.metadata().at("style"), "style.png");
   EXPECT_EQ(file.metadata().at("colors"), "style");
-  EXPECT_NE(file.metadata().at("training").find("beta 5"), std::string::npos);
+  EXPECT_NE(file.metadata().at("training").find("beta 15"), std::string::npos);
   EXPECT_FALSE(file.metadata().at("minidl_version").empty());
 }
 
@@ -216,7 +216,7 @@ TEST_F(NstTrainFast, DoesNotMixTwoRuns) {
   run_well({"--checkpoint-every", "2"});
   std::filesystem::remove(path("net.safetensors"));
   expect_failure({"--checkpoint-every", "2"}, 1, "has checkpoints of another run");
-  expect_failure({"--resume", "--beta", "7"}, 1, "beta was 5, is now 7");
+  expect_failure({"--resume", "--beta", "7"}, 1, "beta was 15, is now 7");
   save_image(path("photos/new.png"), wavy_picture(40, 40, 2));
   expect_failure({"--resume"}, 1, "saved with other settings");
 }
