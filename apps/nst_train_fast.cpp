@@ -71,7 +71,7 @@ int run(int argc, char** argv) {
   ProgressLine line({.quiet = options.reports.quiet, .verbose = options.reports.verbose});
   const PhotoList photos = list_photos(options.data);
   PhotoBatches batches(photos,
-                       {.sampling = {.size = options.settings.size, .flip = options.flip, .seed = options.compute.seed},
+                       {.sampling = {.size = options.settings.size, .zoom = options.zoom, .flip = options.flip, .seed = options.compute.seed},
                         .batch = options.settings.batch,
                         .cache = options.cache});
   layers::Vgg network = layers::Vgg::load(options.weights, {.taps = options.settings.taps()});

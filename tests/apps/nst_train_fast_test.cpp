@@ -217,6 +217,8 @@ TEST_F(NstTrainFast, DoesNotMixTwoRuns) {
   std::filesystem::remove(path("net.safetensors"));
   expect_failure({"--checkpoint-every", "2"}, 1, "has checkpoints of another run");
   expect_failure({"--resume", "--beta", "7"}, 1, "beta was 15, is now 7");
+  expect_failure({"--resume", "--zoom", "1.5"}, 1, "zoom was 1, is now 1.5");
+  expect_failure({"--zoom", "0.5"}, 2, "--zoom 0.5");
   save_image(path("photos/new.png"), wavy_picture(40, 40, 2));
   expect_failure({"--resume"}, 1, "saved with other settings");
 }
