@@ -73,8 +73,8 @@ std::string wrong_include(const Source& source, const std::string& line) {
   if (name.empty()) return "";
   if (line.find('"') != std::string::npos) return "relative include";
   static const std::regex kDeviceHeader(R"((cuda|cublas|cudnn|nvtx|hip/).*)");
-  const bool device_folder = source.path.generic_string().find("/cuda/") != std::string::npos ||
-                             source.path.generic_string().find("/cudnn/") != std::string::npos;
+  const auto inside = [&](const char* part) { return source.path.generic_string().find(part) != std::string::npos; };
+  const bool device_folder = inside("/cuda/") || inside("/cudnn/") || inside("tests/emulator/");
   if (std::regex_match(name, kDeviceHeader) && !device_folder) return "CUDA header outside the CUDA folders";
   if (source.is_public_header() && name.starts_with("hwy/")) return "SIMD header in a public header";
 
@@ -186,6 +186,7 @@ TEST(LayeringRules, PublicHeadersAreTheSameForEveryBackend) {
   EXPECT_EQ(violations_of_text("core/x.h", once + "#include <cuda_runtime.h>\n").size(), 1u);
   EXPECT_EQ(violations_of_text("core/x.cpp", "#include <cudnn.h>\n").size(), 1u);
   EXPECT_TRUE(violations_of_text("core/cuda/x.h", once + "#include <cuda_runtime.h>\n").empty());
+  EXPECT_TRUE(violations_of_text("tests/emulator/x.h", once + "#include <cuda_runtime.h>\n").empty());
   EXPECT_EQ(violations_of_text("kernels/x.h", once + "#include <hwy/highway.h>\n").size(), 1u);
   EXPECT_EQ(violations_of_text("kernels/x.h", once + "#ifdef MINIDL_CUDA\n#endif\n").size(), 1u);
   EXPECT_EQ(violations_of_text("kernels/x.h", once + "#if defined(__AVX2__)\n#endif\n").size(), 1u);

@@ -8,7 +8,7 @@ function(minidl_three_state name default help)
   endif()
 endfunction()
 
-minidl_three_state(MINIDL_CUDA AUTO "Build the CUDA backend" AUTO ON OFF)
+minidl_three_state(MINIDL_CUDA AUTO "Build the CUDA backend; EMULATED: for a device that the host emulates (docs/emulator.md)" AUTO ON OFF EMULATED)
 option(MINIDL_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(MINIDL_BENCH "Build the benchmarks" OFF)
 option(MINIDL_WERROR "Treat warnings as errors" OFF)
@@ -21,7 +21,13 @@ endif()
 
 # The CUDA backend has no sources yet: AUTO builds for the CPU, ON says so instead of building something else in silence.
 if(MINIDL_CUDA STREQUAL "ON")
-  message(FATAL_ERROR "MINIDL_CUDA=ON: this version of libminidl has no CUDA backend; configure with MINIDL_CUDA=AUTO or OFF")
+  find_package(CUDAToolkit QUIET)
+  if(NOT CUDAToolkit_FOUND)
+    message(FATAL_ERROR "MINIDL_CUDA=ON needs the CUDA toolkit, and nvcc is not found: install it or set CUDAToolkit_ROOT, or configure with MINIDL_CUDA=EMULATED or OFF")
+  endif()
+  message(FATAL_ERROR "MINIDL_CUDA=ON: this version of libminidl has no CUDA backend; configure with MINIDL_CUDA=AUTO, EMULATED or OFF")
+elseif(MINIDL_CUDA STREQUAL "EMULATED" AND NOT MINIDL_TESTS)
+  message(FATAL_ERROR "MINIDL_CUDA=EMULATED: the emulator is part of the tests; configure with MINIDL_TESTS=ON, too")
 endif()
 
 set(CMAKE_CXX_STANDARD 20)

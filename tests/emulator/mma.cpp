@@ -1,0 +1,138 @@
+#include <emulator/access.h>
+#include <emulator/counters.h>
+#include <emulator/mma.h>
+#include <emulator/race.h>
+
+#include <bit>
+#include <cstring>
+
+namespace minidl::emulator {
+namespace {
+
+constexpr uint32_t kTf32Mask = 0xffffe000u;
+constexpr int kM = 16, kN = 8;
+
+struct Fragments {
+  uint32_t a[4], b[2];
+  float d[4];
+};
+
+/// The matrices of one instruction, put together from the fragments of all lanes.
+template <int kK>
+struct Matrices {
+  float a[kM][kK], b[kK][kN];
+};
+
+void gather(const Fragments& in, int g, int t, Matrices<8>& m) {
+  for (int i = 0; i < 4; ++i) m.a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = std::bit_cast<float>(in.a[i] & kTf32Mask);
+  for (int i = 0; i < 2; ++i) m.b[t + 4 * i][g] = std::bit_cast<float>(in.b[i] & kTf32Mask);
+}
+
+float lower(uint32_t pair) {
+  return std::bit_cast<float>(pair << 16);
+}
+float upper(uint32_t pair) {
+  return std::bit_cast<float>(pair & 0xffff0000u);
+}
+
+void gather(const Fragments& in, int g, int t, Matrices<16>& m) {
+  for (int i = 0; i < 4; ++i) {
+    float* const pair = &m.a[g + 8 * (i & 1)][2 * t + 8 * (i >> 1)];
+    pair[0] = lower(in.a[i]);
+    pair[1] = upper(in.a[i]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    m.b[2 * t + 8 * i][g] = lower(in.b[i]);
+    m.b[2 * t + 8 * i + 1][g] = upper(in.b[i]);
+  }
+}
+
+void require_all(uint32_t lanes, const Collective& warp) {
+  if (lanes == kAllLanes) return;
+  current_block->report(Fault::divergent_collective,
+                        "an instruction of the whole warp at " + warp.location.str() + " without all lanes");
+  current_block->leave();
+}
+
+template <int kK>
+void multiply(Collective& warp, uint32_t lanes) {
+  require_all(lanes, warp);
+  Matrices<kK> m;
+  Fragments in;
+  for (int lane = 0; lane < kWarpSize; ++lane) {
+    std::memcpy(&in, warp.inputs[lane].data(), sizeof in);
+    gather(in, lane / 4, lane % 4, m);
+  }
+  for (int lane = 0; lane < kWarpSize; ++lane) {
+    std::memcpy(&in, warp.inputs[lane].data(), sizeof in);
+    for (int i = 0; i < 4; ++i) {
+      const int row = lane / 4 + 8 * (i >> 1), column = 2 * (lane % 4) + (i & 1);
+      for (int k = 0; k < kK; ++k) in.d[i] += m.a[row][k] * m.b[k][column];
+    }
+    std::memcpy(warp.outputs[lane].data(), in.d, sizeof in.d);
+  }
+  counters::tensor_flops(2 * kM * kN * kK);
+}
+
+template <int kK>
+void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
+  Fragments in;
+  std::memcpy(in.a, a, sizeof in.a);
+  std::memcpy(in.b, b, sizeof in.b);
+  std::memcpy(in.d, d, sizeof in.d);
+  current_block->collective(kAllLanes, &in, sizeof in, d, sizeof d, location, &multiply<kK>);
+}
+
+/// A row of 16 bytes lies in 4 of the 32 banks: the 8 rows of a matrix come in one cycle when no two of them want the
+/// same 4.
+int64_t conflicts(const std::byte* const (&rows)[8]) {
+  int64_t wanted[8] = {}, most = 1;
+  for (int i = 0; i < 8; ++i) {
+    bool repeated = false;
+    for (int j = 0; j < i; ++j) repeated |= rows[j] == rows[i];
+    if (repeated) continue;
+    int64_t& count = wanted[reinterpret_cast<uintptr_t>(rows[i]) / 16 % 8];
+    if (++count > most) most = count;
+  }
+  return most - 1;
+}
+
+void load_matrices(Collective& warp, uint32_t lanes) {
+  require_all(lanes, warp);
+  const std::byte* rows[4][8];
+  for (int lane = 0; lane < kWarpSize; ++lane)
+    std::memcpy(&rows[lane / 8][lane % 8], warp.inputs[lane].data(), sizeof(void*));
+  int64_t cycles = 0;
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    cycles += conflicts(rows[matrix]);
+    for (int lane = 0; lane < kWarpSize; ++lane) {
+      std::memcpy(warp.outputs[lane].data() + 4 * matrix, rows[matrix][lane / 4] + 4 * (lane % 4), 4);
+    }
+  }
+  counters::bank_conflicts(cycles);
+}
+
+}  // namespace
+
+uint32_t to_tf32(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return finite ? (bits + 0x1000u) & kTf32Mask : bits;
+}
+
+void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
+  mma<8>(d, a, b, location);
+}
+
+void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
+  mma<16>(d, a, b, location);
+}
+
+void ldmatrix_x4(uint32_t (&r)[4], const void* row, Location location) {
+  constexpr size_t kRow = 16;
+  check_access(row, kRow, kRow, Access::read);
+  race::read(row, kRow, __builtin_return_address(0));
+  current_block->collective(kAllLanes, &row, sizeof row, r, sizeof r, location, &load_matrices);
+}
+
+}  // namespace minidl::emulator
