@@ -84,9 +84,10 @@ double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
   net.train(true);
   net.select_style(style);
   const FastStyleTargets targets = objective.targets(photos);
+  const int64_t at_once = settings.at_once();
   losses = {};
-  for (int64_t begin = 0; begin < settings.batch; begin += settings.at_once()) {
-    const int64_t end = std::min(settings.batch, begin + settings.at_once());
+  for (int64_t begin = 0; begin < settings.batch; begin += at_once) {
+    const int64_t end = std::min(settings.batch, begin + at_once);
     Tape tape;
     Variable loss;
     {

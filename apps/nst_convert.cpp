@@ -9,7 +9,6 @@
 #include <minidl/version.h>
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -72,22 +71,10 @@ std::optional<Options> parse_options(int argc, char** argv) {
   return options;
 }
 
-bool is_same_file(const fs::path& a, const fs::path& b) {
-  std::error_code error;
-  return fs::equivalent(a, b, error) || fs::weakly_canonical(a, error) == fs::weakly_canonical(b, error);
-}
-
-bool has_extension(const fs::path& path, const std::string& wanted) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension == wanted;
-}
-
 /// Before the first byte is read: nothing may be overwritten that is needed, and what is written must have a place.
 void check_outputs(const Options& options) {
   if (!options.output.empty()) {
-    if (!has_extension(options.output, ".mat") && !has_extension(options.output, ".safetensors")) {
+    if (lower_extension(options.output) != ".mat" && lower_extension(options.output) != ".safetensors") {
       throw UsageError(fmt::format("OUT is '{}': its extension must be .mat or .safetensors", options.output));
     }
     MINIDL_CHECK(!is_same_file(options.input, options.output), "'{}' would overwrite IN itself; choose another name",
@@ -214,7 +201,7 @@ Source read_vgg(const Options& options) {
 
 Source read_net(const Options& options) {
   const auto stored = std::make_shared<StoredNet>(read_stored_net(options.input));
-  MINIDL_CHECK(options.output.empty() || !has_extension(options.output, ".mat"),
+  MINIDL_CHECK(options.output.empty() || lower_extension(options.output) != ".mat",
                "'{}' is a transform net, which .mat files do not hold; name OUT .safetensors", options.input);
   return {net_table(*stored, options.reports.verbose), net_json(*stored), [&options, stored](const fs::path& output) {
             stored->net.save(output, stored->metadata, options.storage.value_or(Dtype::f32));

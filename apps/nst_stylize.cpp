@@ -59,10 +59,7 @@ void check_report(const StylizeOptions& options, const std::vector<ResultFile>& 
   const fs::path json = options.reports.json;
   if (json.empty()) return;
   check_can_write(json);
-  const auto same = [&](const fs::path& path) {
-    std::error_code error;
-    return fs::weakly_canonical(json, error) == fs::weakly_canonical(path, error);
-  };
+  const auto same = [&](const fs::path& path) { return is_same_file(json, path); };
   const bool is_needed = same(options.model) || std::any_of(files.begin(), files.end(), [&](const auto& file) {
                            return same(file.input) || same(file.output);
                          });

@@ -70,10 +70,12 @@ int run(int argc, char** argv) {
   const Device device = apply_compute_flags(options.compute);
   ProgressLine line({.quiet = options.reports.quiet, .verbose = options.reports.verbose});
   const PhotoList photos = list_photos(options.data);
-  PhotoBatches batches(photos,
-                       {.sampling = {.size = options.settings.size, .zoom = options.zoom, .flip = options.flip, .seed = options.compute.seed},
-                        .batch = options.settings.batch,
-                        .cache = options.cache});
+  PhotoBatches batches(photos, {.sampling = {.size = options.settings.size,
+                                             .zoom = options.zoom,
+                                             .flip = options.flip,
+                                             .seed = options.compute.seed},
+                                .batch = options.settings.batch,
+                                .cache = options.cache});
   layers::Vgg network = layers::Vgg::load(options.weights, {.taps = options.settings.taps()});
   network.to(device);
   FastStyle training(network, options.settings, load_data(options, batches), options.watch);

@@ -52,9 +52,10 @@ void declare_pictures(Flags& flags, TrainFastOptions& options, Given& given) {
   flags.integer("--style-size", options.style_size, 0, 32768,
                 "longer side of the paintings in pixels; larger gives larger strokes; 0: as they are");
   flags.text("--cache", options.cache, "FILE", "keeps decoded photos, so that later epochs and runs need not decode");
-  flags.number("--zoom", options.zoom, NumberRange{1, 8},
-               "photos are scaled at random, to up to X times --size, before a part is cut: for nets that will paint large "
-               "pictures");
+  flags.number(
+      "--zoom", options.zoom, NumberRange{1, 8},
+      "photos are scaled at random, to up to X times --size, before a part is cut: for nets that will paint large "
+      "pictures");
   flags.toggle("--no-flip", given.no_flip, "do not mirror photos");
   flags.text("--validation", options.validation, "DIR", "photos that are not learned: their loss is watched");
   flags.texts("--preview", options.previews, "FILE", "photo that is shown in the net's style as it learns");

@@ -13,7 +13,7 @@ struct TrainFastOptions {
   std::string data, validation, weights, output;
   std::string cache;         // of decoded photos; empty: none
   int64_t style_size = 512;  // longer side of the paintings; 0: as they are
-  double zoom = 1.0;  // photos are shown at up to so many times the size of a part that is learned
+  double zoom = 1.0;         // photos are shown at up to so many times the size of a part that is learned
   bool flip = true;
   Dtype storage = Dtype::f32;  // of the result
 

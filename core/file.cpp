@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cctype>
 #include <cerrno>
 #include <memory>
 #include <new>
@@ -214,6 +215,23 @@ void write_file_atomically(const fs::path& path, const void* data, size_t bytes)
 void check_can_write(const fs::path& path) {
   const fs::path folder = folder_of(write_target(path)) / ".";  // the dot makes anything but a folder an error
   if (::access(folder.c_str(), W_OK | X_OK) != 0) fail_with_errno("write", path, errno);
+}
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return extension;
+}
+
+fs::path plain_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error), canonical = fs::weakly_canonical(absolute, error);
+  return error ? absolute.lexically_normal() : canonical;
+}
+
+bool is_same_file(const fs::path& a, const fs::path& b) {
+  std::error_code error;
+  return fs::equivalent(a, b, error) || plain_path(a) == plain_path(b);
 }
 
 std::string sha256_of_file(const fs::path& path) {

@@ -48,6 +48,14 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 /// Throws the Error that write_atomically would give for `path` now, without writing: checked before hours of work.
 void check_can_write(const std::filesystem::path& path);
 
+/// Extension in lower case, with its point: ".png" of "Photo.PNG"; empty when there is none.
+std::string lower_extension(const std::filesystem::path& path);
+/// Absolute, without links and dots, whether the file exists or not: two names of one file become equal, but for hard
+/// links.
+std::filesystem::path plain_path(const std::filesystem::path& path);
+/// Whether two names stand for one file, which need not exist.
+bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b);
+
 /// Lower-case hexadecimal SHA-256 of a file, read in pieces.
 std::string sha256_of_file(const std::filesystem::path& path);
 /// The same of pieces of memory, one after the other.

@@ -6,9 +6,9 @@
 #include <minidl/core/parallel.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 namespace minidl {
 namespace {
@@ -110,24 +110,29 @@ EncodableImage to_samples(const Tensor& rgb, const Tensor& alpha, int bit_depth)
   return encodable;
 }
 
-ImageFormat format_of(const std::filesystem::path& path, int bit_depth) {
-  std::string extension = path.extension().string();
-  for (char& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+/// Of an extension in lower case.
+std::optional<ImageFormat> format_written_as(const std::string& extension) {
   constexpr std::pair<const char*, ImageFormat> kExtensions[] = {{".png", ImageFormat::png},
                                                                  {".jpg", ImageFormat::jpeg},
                                                                  {".jpeg", ImageFormat::jpeg},
                                                                  {".bmp", ImageFormat::bmp},
                                                                  {".tga", ImageFormat::tga}};
-  const auto* known = std::find_if(std::begin(kExtensions), std::end(kExtensions),
-                                   [&](const auto& pair) { return extension == pair.first; });
-  MINIDL_CHECK(known != std::end(kExtensions),
-               "[image] cannot write '{}': the extension '{}' is none of .png, .jpg, .jpeg, .bmp, .tga", path.string(),
-               extension);
+  for (const auto& [known, format] : kExtensions) {
+    if (extension == known) return format;
+  }
+  return std::nullopt;
+}
+
+ImageFormat format_of(const std::filesystem::path& path, int bit_depth) {
+  const std::string extension = lower_extension(path);
+  const std::optional<ImageFormat> format = format_written_as(extension);
+  MINIDL_CHECK(format, "[image] cannot write '{}': the extension '{}' is none of .png, .jpg, .jpeg, .bmp, .tga",
+               path.string(), extension);
   MINIDL_CHECK(bit_depth == 8 || bit_depth == 16,
                "[image] cannot write '{}' with {} bits per sample: 8 and 16 are possible", path.string(), bit_depth);
-  MINIDL_CHECK(bit_depth == 8 || known->second == ImageFormat::png,
+  MINIDL_CHECK(bit_depth == 8 || *format == ImageFormat::png,
                "[image] cannot write '{}' with 16 bits per sample: only PNG holds them", path.string());
-  return known->second;
+  return *format;
 }
 
 }  // namespace
@@ -169,6 +174,10 @@ void save_image(const std::filesystem::path& path, const Tensor& rgb, const Save
   const Shape& shape = rgb.shape();
   const Tensor batch = shape.rank() == 3 ? rgb.reshape({1, shape[0], shape[1], shape[2]}) : rgb;
   save_image_file(path, {.rgb = batch, .alpha = {}}, options);
+}
+
+bool is_image_output(const std::filesystem::path& path) {
+  return format_written_as(lower_extension(path)).has_value();
 }
 
 int bit_depth_for(const std::filesystem::path& path, int bit_depth) {

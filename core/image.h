@@ -37,6 +37,8 @@ struct SaveOptions {
 void save_image_file(const std::filesystem::path& path, const Image& image, const SaveOptions& options = {});
 /// [1, h, w, 3] or [h, w, 3] in [0, 255].
 void save_image(const std::filesystem::path& path, const Tensor& rgb, const SaveOptions& options = {});
+/// Whether pictures are written under this extension: .png, .jpg, .jpeg, .bmp, .tga in any case.
+bool is_image_output(const std::filesystem::path& path);
 /// 16 when `bit_depth` is that and a file with this extension can hold it (PNG), otherwise 8. Throws Error for an
 /// unknown extension.
 int bit_depth_for(const std::filesystem::path& path, int bit_depth);

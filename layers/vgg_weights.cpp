@@ -7,7 +7,6 @@
 #include <minidl/layers/vgg_weights.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cstring>
 
 namespace fs = std::filesystem;
@@ -91,9 +90,7 @@ NetworkDescription read_network(const fs::path& path, const std::vector<std::str
 }
 
 void write_network(const fs::path& path, const NetworkDescription& network) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
+  const std::string extension = lower_extension(path);
   MINIDL_CHECK(extension == ".mat" || extension == ".safetensors",
                "[network] cannot write '{}': the extension is '{}', expected .mat or .safetensors", path.string(),
                extension);

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <set>
 #include <span>
 #include <string_view>
@@ -24,9 +23,7 @@ constexpr std::string_view kExtensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".
 constexpr std::string_view kMarks[] = {"\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "GIF8", "8BPS"};
 
 bool has_picture_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  for (char& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return std::find(std::begin(kExtensions), std::end(kExtensions), extension) != std::end(kExtensions);
+  return std::find(std::begin(kExtensions), std::end(kExtensions), lower_extension(path)) != std::end(kExtensions);
 }
 
 bool begins_like_a_picture(const fs::path& path) {

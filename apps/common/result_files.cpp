@@ -2,29 +2,16 @@
 #include <minidl/apps/common/photo_list.h>
 #include <minidl/apps/common/result_files.h>
 #include <minidl/core/error.h>
+#include <minidl/core/file.h>
+#include <minidl/core/image.h>
 
-#include <algorithm>
-#include <cctype>
 #include <map>
 #include <set>
-#include <string_view>
 
 namespace minidl::apps {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_written(const fs::path& name) {
-  static constexpr std::string_view kWritten[] = {".png", ".jpg", ".jpeg", ".bmp", ".tga"};
-  std::string extension = name.extension().string();
-  for (char& letter : extension) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-  return std::find(std::begin(kWritten), std::end(kWritten), extension) != std::end(kWritten);
-}
-
-bool same(const fs::path& a, const fs::path& b) {
-  std::error_code error;
-  return fs::equivalent(a, b, error) && !error;
-}
 
 std::vector<fs::path> matches_of(const std::string& pattern) {
   glob_t found{};
@@ -33,13 +20,6 @@ std::vector<fs::path> matches_of(const std::string& pattern) {
   ::globfree(&found);
   MINIDL_CHECK(!paths.empty(), "no file fits the pattern '{}'", pattern);
   return paths;
-}
-
-/// Two names of one file are equal in this form, whether it exists or not.
-fs::path plain(const fs::path& path) {
-  std::error_code error;
-  const fs::path absolute = fs::absolute(path, error), canonical = fs::weakly_canonical(absolute, error);
-  return error ? absolute.lexically_normal() : canonical;
 }
 
 /// Of plain paths.
@@ -59,7 +39,7 @@ class Collector {
       for (const fs::path& match : matches_of(input)) {
         if (!fs::is_directory(match)) {
           add_file(match, match.filename());
-        } else if (plain(match) != plain(folder_) && !is_inside(plain(match), plain(folder_))) {
+        } else if (plain_path(match) != plain_path(folder_) && !is_inside(plain_path(match), plain_path(folder_))) {
           add_folder(match);
         }
       }
@@ -72,16 +52,16 @@ class Collector {
  private:
   void add_folder(const fs::path& folder) {
     const PhotoList list = list_photos(folder);
-    const bool holds_results = is_inside(plain(folder_), plain(folder));
+    const bool holds_results = is_inside(plain_path(folder_), plain_path(folder));
     for (const std::string& name : list.names) {
-      if (!holds_results || !is_inside(plain(folder / name), plain(folder_))) add_file(folder / name, name);
+      if (!holds_results || !is_inside(plain_path(folder / name), plain_path(folder_))) add_file(folder / name, name);
     }
     // They fail when they are read, and are reported so.
     for (const SkippedPhoto& skipped : list.unreadable) add_file(skipped.file, skipped.file.lexically_relative(folder));
   }
   void add_file(const fs::path& picture, fs::path name) {
-    if (!seen_.insert(plain(picture)).second) return;
-    if (!is_written(name)) name.replace_extension(".png");
+    if (!seen_.insert(plain_path(picture)).second) return;
+    if (!is_image_output(name)) name.replace_extension(".png");
     files_.push_back({picture, folder_ / name});
   }
 
@@ -94,11 +74,11 @@ class Collector {
 
 void check_result_files(const std::vector<ResultFile>& files) {
   std::map<fs::path, const ResultFile*> inputs, outputs;
-  for (const ResultFile& file : files) inputs.emplace(plain(file.input), &file);
+  for (const ResultFile& file : files) inputs.emplace(plain_path(file.input), &file);
   for (const ResultFile& file : files) {
-    const fs::path output = plain(file.output);
+    const fs::path output = plain_path(file.output);
     const auto input = inputs.find(output);
-    MINIDL_CHECK(input == inputs.end() && !same(file.input, file.output),
+    MINIDL_CHECK(input == inputs.end() && !is_same_file(file.input, file.output),
                  "the result '{}' would replace the picture '{}'; choose another name or folder", file.output.string(),
                  input == inputs.end() ? file.input.string() : input->second->input.string());
     const auto [other, is_new] = outputs.emplace(output, &file);

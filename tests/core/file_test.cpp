@@ -202,5 +202,26 @@ TEST(Sha256OfFile, KnownValues) {  // FIPS 180-4 examples
   EXPECT_TRUE(throws_error([&] { sha256_of_file(folder / "missing"); }, "missing"));
 }
 
+TEST(FileNames, ExtensionsAreLowered) {
+  EXPECT_EQ(lower_extension("a/b.PNG"), ".png");
+  EXPECT_EQ(lower_extension("Net.1.SafeTensors"), ".safetensors");
+  EXPECT_EQ(lower_extension("name"), "");
+}
+
+TEST(FileNames, OfOneFileAreEqual) {
+  const TemporaryFolder folder;
+  const fs::path file = write_bytes(folder / "a", "a");
+  fs::create_hard_link(file, folder / "hard");
+  fs::create_symlink(file, folder / "soft");
+  for (const char* name : {"a", "./a", "none/../a", "hard", "soft"}) {
+    EXPECT_TRUE(is_same_file(file, folder / name)) << name;
+  }
+  EXPECT_TRUE(is_same_file(folder / "none/b", folder / "none/./c/../b"));
+  EXPECT_TRUE(is_same_file("none/b", fs::current_path() / "none" / "b"));
+  EXPECT_FALSE(is_same_file(file, write_bytes(folder / "other", "a")));
+  EXPECT_FALSE(is_same_file(file, folder / "none"));
+  EXPECT_EQ(plain_path(folder / "soft"), plain_path(file));
+}
+
 }  // namespace
 }  // namespace minidl

@@ -80,6 +80,8 @@ TEST(ImageFile, SixteenBitsAreForPng) {
   for (const char* name : {"a.jpg", "a.bmp", "a.TGA"}) EXPECT_EQ(bit_depth_for(name, 16), 8) << name;
   EXPECT_EQ(bit_depth_for("a.png", 8), 8);
   EXPECT_TRUE(throws_error([] { return bit_depth_for("a.tif", 16); }, "a.tif"));
+  for (const char* name : {"a.png", "a.JPG", "a.jpeg", "a.bmp", "a.tga"}) EXPECT_TRUE(is_image_output(name)) << name;
+  for (const char* name : {"a.tif", "a", "png"}) EXPECT_FALSE(is_image_output(name)) << name;
 }
 
 TEST(ImageFile, EveryLevelOf16BitsSurvives) {
