@@ -62,8 +62,7 @@ FastStyle::Impl::Impl(layers::Vgg& vgg, FastStyleSettings given, FastStyleData g
       watch(given_watch),
       objective((vgg.freeze(), settings.check(vgg), vgg), settings, data.styles),
       net(make_net(settings)),
-      adam(net.to(data.styles.front().device()).parameters(),
-           {.lr = settings.lr, .weight_decay = settings.weight_decay}),
+      adam(net.to(network.device()).parameters(), {.lr = settings.lr, .weight_decay = settings.weight_decay}),
       points_every(std::max<int64_t>(1, settings.steps / kCurvePoints)) {
   MINIDL_CHECK(data.photos != nullptr, "[fast_style] there is no source of photos");
   MINIDL_CHECK(watch.patience == 0 || (watch.validate_every > 0 && !data.validation.empty()),
@@ -75,7 +74,7 @@ int FastStyle::Impl::style_at(int64_t index) const {
 }
 
 double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
-  const Tensor photos = data.photos(step);
+  const Tensor photos = data.photos(step).to(network.device());
   const Shape expected{settings.batch, settings.size, settings.size, 3};
   MINIDL_CHECK(photos.shape() == expected, "[fast_style] the photos of step {} have shape {}, they must have {}", step,
                photos.shape(), expected);
@@ -149,16 +148,17 @@ FastStyleProgress FastStyle::Impl::train_step() {
 
 FastStyleLosses FastStyle::Impl::evaluate(const Tensor& photo, int style) {
   FastStyleLosses losses;
-  objective.loss(Variable(apply(photo, style)), objective.targets(photo), 0, style, losses);
+  const Tensor input = photo.to(network.device());
+  objective.loss(Variable(apply(input, style)), objective.targets(input), 0, style, losses);
   return losses;
 }
 
 Tensor FastStyle::Impl::apply(const Tensor& photo, int style) {
   net.train(false);
   net.select_style(style);
-  Tensor picture = net(Variable(photo)).value();
+  const Tensor picture = net(Variable(photo.to(network.device()))).value();
   net.train(true);
-  return picture;
+  return picture.to(photo.device());
 }
 
 double FastStyle::Impl::validate() {

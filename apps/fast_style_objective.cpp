@@ -32,14 +32,14 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
       content_taps_(names_of(settings.content_layers)),
       taps_(settings.taps()),
       feature_scale_(settings.input_unit > 0 ? settings.input_unit / network.description().input_unit : 1.0),
-      luminance_(luminance_filter()) {
+      luminance_(luminance_filter().to(network.device())) {
   MINIDL_CHECK(!styles.empty(), "[fast_style] there is no style picture");
   const std::vector<std::string> style_taps = names_of(settings.style_layers);
   for (const Tensor& style : styles) {
     MINIDL_CHECK(style.shape().rank() == 4 && style.shape()[0] == 1 && style.shape()[3] == 3,
                  "[fast_style] a style picture has shape {}, it must be [1, height, width, 3]", style.shape());
     std::map<std::string, Tensor>& grams = grams_.emplace_back();
-    for (const auto& [name, features] : network_(seen(Variable(style)), style_taps))
+    for (const auto& [name, features] : network_(seen(Variable(style.to(network.device()))), style_taps))
       grams[name] = ops::gram_per_position(features.value());
   }
 }

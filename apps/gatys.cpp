@@ -91,8 +91,15 @@ Extent Gatys::Impl::style_size(const Tensor& style, int index) const {
   return fit_longer_side(h, w, std::max<int64_t>(1, std::llround(longer * settings.style_scale)));
 }
 
+/// A copy of a picture on the host, where the network computes.
+Tensor Gatys::Impl::resized_for_run(const Tensor& x, Extent size) const {
+  const Tensor resized = resize_image(x, size.height, size.width);
+  const Device device = network.device();
+  return device == Device::cpu() ? resized.clone() : resized.to(device);
+}
+
 Tensor Gatys::Impl::start_picture(Extent size) const {
-  const auto resized = [&](const Tensor& x) { return resize_image(x, size.height, size.width).clone(); };
+  const auto resized = [&](const Tensor& x) { return resized_for_run(x, size); };
   switch (settings.init) {
     case GatysInit::content:
       return resized(pictures.content);
@@ -108,7 +115,7 @@ Tensor Gatys::Impl::start_picture(Extent size) const {
   rng.fill_normal(noise, 0.0f, static_cast<float>(settings.noise_sigma));
   const std::array<float, 3>& mean = network.description().mean;
   add_per_channel(1.0f, noise, Tensor::from(mean, {3}), noise);
-  return noise;
+  return noise.to(network.device());
 }
 
 void Gatys::Impl::open_scale(int index) {
@@ -117,9 +124,9 @@ void Gatys::Impl::open_scale(int index) {
   const optim::State moments = stepper ? stepper->moments() : optim::State();
   stepper.reset();
   objective.reset();
-  allocator(pictures.content.device()).release_cached();  // blocks of the coarser scale's sizes
+  allocator(network.device()).release_cached();  // blocks of the coarser scale's sizes
   const Extent size = sizes[static_cast<size_t>(index)];
-  picture = picture ? resize_image(picture, size.height, size.width).clone() : start_picture(size);
+  picture = picture ? resized_for_run(picture.to(Device::cpu()), size) : start_picture(size);
   std::vector<GatysObjective::Style> styles;
   for (const GatysObjective::Style& style : pictures.styles) {
     const Extent extent = style_size(style.picture, index);
@@ -145,7 +152,8 @@ void Gatys::Impl::close_scale() {
 
 Tensor Gatys::Impl::finished_picture() const {
   const Extent size = sizes.back();
-  Tensor result = resize_image(picture, size.height, size.width);
+  const Tensor host = picture.to(Device::cpu());
+  Tensor result = resize_image(host, size.height, size.width);
   if (settings.original_colors)
     result = keep_luminance(result, resize_image(pictures.content, size.height, size.width));
   return result.shares_storage_with(picture) ? result.clone() : result;

@@ -37,7 +37,7 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
   check_picture(network, content, taps_, "content picture");
   std::vector<std::string> content_taps;
   for (const layers::WeightedLayer& layer : settings.content_layers) content_taps.push_back(layer.name);
-  network.visit(Variable(content), content_taps,
+  network.visit(Variable(content.to(network.device())), content_taps,
                 [&](const std::string& name, const Variable& features) { content_[name] = features.value(); });
 
   double weights = 0;
@@ -46,12 +46,13 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
   for (const Style& style : styles) {
     check_picture(network, style.picture, taps_, "style picture");
     if (settings.style_layers.empty()) continue;
-    const StyleTargets targets(network, style.picture, settings.style_layers);
+    const StyleTargets targets(network, style.picture.to(network.device()), settings.style_layers);
     const auto share = static_cast<float>(style.weight / weights);
     for (const layers::WeightedLayer& layer : settings.style_layers) {
       Tensor& gram = grams_[layer.name];
-      if (!gram) gram = Tensor::zeros(targets.gram(layer.name).shape());
-      add_scaled(1.0f, gram, share, targets.gram(layer.name), gram);
+      const Tensor& own = targets.gram(layer.name);
+      if (!gram) gram = Tensor::zeros(own.shape(), Dtype::f32, own.device());
+      add_scaled(1.0f, gram, share, own, gram);
     }
   }
   set_form_factors();
@@ -104,7 +105,7 @@ GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
   if (gradient) {
     recording.reset();
     if (total) tape.backward(total);
-    *gradient = image.grad() ? image.grad() : Tensor::zeros(shape_);
+    *gradient = image.grad() ? image.grad() : Tensor::zeros(shape_, Dtype::f32, picture.device());
   }
   return losses;
 }
@@ -113,7 +114,7 @@ void GatysObjective::normalize_at(const Tensor& picture) {
   const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
   const std::map<std::string, Variable> values = network_(Variable(picture), taps_);
   for (const auto& [name, target] : content_) {
-    Tensor gradient = Tensor::empty(target.shape());
+    Tensor gradient = Tensor::empty(target.shape(), Dtype::f32, target.device());
     add_scaled(1.0f, values.at(name).value(), -1.0f, target, gradient);
     // At the content itself the gradient vanishes: there the term keeps the scale that its features have.
     factors_["content " + name] = max_abs(gradient) > 0 ? normalized(gradient) : normalized(target);
@@ -122,7 +123,7 @@ void GatysObjective::normalize_at(const Tensor& picture) {
     const Tensor& features = values.at(name).value();
     Tensor difference = ops::gram_per_position(features);
     add_scaled(1.0f, difference, -1.0f, target, difference);
-    Tensor gradient = Tensor::empty(features.shape());
+    Tensor gradient = Tensor::empty(features.shape(), Dtype::f32, features.device());
     const double channels_squared = static_cast<double>(target.count());
     const double positions = static_cast<double>(features.shape()[1] * features.shape()[2]);
     gram_backward(features, difference, static_cast<float>(0.5 / (channels_squared * positions)), {}, gradient);

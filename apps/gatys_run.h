@@ -20,6 +20,7 @@ struct Gatys::Impl {
 
   void choose_sizes();
   Extent style_size(const Tensor& style, int index) const;
+  Tensor resized_for_run(const Tensor& x, Extent size) const;
   Tensor start_picture(Extent size) const;
   /// Makes objective and optimiser for a scale; the picture is the one so far, resized, or the starting picture.
   void open_scale(int index);

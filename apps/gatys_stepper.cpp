@@ -116,7 +116,7 @@ class FirstOrderStepper final : public GatysStepper {
     const Tensor& values = numbers.mapped();
     optimizer_->set_lr(static_cast<float>(values.data<double>()[0]));
     first_rms_ = values.data<double>()[1];
-    if (gradient) variable_.mutable_grad() = gradient.mapped();
+    if (gradient) variable_.mutable_grad() = gradient.mapped().to(variable_.value().device());
   }
   optim::State moments() const override { return is_sgd_ ? optim::State{} : state(); }
   void carry_over(optim::State moments) override {
@@ -126,7 +126,8 @@ class FirstOrderStepper final : public GatysStepper {
     const Shape& shape = variable_.shape();
     for (auto& [name, tensor] : moments) {
       // Area averaging and linear growth keep second moments from becoming negative.
-      if (tensor.shape().rank() == 4) tensor = resize_image(tensor, shape[1], shape[2], ResizeFilter::area);
+      if (tensor.shape().rank() == 4)
+        tensor = resize_image(tensor.to(Device::cpu()), shape[1], shape[2], ResizeFilter::area);
     }
     optimizer_->load_state(moments);
     optimizer_->set_lr(static_cast<float>(numbers.mapped().data<double>()[0]));

@@ -27,8 +27,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-Stylizer load_stylizer(const StylizeOptions& options) {
+Stylizer load_stylizer(const StylizeOptions& options, Device device) {
   layers::TransformNet net = layers::TransformNet::load(options.model);
+  net.to(device);
   StylizerSettings settings = options.settings;
   settings.max_memory = options.compute.max_memory;
   if (!options.mix.empty()) settings.styles = shares_of(options.mix, net.options().styles);
@@ -111,7 +112,7 @@ class Batch {
       line.message(fmt::format("{} of {} pictures in {}{}", painted_, files_.size(), duration_text(seconds),
                                failed_ > 0 ? fmt::format(", {} failed", failed_) : ""));
     }
-    if (!options_.reports.json.empty()) write_report(seconds);
+    if (!options_.reports.json.empty()) write_report(seconds, stylizer.net().device());
     if (signals.requested()) return signals.exit_code();
     return failed_ > 0 ? kFailure : kSuccess;
   }
@@ -155,14 +156,14 @@ class Batch {
     report_["files"].push_back(std::move(entry));
   }
 
-  void write_report(double seconds) {
+  void write_report(double seconds, Device device) {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     report_["pictures"] = painted_;
     report_["failed"] = failed_;
     report_["seconds"] = seconds;
     report_["peak_memory_bytes"] = static_cast<int64_t>(usage.ru_maxrss) * 1024;
-    report_["peak_tensor_bytes"] = allocator(Device::cpu()).stats().peak_in_use;
+    report_["peak_tensor_bytes"] = allocator(device).stats().peak_in_use;
     write_json(options_.reports.json, report_);
   }
 
@@ -217,7 +218,7 @@ int run_pipe(const StylizeOptions& options, Stylizer& stylizer) {
                                       {"height", size.height},
                                       {"frames", frames},
                                       {"seconds", seconds},
-                                      {"peak_tensor_bytes", allocator(Device::cpu()).stats().peak_in_use}});
+                                      {"peak_tensor_bytes", allocator(stylizer.net().device()).stats().peak_in_use}});
   }
   return signals.requested() ? signals.exit_code() : kSuccess;
 }
@@ -225,8 +226,8 @@ int run_pipe(const StylizeOptions& options, Stylizer& stylizer) {
 int run(int argc, char** argv) {
   StylizeOptions options;
   if (!parse_stylize_options(argc, argv, options)) return kSuccess;
-  apply_compute_flags(options.compute);
-  Stylizer stylizer = load_stylizer(options);
+  const Device device = apply_compute_flags(options.compute);
+  Stylizer stylizer = load_stylizer(options, device);
   Profile::enable(options.reports.verbose);
   const int code = options.pipe ? run_pipe(options, stylizer) : run_batch(options, stylizer);
   if (options.reports.verbose) fmt::print(stderr, "{}", Profile::table());

@@ -64,6 +64,11 @@ StylizerPlan Stylizer::plan(int64_t height, int64_t width) const {
                     .flops = flops_of(net_.options(), size.height, size.width)};
   const int64_t limit = settings_.max_memory > 0 ? settings_.max_memory : kOnePassBytes;
   if (!settings_.storage && plan.memory_bytes <= limit) return plan;
+  MINIDL_CHECK(net_.device() == Device::cpu() || (!settings_.storage && settings_.max_memory == 0),
+               "[stylizer] {} x {} pixels take {} bytes in one pass, and strips are computed on the CPU only; choose a "
+               "smaller size or the device cpu",
+               size.width, size.height, plan.memory_bytes);
+  if (net_.device() != Device::cpu()) return plan;
   plan.in_strips = true;
   const auto bytes = [&](Dtype storage) {
     return others + net_.bytes_in_strips(size.height, size.width, {.storage = storage});
@@ -86,8 +91,8 @@ Tensor Stylizer::operator()(const Tensor& picture) {
   const bool resized = plan.size.height != shape[1] || plan.size.width != shape[2];
   const Tensor input = resized ? resize_image(picture, plan.size.height, plan.size.width) : picture;
   if (settings_.strength == 0.0) return input;
-  Tensor output =
-      plan.in_strips ? net_.apply_in_strips(input, {.storage = plan.storage}) : net_(Variable(input)).value();
+  Tensor output = plan.in_strips ? net_.apply_in_strips(input, {.storage = plan.storage})
+                                 : net_(Variable(input.to(net_.device()))).value().to(Device::cpu());
   clamp(output, 0.0f, 255.0f);
   if (settings_.original_colors) output = keep_luminance(output, input);
   if (settings_.strength < 1.0) {

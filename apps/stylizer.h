@@ -26,7 +26,8 @@ struct StylizerPlan {
 };
 
 /// Applies a trained transform net to pictures: settings and tensors in, tensors out. Filters are transformed once; for
-/// pictures of one size memory is taken once, too.
+/// pictures of one size memory is taken once, too. It computes where the net lies; pictures come and go on the host,
+/// and strips are computed on the CPU only.
 class Stylizer {
  public:
   /// What one pass may take when no limit is given; larger pictures go in strips, which take about half as much and a

@@ -32,6 +32,13 @@ class BitMask {
   explicit operator bool() const { return static_cast<bool>(bits_); }
   const Shape& shape() const { return shape_; }
   Device device() const { return bits_.device(); }
+  /// This mask when it is already there, else a copy on `device`.
+  BitMask to(Device device) const {
+    BitMask mask;
+    mask.shape_ = shape_;
+    mask.bits_ = bits_.to(device);
+    return mask;
+  }
   /// The bits from element `first` on, a multiple of 8, as a mask of `shape`; shares storage.
   BitMask part(int64_t first, const Shape& shape) const {
     BitMask mask;

@@ -1,4 +1,5 @@
 #include <minidl/core/caching_allocator.h>
+#include <minidl/core/cuda/backend.h>
 #include <minidl/core/error.h>
 
 #include <algorithm>
@@ -83,8 +84,7 @@ class HostSource final : public RawSource {
 }  // namespace
 
 Allocator& allocator(Device device) {
-  MINIDL_CHECK(device.kind == Device::Kind::cpu, "[allocator] no memory for device {}: this build has no CUDA backend",
-               device);
+  if (device.kind == Device::Kind::cuda) return cuda::allocator(device.index);
   // Never destroyed: tensors with static storage duration may outlive any object that this file could destroy.
   static CachingAllocator& host = *new CachingAllocator(*new HostSource);
   return host;

@@ -12,7 +12,7 @@ struct Device {
   int index = 0;
 
   static Device cpu() { return {}; }
-  /// A usable GPU when this build and machine have one, else the CPU.
+  /// The CPU: no kernel of the CUDA backend has run on a GPU so far, so a GPU is used only when it is named.
   static Device best();
   /// "cpu", "cuda", "cuda:1" or "auto" (the same as best()). Throws Error for other words and for a device that is not usable here,
   /// with the reason.

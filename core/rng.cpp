@@ -17,6 +17,11 @@ float to_unit(uint32_t bits) {
 /// Fills `output` four values at a time; `values(words)` turns one Philox block into four floats.
 template <typename Values>
 void fill(Tensor& output, uint64_t seed, uint64_t stream, uint64_t first_block, const Values& values) {
+  if (output.device().kind == Device::Kind::cuda) {
+    Tensor host = Tensor::empty(output.shape());
+    fill(host, seed, stream, first_block, values);
+    return output.copy_from(host);
+  }
   const int64_t count = output.count();
   float* target = output.data<float>();
   parallel_for(0, (count + 3) / 4, kBlocksPerChunk, [&](int64_t begin, int64_t end) {

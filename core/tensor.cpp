@@ -1,4 +1,5 @@
 #include <minidl/core/allocator.h>
+#include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 
 #include <algorithm>
@@ -44,7 +45,12 @@ Tensor Tensor::empty(Shape shape, Dtype dtype, Device device) {
 
 Tensor Tensor::zeros(Shape shape, Dtype dtype, Device device) {
   Tensor tensor = empty(shape, dtype, device);
-  if (tensor.count() > 0) std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
+  if (tensor.count() == 0) return tensor;
+  if (device.kind == Device::Kind::cuda) {
+    cuda::clear(tensor.raw(), static_cast<size_t>(tensor.bytes()), device.index);
+  } else {
+    std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
+  }
   return tensor;
 }
 
@@ -121,7 +127,9 @@ Tensor Tensor::slice(int64_t begin, int64_t end) const {
 
 Tensor Tensor::to(Device device) const {
   if (!storage_ || storage_->device == device) return *this;
-  fail("[tensor] no copy from {} to {}: this build has no CUDA backend", storage_->device, device);
+  Tensor copy = empty(shape_, dtype_, device);
+  cuda::copy(copy.raw(), device, raw(), storage_->device, static_cast<size_t>(bytes()));
+  return copy;
 }
 
 Tensor Tensor::clone() const {
@@ -135,17 +143,24 @@ void Tensor::copy_from(const Tensor& source) {
   MINIDL_CHECK(storage_ && source.storage_ && shape_ == source.shape_ && dtype_ == source.dtype_,
                "[tensor] copy of {} {} into {} {}: shape and type must be the same", to_string(source.dtype_), source.shape_,
                to_string(dtype_), shape_);
-  if (count() > 0) std::memmove(raw(), source.raw(), static_cast<size_t>(bytes()));
+  if (count() == 0) return;
+  const Device from = source.device();
+  if (device().kind == Device::Kind::cuda || from.kind == Device::Kind::cuda) {
+    cuda::copy(raw(), device(), source.raw(), from, static_cast<size_t>(bytes()));
+  } else {
+    std::memmove(raw(), source.raw(), static_cast<size_t>(bytes()));
+  }
 }
 
 void Tensor::fill(float value) {
+  if (device().kind == Device::Kind::cuda) return cuda::fill(data<float>(), count(), value, device().index);
   const std::span<float> elements = span<float>();
   std::fill(elements.begin(), elements.end(), value);
 }
 
 float Tensor::item() const {
   MINIDL_CHECK(count() == 1, "[tensor] item() of a tensor with shape {}: it needs exactly one element", shape_);
-  return *data<float>();
+  return *to(Device::cpu()).data<float>();
 }
 
 namespace {
@@ -174,6 +189,7 @@ void from_float(float value, void* target, Dtype dtype, int64_t i) {
 
 Tensor Tensor::to(Dtype dtype) const {
   if (!storage_ || dtype == dtype_) return *this;
+  if (storage_->device.kind == Device::Kind::cuda) return to(Device::cpu()).to(dtype).to(storage_->device);
   Tensor converted = empty(shape_, dtype, storage_->device);
   void* target = converted.raw();
   const void* source = raw();

@@ -33,7 +33,8 @@ class Tensor {
   int64_t count() const { return shape_.count(); }
   int64_t bytes() const { return count() * static_cast<int64_t>(size_of(dtype_)); }
 
-  /// Pointer to the first element; throws Error when the tensor is undefined or T is not its element type.
+  /// Pointer to the first element, in the memory of the tensor's device; throws Error when the tensor is undefined or T
+  /// is not its element type. On the host only what lies on the CPU may be touched: to(Device::cpu()) is a copy there.
   template <typename T>
   const T* data() const {
     return static_cast<const T*>(raw_checked(DtypeOf<T>::value));
@@ -62,15 +63,15 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// Rows [begin, end) of the first dimension; shares storage.
   Tensor slice(int64_t begin, int64_t end) const;
-  /// This tensor when it is already there, else a copy on `device`.
+  /// This tensor when it is already there, else a copy on `device`. Waits for what computes it.
   Tensor to(Device device) const;
   /// This tensor when it already has the type, else a converted copy. Between the floating types f32, f16 and bf16, and from u8 and i8 to f32.
   Tensor to(Dtype dtype) const;
   Tensor clone() const;
-  /// Copies the elements of `source`, which has the same shape and type.
+  /// Copies the elements of `source`, which has the same shape and type and may lie on another device.
   void copy_from(const Tensor& source);
   void fill(float value);
-  /// The only element of an f32 tensor.
+  /// The only element of an f32 tensor. Waits for what computes it.
   float item() const;
 
   /// Number of times that the storage was opened for writing.

@@ -1,7 +1,6 @@
 #include <minidl/core/profile.h>
 #include <minidl/kernels/adam_update.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 
 namespace minidl {
 
@@ -16,8 +15,9 @@ void adam_update(const AdamSettings& settings, int64_t step, const Tensor& grad,
                "[adam] beta1 {} and beta2 {} must be at least 0 and below 1", settings.beta1, settings.beta2);
   MINIDL_CHECK(settings.eps > 0.0f, "[adam] eps is {}, it must be positive", settings.eps);
   const ProfileRange range("adam");
-  cpu::adam_update(settings, step, grad.count(), grad.data<float>(),
-                   {first_moment.data<float>(), second_moment.data<float>(), parameter.data<float>()});
+  MINIDL_ON(common_device("adam", parameter, grad, first_moment, second_moment),
+            adam_update(settings, step, grad.count(), grad.data<float>(),
+                        {first_moment.data<float>(), second_moment.data<float>(), parameter.data<float>()}));
 }
 
 void sgd_update(float lr, float momentum, float weight_decay, const Tensor& grad, Tensor& velocity, Tensor& parameter) {
@@ -25,8 +25,9 @@ void sgd_update(float lr, float momentum, float weight_decay, const Tensor& grad
   check_shape(grad, parameter.shape(), "sgd", "grad");
   check_shape(velocity, parameter.shape(), "sgd", "velocity");
   const ProfileRange range("sgd");
-  cpu::sgd_update({lr, momentum, weight_decay}, grad.count(), grad.data<float>(), velocity.data<float>(),
-                  parameter.data<float>());
+  MINIDL_ON(common_device("sgd", parameter, grad, velocity),
+            sgd_update({lr, momentum, weight_decay}, grad.count(), grad.data<float>(), velocity.data<float>(),
+                       parameter.data<float>()));
 }
 
 }  // namespace minidl

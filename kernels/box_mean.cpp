@@ -1,7 +1,6 @@
 #include <minidl/core/profile.h>
 #include <minidl/kernels/box_mean.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 
 namespace minidl {
 
@@ -13,7 +12,7 @@ void box_mean(const Tensor& input, int64_t width, Tensor& output) {
   float* to = output.data<float>();
   MINIDL_CHECK(from != to || input.count() == 0, "[box_mean] output is the input; give it a tensor of its own");
   const ProfileRange range("box_mean", "forward");
-  cpu::box_mean(input.shape(), width, from, to);
+  MINIDL_ON(common_device("box_mean", input, output), box_mean(input.shape(), width, from, to));
 }
 
 }  // namespace minidl

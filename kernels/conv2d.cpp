@@ -2,6 +2,8 @@
 #include <minidl/kernels/checks.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
+#include <minidl/kernels/cuda/conv2d_engines.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/engine.h>
 #include <minidl/kernels/reduce.h>
@@ -13,10 +15,13 @@
 namespace minidl {
 namespace {
 
-constexpr const Conv2dEngine* kEngines[] = {&cpu::conv2d_direct_bf16,   &cpu::conv2d_direct,
-                                            &cpu::conv2d_winograd_bf16, &cpu::conv2d_winograd_amx_tf32,
-                                            &cpu::conv2d_winograd,      &cpu::conv2d_winograd_amx,
-                                            &cpu::conv2d_im2col,        &cpu::conv2d_reference};  // order is preference
+const Conv2dEngine* const kEngines[] = {
+    &cpu::conv2d_direct_bf16, &cpu::conv2d_direct,       &cpu::conv2d_winograd_bf16, &cpu::conv2d_winograd_amx_tf32,
+    &cpu::conv2d_winograd,    &cpu::conv2d_winograd_amx, &cpu::conv2d_im2col,        &cpu::conv2d_reference,
+#ifdef MINIDL_HAS_CUDA
+    &cuda::conv2d_simt,
+#endif
+};  // order is preference
 
 /// a + b and a * b of non-negative numbers, refusing results beyond the range in which index arithmetic is safe.
 constexpr int64_t kLargest = std::numeric_limits<int64_t>::max() / 16;
@@ -55,7 +60,8 @@ const char* name_of(Conv2dDirection direction) {
 
 /// ||a - b|| / ||b||; infinities and NaNs that both have do not differ.
 double normalised_difference(const Tensor& a, const Tensor& b) {
-  const std::span<const float> x = a.span<float>(), y = b.span<float>();
+  const Tensor host_a = a.to(Device::cpu()), host_b = b.to(Device::cpu());
+  const std::span<const float> x = host_a.span<float>(), y = host_b.span<float>();
   double difference = 0.0, norm = 0.0;
   for (size_t i = 0; i < x.size(); ++i) {
     if (x[i] == y[i] && std::isinf(x[i])) continue;
@@ -80,13 +86,13 @@ void run_engine(const Conv2dProblem& problem, Tensor& output, const Run& run) {
   const ProfileRange range("conv2d", name_of(problem.direction));
   const Conv2dEngine& engine = conv2d_engine_for(problem, output.device());
   if (execution::verify_engine().empty()) {
-    run(engine, output);
+    run_on_device(output.device(), [&] { run(engine, output); });
     return;
   }
   Tensor repeated = output.clone();
-  run(engine, output);
+  run_on_device(output.device(), [&] { run(engine, output); });
   const Conv2dEngine& second = verify_engine(problem, output.device());
-  run(second, repeated);
+  run_on_device(output.device(), [&] { run(second, repeated); });
   const double deviation = normalised_difference(output, repeated), expected = engine.error + second.error;
   MINIDL_CHECK(deviation <= expected,
                "[conv2d] {}: engine {} deviates from {} by {} (normalised; at most {} is expected)", problem,

@@ -1,6 +1,6 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
 #include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 
 #include <utility>
@@ -74,10 +74,7 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
   Tensor none;
   pool2d_forward(pool, whole, output, choice ? route->choice : none);
   if (!choice) return;
-  const std::span<const float> largest = std::as_const(output).span<float>();
-  for (size_t i = 0; i < largest.size(); ++i) {
-    if (!(largest[i] > 0.0f)) choice[i] = 4;
-  }
+  MINIDL_ON(output.device(), close_choice(output.count(), output.data<float>(), choice));
 }
 
 void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const PoolRoute& route,

@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/gemm.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/gemm.h>
 
 namespace minidl {
@@ -21,14 +20,14 @@ void check_outputs(const char* op, const Tensor& input, const Tensor& weight, co
 
 }  // namespace
 
-void gemm(const GemmDesc& desc, const float* a, const float* b, float* c) {
+void gemm(const GemmDesc& desc, const float* a, const float* b, float* c, Device device) {
   MINIDL_CHECK(desc.m >= 0 && desc.n >= 0 && desc.k >= 0, "[gemm] m {}, n {} and k {} must not be negative", desc.m,
                desc.n, desc.k);
   check_stride("lda", desc.lda, desc.transpose_a ? desc.m : desc.k);
   check_stride("ldb", desc.ldb, desc.transpose_b ? desc.k : desc.n);
   check_stride("ldc", desc.ldc, desc.n);
   const ProfileRange range("gemm");
-  cpu::gemm(desc, a, b, {.c = c, .alpha = desc.alpha, .beta = desc.beta});
+  MINIDL_ON(device, matrix_product(desc, a, b, nullptr, {c, desc.beta}));
 }
 
 void linear_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, Tensor& output) {
@@ -37,8 +36,9 @@ void linear_forward(const Tensor& input, const Tensor& weight, const Tensor& bia
   if (bias) check_shape(bias, {n}, "linear", "bias");
   const ProfileRange range("linear", "forward");
   const GemmDesc desc{.m = m, .n = n, .k = k, .transpose_b = true, .lda = k, .ldb = k, .ldc = n};
-  cpu::gemm(desc, input.data<float>(), weight.data<float>(),
-            {.c = output.data<float>(), .bias = bias ? bias.data<float>() : nullptr});
+  MINIDL_ON(common_device("linear", input, weight, bias, output),
+            matrix_product(desc, input.data<float>(), weight.data<float>(), bias ? bias.data<float>() : nullptr,
+                           {output.data<float>(), 0.0f}));
 }
 
 void linear_backward_data(const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
@@ -47,8 +47,9 @@ void linear_backward_data(const Tensor& weight, const Tensor& grad_output, const
   const int64_t m = grad_output.shape()[0], k = weight.shape()[0], n = weight.shape()[1];
   const ProfileRange range("linear", "backward_data");
   const GemmDesc desc{.m = m, .n = n, .k = k, .lda = k, .ldb = n, .ldc = n};
-  cpu::gemm(desc, grad_output.data<float>(), weight.data<float>(),
-            {.c = grad_input.data<float>(), .relu_mask = mask_span(how), .beta = how.beta});
+  MINIDL_ON(
+      common_device("linear backward_data", weight, grad_output, grad_input),
+      matrix_product(desc, grad_output.data<float>(), weight.data<float>(), nullptr, grad_target(how, grad_input)));
 }
 
 void linear_backward_weight(const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight) {
@@ -56,7 +57,9 @@ void linear_backward_weight(const Tensor& input, const Tensor& grad_output, floa
   const int64_t m = grad_weight.shape()[0], k = input.shape()[0], n = input.shape()[1];
   const ProfileRange range("linear", "backward_weight");
   const GemmDesc desc{.m = m, .n = n, .k = k, .transpose_a = true, .lda = m, .ldb = n, .ldc = n};
-  cpu::gemm(desc, grad_output.data<float>(), input.data<float>(), {.c = grad_weight.data<float>(), .beta = beta});
+  MINIDL_ON(
+      common_device("linear backward_weight", input, grad_output, grad_weight),
+      matrix_product(desc, grad_output.data<float>(), input.data<float>(), nullptr, {grad_weight.data<float>(), beta}));
 }
 
 }  // namespace minidl

@@ -13,7 +13,8 @@ struct GemmDesc {
   int64_t lda = 0, ldb = 0, ldc = 0;  // elements between rows as stored; at least the row's length
   float alpha = 1.0f, beta = 0.0f;
 };
-void gemm(const GemmDesc& desc, const float* a, const float* b, float* c);
+/// All three matrices are in the memory of `device`.
+void gemm(const GemmDesc& desc, const float* a, const float* b, float* c, Device device = Device::cpu());
 
 /// output[m,n] = sum over k of input[m,k] * weight[n,k] + bias[n] (fully connected layer). input [m,k], weight [n,k], bias [n] or undefined, output [m,n].
 void linear_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, Tensor& output);

@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/gram.h>
 
 namespace minidl {
@@ -18,7 +17,8 @@ void gram_forward(const Tensor& features, float scale, Tensor& gram) {
   check_gram(features, gram, "gram");
   const Shape& shape = features.shape();
   const ProfileRange range("gram", "forward");
-  cpu::gram_forward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(), gram.data<float>());
+  MINIDL_ON(common_device("gram", features, gram),
+            gram_forward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(), gram.data<float>()));
 }
 
 void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how,
@@ -28,8 +28,9 @@ void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale,
   check_shape(grad_features, shape, "gram", "grad_features");
   check_accumulate(how, grad_features, "gram");
   const ProfileRange range("gram", "backward");
-  cpu::gram_backward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(), grad_gram.data<float>(),
-                     cpu::grad_target(how, grad_features));
+  MINIDL_ON(common_device("gram", features, grad_gram, grad_features),
+            gram_backward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(),
+                          grad_gram.data<float>(), grad_target(how, grad_features)));
 }
 
 }  // namespace minidl

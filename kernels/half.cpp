@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/half.h>
 
 namespace minidl {
@@ -18,15 +17,25 @@ void check(const Tensor& x, const Tensor& halves, const char* op) {
 void to_half(const Tensor& x, Tensor& halves) {
   check(x, halves, "to_half");
   const ProfileRange range("to_half");
-  const auto convert = halves.dtype() == Dtype::f16 ? cpu::to_half : cpu::to_bf16;
-  convert(x.count(), x.data<float>(), static_cast<uint16_t*>(halves.raw()));
+  const Device device = common_device("to_half", x, halves);
+  auto* const bits = static_cast<uint16_t*>(halves.raw());
+  if (halves.dtype() == Dtype::f16) {
+    MINIDL_ON(device, to_half(x.count(), x.data<float>(), bits));
+  } else {
+    MINIDL_ON(device, to_bf16(x.count(), x.data<float>(), bits));
+  }
 }
 
 void from_half(const Tensor& halves, Tensor& x) {
   check(x, halves, "from_half");
   const ProfileRange range("from_half");
-  const auto convert = halves.dtype() == Dtype::f16 ? cpu::from_half : cpu::from_bf16;
-  convert(x.count(), static_cast<const uint16_t*>(halves.raw()), x.data<float>());
+  const Device device = common_device("from_half", x, halves);
+  const auto* const bits = static_cast<const uint16_t*>(halves.raw());
+  if (halves.dtype() == Dtype::f16) {
+    MINIDL_ON(device, from_half(x.count(), bits, x.data<float>()));
+  } else {
+    MINIDL_ON(device, from_bf16(x.count(), bits, x.data<float>()));
+  }
 }
 
 }  // namespace minidl

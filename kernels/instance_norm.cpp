@@ -1,13 +1,13 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/cpu/norm_checks.h>
 #include <minidl/kernels/instance_norm.h>
+#include <minidl/kernels/norm_checks.h>
 
 namespace minidl {
 namespace {
 
 constexpr const char* kOp = "instance_norm";
 
-cpu::NormShape shape_of(const Tensor& input, const Tensor& weight) {
+NormShape shape_of(const Tensor& input, const Tensor& weight) {
   const Shape& shape = input.shape();
   const Shape per_picture{shape[0], shape[3]};
   const bool conditional = weight && weight.shape().rank() == 2;
@@ -20,30 +20,33 @@ cpu::NormShape shape_of(const Tensor& input, const Tensor& weight) {
 void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, float eps,
                            Activation activation, Tensor& output, Tensor& mean, Tensor& rstd) {
   check_norm_input(input, eps, kOp);
-  const cpu::NormShape shape = shape_of(input, weight);
+  const NormShape shape = shape_of(input, weight);
   check_shape(bias, weight.shape(), kOp, "bias");
   check_shape(output, input.shape(), kOp, "output");
   check_shape(mean, {shape.groups, shape.c}, kOp, "mean");
   check_shape(rstd, {shape.groups, shape.c}, kOp, "rstd");
   const ProfileRange range(kOp, "forward");
-  cpu::normalize_forward(
-      shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
-      mean.data<float>(), rstd.data<float>());
+  MINIDL_ON(
+      common_device(kOp, input, weight, bias, output, mean, rstd),
+      normalize_forward(
+          shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
+          {}, mean.data<float>(), rstd.data<float>()));
 }
 
 void instance_norm_backward(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                             const Tensor& grad_output, const NormGrads& grads) {
   check_norm_input(input, 1.0f, kOp);
-  const cpu::NormShape shape = shape_of(input, weight);
+  const NormShape shape = shape_of(input, weight);
   check_shape(mean, {shape.groups, shape.c}, kOp, "mean");
   check_shape(rstd, {shape.groups, shape.c}, kOp, "rstd");
   check_shape(grad_output, input.shape(), kOp, "grad_output");
-  const cpu::NormTargets targets = norm_targets(grads, input, weight.shape(), kOp);
+  const NormTargets targets = norm_targets(grads, input, weight.shape(), kOp);
   const ProfileRange range(kOp, "backward");
-  cpu::normalize_backward(shape,
-                          {input.data<float>(), weight.data<float>(), mean.data<float>(), rstd.data<float>(),
-                           grad_output.data<float>(), false},
-                          targets);
+  MINIDL_ON(common_device(kOp, input, weight, mean, rstd, grad_output),
+            normalize_backward(shape,
+                               {input.data<float>(), weight.data<float>(), mean.data<float>(), rstd.data<float>(),
+                                grad_output.data<float>(), false},
+                               targets));
 }
 
 }  // namespace minidl

@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/log_softmax.h>
 
 namespace minidl {
@@ -25,7 +24,8 @@ void log_softmax_forward(const Tensor& input, Tensor& output) {
   const Rows rows = rows_of(input, "input");
   check_shape(output, input.shape(), kOp, "output");
   const ProfileRange range(kOp, "forward");
-  cpu::log_softmax_forward(rows.count, rows.length, input.data<float>(), output.data<float>());
+  MINIDL_ON(common_device(kOp, input, output),
+            log_softmax_forward(rows.count, rows.length, input.data<float>(), output.data<float>()));
 }
 
 void log_softmax_backward(const Tensor& output, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
@@ -34,8 +34,9 @@ void log_softmax_backward(const Tensor& output, const Tensor& grad_output, const
   check_shape(grad_input, output.shape(), kOp, "grad_input");
   check_accumulate(how, grad_input, kOp);
   const ProfileRange range(kOp, "backward");
-  cpu::log_softmax_backward(rows.count, rows.length, output.data<float>(), grad_output.data<float>(),
-                            cpu::grad_target(how, grad_input));
+  MINIDL_ON(common_device(kOp, output, grad_output, grad_input),
+            log_softmax_backward(rows.count, rows.length, output.data<float>(), grad_output.data<float>(),
+                                 grad_target(how, grad_input)));
 }
 
 }  // namespace minidl

@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/pad.h>
 
 #include <algorithm>
@@ -27,7 +26,8 @@ void pad_forward(const Tensor& input, const Padding& padding, Tensor& output) {
   check_rank(input, 4, kOp, "input");
   check_shape(output, padded_shape(input.shape(), padding), kOp, "output");
   const ProfileRange range(kOp, "forward");
-  cpu::pad_forward(input.shape(), padding, input.data<float>(), output.data<float>());
+  MINIDL_ON(common_device(kOp, input, output),
+            pad_forward(input.shape(), padding, input.data<float>(), output.data<float>()));
 }
 
 void pad_backward(const Tensor& grad_output, const Padding& padding, const Accumulate& how, Tensor& grad_input) {
@@ -35,7 +35,8 @@ void pad_backward(const Tensor& grad_output, const Padding& padding, const Accum
   check_shape(grad_output, padded_shape(grad_input.shape(), padding), kOp, "grad_output");
   check_accumulate(how, grad_input, kOp);
   const ProfileRange range(kOp, "backward");
-  cpu::pad_backward(grad_input.shape(), padding, grad_output.data<float>(), cpu::grad_target(how, grad_input));
+  MINIDL_ON(common_device(kOp, grad_output, grad_input),
+            pad_backward(grad_input.shape(), padding, grad_output.data<float>(), grad_target(how, grad_input)));
 }
 
 }  // namespace minidl

@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/pool2d.h>
 
 #include <algorithm>
@@ -56,7 +55,8 @@ void pool2d_forward(const Pool2dDesc& desc, const Tensor& input, Tensor& output,
                  "[pool2d] a window of {}x{} has more than {} pixels to choose from", desc.k_h, desc.k_w, kMaxChoices);
   }
   const ProfileRange range("pool2d", "forward");
-  cpu::pool2d_forward(desc, input.data<float>(), output.data<float>(), choice ? choice.data<uint8_t>() : nullptr);
+  MINIDL_ON(common_device("pool2d", input, output, choice),
+            pool2d_forward(desc, input.data<float>(), output.data<float>(), choice ? choice.data<uint8_t>() : nullptr));
 }
 
 void pool2d_backward(const Pool2dDesc& desc, const Tensor& choice, const Tensor& grad_output, const Accumulate& how,
@@ -74,8 +74,9 @@ void pool2d_backward(const Pool2dDesc& desc, const Tensor& choice, const Tensor&
                  desc.output_shape());
   }
   const ProfileRange range("pool2d", "backward");
-  cpu::pool2d_backward(
-      {desc, choice ? choice.data<uint8_t>() : nullptr, grad_output.data<float>(), cpu::grad_target(how, grad_input)});
+  MINIDL_ON(common_device("pool2d", grad_output, grad_input, choice),
+            pool2d_backward({desc, choice ? choice.data<uint8_t>() : nullptr, grad_output.data<float>(),
+                             grad_target(how, grad_input)}));
 }
 
 }  // namespace minidl

@@ -1,7 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/channels.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/reduce.h>
 
 #include <cmath>
@@ -12,14 +10,14 @@ namespace minidl {
 double sum(const Tensor& x) {
   check_f32(x, "sum", "x");
   const ProfileRange range("sum");
-  return cpu::sum(x.count(), x.data<float>());
+  return MINIDL_ON(x.device(), sum(x.count(), x.data<float>()));
 }
 
 double dot(const Tensor& x, const Tensor& y) {
   check_f32(x, "dot", "x");
   check_shape(y, x.shape(), "dot", "y");
   const ProfileRange range("dot");
-  return cpu::dot(x.count(), x.data<float>(), y.data<float>());
+  return MINIDL_ON(common_device("dot", x, y), dot(x.count(), x.data<float>(), y.data<float>()));
 }
 
 void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output) {
@@ -31,44 +29,46 @@ void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double
     for (const Tensor& tensor : tensors) {
       check_f32(tensor, "dots", name);
       check_shape(tensor, x.front().shape(), "dots", name);
+      common_device("dots", x.front(), tensor);
       data.push_back(tensor.data<float>());
     }
     return data;
   };
   const std::vector<const float*> left = pointers(x, "x"), right = pointers(y, "y");
   const ProfileRange range("dots");
-  cpu::dots(x.front().count(), left, right, output);
+  MINIDL_ON(x.front().device(), dots(x.front().count(), left, right, output));
 }
 
 double squared_norm(const Tensor& x) {
   check_f32(x, "squared_norm", "x");
   const ProfileRange range("squared_norm");
-  return cpu::squared_norm(x.count(), x.data<float>());
+  return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
 }
 
 double absolute_sum(const Tensor& x) {
   check_f32(x, "absolute_sum", "x");
   const ProfileRange range("absolute_sum");
-  return cpu::absolute_sum(x.count(), x.data<float>());
+  return MINIDL_ON(x.device(), absolute_sum(x.count(), x.data<float>()));
 }
 
 float max_abs(const Tensor& x) {
   check_f32(x, "max_abs", "x");
   const ProfileRange range("max_abs");
-  return cpu::max_abs(x.count(), x.data<float>());
+  return MINIDL_ON(x.device(), max_abs(x.count(), x.data<float>()));
 }
 
 double squared_distance(const Tensor& x, const Tensor& y) {
   check_f32(x, "squared_distance", "x");
   check_shape(y, x.shape(), "squared_distance", "y");
   const ProfileRange range("squared_distance");
-  return cpu::squared_distance(x.count(), x.data<float>(), y.data<float>());
+  return MINIDL_ON(common_device("squared_distance", x, y),
+                   squared_distance(x.count(), x.data<float>(), y.data<float>()));
 }
 
 bool all_finite(const Tensor& x) {
   check_f32(x, "all_finite", "x");
   const ProfileRange range("all_finite");
-  return std::isfinite(cpu::max_abs(x.count(), x.data<float>()));
+  return std::isfinite(MINIDL_ON(x.device(), max_abs(x.count(), x.data<float>())));
 }
 
 void sum_per_channel(const Tensor& x, float beta, Tensor& output) {
@@ -79,7 +79,8 @@ void sum_per_channel(const Tensor& x, float beta, Tensor& output) {
   check_shape(output, {channels}, "sum_per_channel", "output");
   const ProfileRange range("sum_per_channel");
   if (channels == 0) return;
-  cpu::sum_per_channel(x.count() / channels, channels, x.data<float>(), beta, output.data<float>());
+  MINIDL_ON(common_device("sum_per_channel", x, output),
+            sum_per_channel(x.count() / channels, channels, x.data<float>(), beta, output.data<float>()));
 }
 
 void channel_moments(const Tensor& x, std::span<double> mean, std::span<double> variance) {
@@ -91,7 +92,8 @@ void channel_moments(const Tensor& x, std::span<double> mean, std::span<double> 
                "[channel_moments] mean and variance have {} and {} places for {} channels", mean.size(),
                variance.size(), channels);
   const ProfileRange range("channel_moments");
-  cpu::channel_moments({x.count() / channels, channels}, x.data<float>(), mean.data(), variance.data());
+  MINIDL_ON(x.device(),
+            channel_moments({x.count() / channels, channels}, x.data<float>(), mean.data(), variance.data()));
 }
 
 }  // namespace minidl

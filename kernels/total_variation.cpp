@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/total_variation.h>
 
 namespace minidl {
@@ -8,23 +7,23 @@ namespace {
 
 constexpr const char* kOp = "total_variation";
 
-cpu::TotalVariationForm form_of(const Tensor& x, bool interior) {
+TotalVariationForm form_of(const Tensor& x, bool interior) {
   check_rank(x, 4, kOp, "x");
   return {x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3], interior};
 }
 
 double forward(const Tensor& x, bool interior) {
-  const cpu::TotalVariationForm form = form_of(x, interior);
+  const TotalVariationForm form = form_of(x, interior);
   const ProfileRange range(kOp, "forward");
-  return cpu::total_variation(form, x.data<float>());
+  return MINIDL_ON(x.device(), total_variation(form, x.data<float>()));
 }
 
 void backward(const Tensor& x, bool interior, float scale, const Accumulate& how, Tensor& grad) {
-  const cpu::TotalVariationForm form = form_of(x, interior);
+  const TotalVariationForm form = form_of(x, interior);
   check_shape(grad, x.shape(), kOp, "grad");
   check_accumulate(how, grad, kOp);
   const ProfileRange range(kOp, "backward");
-  cpu::total_variation_backward(form, x.data<float>(), scale, cpu::grad_target(how, grad));
+  MINIDL_ON(x.device(), total_variation_backward(form, x.data<float>(), scale, grad_target(how, grad)));
 }
 
 }  // namespace

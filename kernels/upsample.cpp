@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/upsample.h>
 
 namespace minidl {
@@ -23,15 +22,17 @@ void check_pair(const Tensor& small, const char* small_name, int64_t factor, con
 void upsample_nearest_forward(const Tensor& input, int64_t factor, Tensor& output) {
   check_pair(input, "input", factor, output, "output");
   const ProfileRange range(kOp, "forward");
-  cpu::upsample_nearest_forward(input.shape(), factor, input.data<float>(), output.data<float>());
+  MINIDL_ON(common_device(kOp, input, output),
+            upsample_nearest_forward(input.shape(), factor, input.data<float>(), output.data<float>()));
 }
 
 void upsample_nearest_backward(const Tensor& grad_output, int64_t factor, const Accumulate& how, Tensor& grad_input) {
   check_pair(grad_input, "grad_input", factor, grad_output, "grad_output");
   check_accumulate(how, grad_input, kOp);
   const ProfileRange range(kOp, "backward");
-  cpu::upsample_nearest_backward(grad_input.shape(), factor, grad_output.data<float>(),
-                                 cpu::grad_target(how, grad_input));
+  MINIDL_ON(
+      common_device(kOp, grad_output, grad_input),
+      upsample_nearest_backward(grad_input.shape(), factor, grad_output.data<float>(), grad_target(how, grad_input)));
 }
 
 }  // namespace minidl

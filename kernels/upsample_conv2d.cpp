@@ -1,6 +1,5 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/checks.h>
-#include <minidl/kernels/cpu/upsample_conv2d.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/upsample_conv2d.h>
 
 #include <algorithm>
@@ -30,8 +29,9 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input
   if (bias) check_shape(bias, {desc.out_c}, kOp, "bias");
   check_shape(output, desc.output_shape(), kOp, "output");
   const ProfileRange range(kOp, "forward");
-  cpu::upsample_conv2d_forward(desc, input.data<float>(), weight, bias ? bias.data<float>() : nullptr,
-                               output.data<float>());
+  MINIDL_ON(common_device(kOp, input, weight, bias, output),
+            upsample_conv2d_forward(desc, input.data<float>(), weight, bias ? bias.data<float>() : nullptr,
+                                    output.data<float>()));
 }
 
 void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
@@ -41,7 +41,8 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
   check_shape(grad_input, desc.input_shape(), kOp, "grad_input");
   check_accumulate(how, grad_input, kOp);
   const ProfileRange range(kOp, "backward_data");
-  cpu::upsample_conv2d_backward_data(desc, weight, grad_output.data<float>(), cpu::grad_target(how, grad_input));
+  MINIDL_ON(common_device(kOp, weight, grad_output, grad_input),
+            upsample_conv2d_backward_data(desc, weight, grad_output.data<float>(), grad_target(how, grad_input)));
 }
 
 void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& grad_output,
@@ -50,8 +51,9 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const Tenso
   check_shape(grad_output, desc.output_shape(), kOp, "grad_output");
   check_shape(grad_weight, desc.weight_shape(), kOp, "grad_weight");
   const ProfileRange range(kOp, "backward_weight");
-  cpu::upsample_conv2d_backward_weight(desc, input.data<float>(), grad_output.data<float>(), beta,
-                                       grad_weight.data<float>());
+  MINIDL_ON(common_device(kOp, input, grad_output, grad_weight),
+            upsample_conv2d_backward_weight(desc, input.data<float>(), grad_output.data<float>(), beta,
+                                            grad_weight.data<float>()));
 }
 
 }  // namespace minidl

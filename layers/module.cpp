@@ -134,6 +134,11 @@ Module& Module::to(Device device) {
   return *this;
 }
 
+Device Module::device() const {
+  const std::vector<Entry> entries = all_entries();
+  return entries.empty() ? Device::cpu() : entries.front().value.value().device();
+}
+
 Module& Module::train(bool on) {
   training_ = on;
   for (const auto& child : children_) child.second->train(on);

@@ -39,6 +39,8 @@ class Module {
   Module& unfreeze();
   /// Moves parameters and buffers. Gradients are dropped where the device changes.
   Module& to(Device device);
+  /// Where the first parameter or buffer lies, and by to() all of them; the CPU when there is none.
+  Device device() const;
   /// Training or evaluation (dropout, batch norm) of this module and its children; the default is training.
   Module& train(bool on = true);
   bool training() const { return training_; }

@@ -114,7 +114,7 @@ void TransformNet::select_styles(const Tensor& shares) {
 }
 
 Variable TransformNet::of_style(const Variable& parameter) const {
-  return shares_ ? ops::mix_rows(parameter, shares_) : parameter;
+  return shares_ ? ops::mix_rows(parameter, shares_.to(parameter.value().device())) : parameter;
 }
 
 Variable TransformNet::normalized(Variable input, const Norm& norm, Activation activation) {

@@ -65,8 +65,10 @@ void Adam::load_state(const State& state) {
     loaded[i].steps = steps.data<int64_t>()[i];
     MINIDL_CHECK(loaded[i].steps >= 0, "[adam] the state has step {} for parameter {}", loaded[i].steps, i);
     if (loaded[i].steps == 0) continue;
-    loaded[i].first = state_entry(state, first_name(i), shape, Dtype::f32, "adam").clone();
-    loaded[i].second = state_entry(state, second_name(i), shape, Dtype::f32, "adam").clone();
+    loaded[i].first =
+        state_entry(state, first_name(i), shape, Dtype::f32, "adam").clone().to(parameters_[i].value().device());
+    loaded[i].second =
+        state_entry(state, second_name(i), shape, Dtype::f32, "adam").clone().to(parameters_[i].value().device());
   }
   moments_ = std::move(loaded);
 }

@@ -213,18 +213,19 @@ void Lbfgs::load_state(const State& state) {
       std::isfinite(values[0]) && std::isfinite(values[1]) && values[1] > 0 && values[2] >= 0 && values[2] <= 1e6,
       "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
   const auto pairs = static_cast<int64_t>(values[2]);
+  const Device device = impl_->parameter.device();
   LbfgsHistory history(impl_->settings.history, impl_->settings.preconditioner);
   history.restart(values[1]);
   for (int64_t i = 0; i < pairs; ++i) {
     const std::string index = std::to_string(i);
-    const bool kept = history.add(state_entry(state, "s." + index, shape, Dtype::f32, "lbfgs"),
-                                  state_entry(state, "y." + index, shape, Dtype::f32, "lbfgs"));
+    const bool kept = history.add(state_entry(state, "s." + index, shape, Dtype::f32, "lbfgs").to(device),
+                                  state_entry(state, "y." + index, shape, Dtype::f32, "lbfgs").to(device));
     MINIDL_CHECK(kept, "[lbfgs] pair {} of the state has no positive curvature", i);
   }
   const Tensor& gradient = state_entry(state, "gradient", shape, Dtype::f32, "lbfgs");
   const double grad_norm = norm(gradient);
   MINIDL_CHECK(std::isfinite(grad_norm), "[lbfgs] the gradient of the state is not finite");
-  impl_->gradient = gradient.clone();
+  impl_->gradient = gradient.clone().to(device);
   impl_->grad_norm = grad_norm;
   impl_->loss = values[0];
   impl_->history = std::move(history);

@@ -54,7 +54,9 @@ void Sgd::load_state(const State& state) {
   if (settings_.momentum == 0) return;
   std::vector<Tensor> velocity;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    velocity.push_back(state_entry(state, velocity_name(i), parameters_[i].shape(), Dtype::f32, "sgd").clone());
+    velocity.push_back(state_entry(state, velocity_name(i), parameters_[i].shape(), Dtype::f32, "sgd")
+                           .clone()
+                           .to(parameters_[i].value().device()));
   }
   velocity_ = std::move(velocity);
 }

@@ -7,13 +7,6 @@
 /// f64 over blocks of a fixed size, the blocks in order.
 namespace minidl::cpu {
 
-struct ChannelRows {
-  int64_t positions, c;  // at least 1
-};
-
-/// Mean and (biased) variance of each channel. Squares are taken of the differences from each block's own mean.
-void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance);
-
 /// output = (x - mean) * scale + shift, then max(0, .) if `relu`. All three [c].
 struct ChannelAffine {
   const float *mean, *scale, *shift;

@@ -4,7 +4,7 @@
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cpu/conv2d_sides.h>
 #include <minidl/kernels/cpu/direct_bf16.h>
-#include <minidl/kernels/cpu/filter_cache.h>
+#include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
 #include <vector>

@@ -3,9 +3,9 @@
 #include <minidl/kernels/cpu/cache_size.h>
 #include <minidl/kernels/cpu/conv2d_as_winograd.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
-#include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/winograd.h>
 #include <minidl/kernels/cpu/winograd_weight.h>
+#include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
 #include <utility>

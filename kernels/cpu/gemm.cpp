@@ -1,4 +1,5 @@
 #include <minidl/kernels/cpu/gemm.h>
+#include <minidl/kernels/cpu/kernels.h>
 #include <minidl/kernels/cpu/window_products.h>
 
 #include <algorithm>
@@ -42,6 +43,11 @@ void gemm(const GemmDesc& desc, const float* a, const float* b, const GemmEpilog
   product.row_offset = [&](int64_t row) { return row * desc.ldc; };
   product.epilogue = epilogue;
   packed_gemm(product);
+}
+
+void matrix_product(const GemmDesc& desc, const float* a, const float* b, const float* bias, const GradTarget& target) {
+  gemm(desc, a, b,
+       {.c = target.grad, .relu_mask = target.relu_mask, .bias = bias, .alpha = desc.alpha, .beta = target.beta});
 }
 
 }  // namespace minidl::cpu

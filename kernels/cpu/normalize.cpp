@@ -1,7 +1,7 @@
 #include <minidl/kernels/cpu/channels.h>
-#include <minidl/kernels/cpu/normalize.h>
 
 #include <cmath>
+#include <vector>
 
 namespace minidl::cpu {
 namespace {
@@ -17,6 +17,12 @@ std::vector<float> per_channel(int64_t c, const F& f) {
   std::vector<float> values(static_cast<size_t>(c));
   for (int64_t j = 0; j < c; ++j) values[static_cast<size_t>(j)] = static_cast<float>(f(j));
   return values;
+}
+
+/// running = (1 - momentum) * running + momentum * batch.
+void update_running(float momentum, double batch, float& running) {
+  const double part = static_cast<double>(momentum);
+  running = static_cast<float>((1.0 - part) * running + part * batch);
 }
 
 /// grad = beta * grad + the sums of all groups, or of each its own. Row `which` of every group's sums [3, c].
@@ -36,7 +42,8 @@ void write_parameter_gradient(const NormShape& shape, const std::vector<double>&
 
 }  // namespace
 
-std::vector<double> normalize_forward(const NormShape& shape, const NormForward& args, float* mean, float* rstd) {
+void normalize_forward(const NormShape& shape, const NormForward& args, const NormRunning& running, float* mean,
+                       float* rstd) {
   const int64_t c = shape.c;
   std::vector<double> means(static_cast<size_t>(shape.groups * c)), variances(means.size());
   for (int64_t group = 0; group < shape.groups; ++group) {
@@ -62,7 +69,18 @@ std::vector<double> normalize_forward(const NormShape& shape, const NormForward&
     channel_affine(rows, args.input + at, {saved_mean, scale.data(), shift.data()}, args.activation == Activation::relu,
                    args.output + at);
   }
-  return variances;
+  if (!running.mean) return;
+  const double count = static_cast<double>(shape.positions), unbiased = count > 1.0 ? count / (count - 1.0) : 1.0;
+  for (int64_t i = 0; i < shape.groups * c; ++i) {
+    update_running(running.momentum, mean[i], running.mean[i]);
+    update_running(running.momentum, variances[static_cast<size_t>(i)] * unbiased, running.variance[i]);
+  }
+}
+
+void reciprocal_deviation(int64_t count, const float* variance, float eps, float* rstd) {
+  for (int64_t i = 0; i < count; ++i) {
+    rstd[i] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(variance[i]) + static_cast<double>(eps)));
+  }
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {

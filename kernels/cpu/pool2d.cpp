@@ -239,6 +239,11 @@ void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, u
 void pool2d_backward(const PoolGradient& pool) {
   MINIDL_DISPATCH(pool2d_backward)(pool);
 }
+void close_choice(int64_t count, const float* largest, uint8_t* choice) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (!(largest[i] > 0.0f)) choice[i] = 4;
+  }
+}
 
 }  // namespace minidl::cpu
 #endif  // HWY_ONCE

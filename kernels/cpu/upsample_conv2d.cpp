@@ -1,8 +1,8 @@
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/cpu/cache_size.h>
-#include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/packed_gemm.h>
 #include <minidl/kernels/cpu/upsample_conv2d.h>
+#include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
 #include <utility>

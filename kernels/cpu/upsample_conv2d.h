@@ -12,13 +12,6 @@ namespace minidl::cpu {
 
 constexpr int64_t kUpsampleFilters = 9;  // a * 3 + b
 
-void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const float* input, const Tensor& weight,
-                             const float* bias, float* output);
-void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const float* grad_output,
-                                   const GradTarget& target);
-void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float* input, const float* grad_output,
-                                     float beta, float* grad_weight);
-
 /// Two places of a map along one axis, added or subtracted: those that belong to pixel i of the input. A place outside
 /// [low, high) is the next one inside, or counts as zero.
 struct PixelPairs {

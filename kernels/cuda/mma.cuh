@@ -6,7 +6,7 @@
 //                   b (16 x 8): rows 2t, 2t + 8 and the next, column g; two values a register, the lower index in the
 //                   lower half
 //   d (16 x 8) in both: rows g, g, g + 8, g + 8, columns 2t, 2t + 1, 2t, 2t + 1
-#include <minidl/kernels/cuda/launch.cuh>
+#include <minidl/core/cuda/launch.cuh>
 
 #include <cstdint>
 

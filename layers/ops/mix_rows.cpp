@@ -16,7 +16,7 @@ class MixRowsNode final : public Node {
     const int64_t rows = shape_[0], c = shape_[1], n = shares_.get("mix_rows").count() / rows;
     Tensor grad = Tensor::empty(shape_, Dtype::f32, grad_output.device());
     gemm({.m = rows, .n = c, .k = n, .transpose_a = true, .lda = rows, .ldb = c, .ldc = c},
-         shares_.get("mix_rows").data<float>(), grad_output.data<float>(), grad.data<float>());
+         shares_.get("mix_rows").data<float>(), grad_output.data<float>(), grad.data<float>(), grad.device());
     accumulate_scaled(1.0f, grad, {beta, relu_mask}, grad_rows);
   }
 
@@ -36,7 +36,7 @@ Variable mix_rows(const Variable& rows, const Tensor& shares) {
   const int64_t n = rank == 1 ? 1 : shares.shape()[0], c = shape[1];
   Tensor output = Tensor::empty(rank == 1 ? Shape{c} : Shape{n, c}, Dtype::f32, rows.value().device());
   gemm({.m = n, .n = c, .k = shape[0], .lda = shape[0], .ldb = c, .ldc = c}, shares.data<float>(),
-       rows.value().data<float>(), output.data<float>());
+       rows.value().data<float>(), output.data<float>(), output.device());
   return record(std::move(output), {rows}, [&](const Wants&) { return std::make_unique<MixRowsNode>(shape, shares); });
 }
 

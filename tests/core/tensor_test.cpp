@@ -1,6 +1,8 @@
 #include <minidl/core/allocator.h>
+#include <minidl/core/rng.h>
 #include <minidl/core/tensor.h>
 #include <support/compare.h>
+#include <support/device.h>
 
 #include <limits>
 
@@ -228,9 +230,37 @@ TEST(Tensor, RefusesOtherConversions) {
 TEST(Tensor, MovesToADevice) {
   const Tensor x = counting({3});
   EXPECT_TRUE(x.to(Device::cpu()).shares_storage_with(x));
-  if (Device::best().kind == Device::Kind::cpu) {
-    EXPECT_TRUE(throws_error([&] { x.to(Device{Device::Kind::cuda, 0}); }, "cuda:0"));
-  }
+  EXPECT_TRUE(throws_error([&] { x.to(Device{Device::Kind::cuda, 99}); }, "cuda:99 is not usable"));
+}
+
+TEST(Tensor, LivesOnTheTestsDevice) {
+  const Device device = test::device();
+  const Tensor x = counting({3, 5}), there = x.to(device);
+  EXPECT_EQ(there.device(), device);
+  EXPECT_TRUE(test::same_bytes(there.to(Device::cpu()), x));
+  EXPECT_TRUE(test::same_bytes(there.clone().to(Device::cpu()), x));
+  EXPECT_TRUE(test::same_bytes(there.slice(1, 3).to(Device::cpu()), x.slice(1, 3)));
+  EXPECT_EQ(there.slice(2, 3).reshape({5}).slice(1, 2).item(), x.span<float>()[11]);
+
+  Tensor target = Tensor::zeros({3, 5}, Dtype::f32, device);
+  EXPECT_TRUE(test::same_bytes(target.to(Device::cpu()), Tensor::zeros({3, 5})));
+  target.copy_from(x);
+  EXPECT_TRUE(test::same_bytes(target.to(Device::cpu()), x));
+  Tensor host = Tensor::zeros({3, 5});
+  host.copy_from(target);
+  EXPECT_TRUE(test::same_bytes(host, x));
+  target.fill(-2.5f);
+  EXPECT_TRUE(test::same_bytes(target.to(Device::cpu()), Tensor::full({3, 5}, -2.5f)));
+  EXPECT_TRUE(test::same_bytes(Tensor::full({300, 7}, 4.0f, device).to(Device::cpu()), Tensor::full({300, 7}, 4.0f)));
+  EXPECT_TRUE(test::same_bytes(there.to(Dtype::f16).to(Device::cpu()), x.to(Dtype::f16)));
+  EXPECT_EQ(Tensor::zeros({0, 4}, Dtype::f32, device).to(Device::cpu()).count(), 0);
+
+  Rng host_rng(7), device_rng(7);
+  Tensor random = Tensor::empty({33});
+  host_rng.fill_normal(random, 1.0f, 2.0f);
+  Tensor random_there = Tensor::empty({33}, Dtype::f32, device);
+  device_rng.fill_normal(random_there, 1.0f, 2.0f);
+  EXPECT_TRUE(test::same_bytes(random_there.to(Device::cpu()), random));
 }
 
 }  // namespace

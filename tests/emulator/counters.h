@@ -14,7 +14,7 @@ void barrier();
 /// A collective of a warp; `whole` when no lane was missing.
 void collective(int warp, bool whole);
 
-/// Of the running thread; an access by kernels/cuda/launch.cuh, asynchronous copies among them.
+/// Of the running thread; an access by core/cuda/launch.cuh, asynchronous copies among them.
 void access(const void* address, size_t bytes, Access access, const void* instruction);
 void flops(int64_t count);
 void tensor_flops(int64_t count);

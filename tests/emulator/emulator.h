@@ -61,7 +61,7 @@ int64_t calls();
 void use_device(const std::string& path);
 
 /// What one launch asked for, summed over its threads. Accesses are counted in load() and store() of
-/// kernels/cuda/launch.cuh; the lanes of a warp that execute the same access for the same time belong to one request.
+/// core/cuda/launch.cuh; the lanes of a warp that execute the same access for the same time belong to one request.
 struct LaunchCounters {
   std::string kernel;
   int64_t blocks = 0, threads = 0;

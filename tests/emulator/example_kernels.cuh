@@ -2,7 +2,7 @@
 // Kernels of the kinds that the library is made of, right and with one planted fault each. They are compiled by the
 // host compiler for the emulator's tests, once more with every access instrumented, and by nvcc to see that one source
 // serves both.
-#include <minidl/kernels/cuda/launch.cuh>
+#include <minidl/core/cuda/launch.cuh>
 #include <minidl/kernels/cuda/mma.cuh>
 
 namespace minidl::cuda {

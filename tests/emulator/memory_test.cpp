@@ -1,7 +1,7 @@
 // The memory of the device: who may touch it, and what is found when somebody should not have.
 #include <emulator/device_arrays.h>
 #include <emulator/sanitizer.h>
-#include <minidl/kernels/cuda/launch.cuh>
+#include <minidl/core/cuda/launch.cuh>
 
 #include <cmath>
 

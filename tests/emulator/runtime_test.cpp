@@ -1,6 +1,6 @@
 // Streams, events, graphs, launches, injected errors and counters: what the runtime promises to host code.
 #include <emulator/device_arrays.h>
-#include <minidl/kernels/cuda/launch.cuh>
+#include <minidl/core/cuda/launch.cuh>
 
 #include <cstring>
 #include <functional>

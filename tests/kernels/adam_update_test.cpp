@@ -1,5 +1,6 @@
 #include <minidl/kernels/adam_update.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -18,7 +19,7 @@ TEST(AdamUpdate, FollowsTheDefinitionForManySteps) {
     std::vector<double> exact_x = test::to_doubles(x), exact_m(exact_x.size()), exact_v(exact_x.size());
     for (int64_t step = 1; step <= 7; ++step) {
       const Tensor grad = random_uniform(shape, 100 + static_cast<uint64_t>(step));
-      adam_update(settings, step, grad, m, v, x);
+      ON_DEVICE(adam_update)(settings, step, grad, m, v, x);
       for (size_t i = 0; i < exact_x.size(); ++i) {
         const double g = grad.span<float>()[i] + double{settings.weight_decay} * exact_x[i];
         exact_m[i] = double{settings.beta1} * exact_m[i] + (1.0 - double{settings.beta1}) * g;
@@ -36,7 +37,8 @@ TEST(AdamUpdate, FollowsTheDefinitionForManySteps) {
 
 TEST(AdamUpdate, FirstStepIsTheSignOfTheGradient) {
   Tensor x = Tensor::zeros({3}), m = Tensor::zeros({3}), v = Tensor::zeros({3});
-  adam_update({.lr = 0.5f}, 1, Tensor::from(std::vector<float>{1e-3f, -7.0f, 0.0f}, {3}), m, v, x);
+  ON_DEVICE(adam_update)
+  (AdamSettings{.lr = 0.5f}, 1, Tensor::from(std::vector<float>{1e-3f, -7.0f, 0.0f}, {3}), m, v, x);
   EXPECT_NEAR(x.span<float>()[0], -0.5f, 1e-5f);
   EXPECT_NEAR(x.span<float>()[1], 0.5f, 1e-6f);
   EXPECT_EQ(x.span<float>()[2], 0.0f);
@@ -45,7 +47,7 @@ TEST(AdamUpdate, FirstStepIsTheSignOfTheGradient) {
 TEST(AdamUpdate, LateStepsStayFinite) {
   Tensor x = Tensor::zeros({2}), m = Tensor::zeros({2}), v = Tensor::zeros({2});
   const int64_t step = int64_t{1} << 40;
-  adam_update({.lr = 1.0f}, step, Tensor::from(std::vector<float>{2.0f, 0.0f}, {2}), m, v, x);
+  ON_DEVICE(adam_update)(AdamSettings{.lr = 1.0f}, step, Tensor::from(std::vector<float>{2.0f, 0.0f}, {2}), m, v, x);
   EXPECT_NEAR(x.span<float>()[0], -0.1 / std::sqrt(0.001), 1e-4);  // no bias correction is left
   EXPECT_EQ(x.span<float>()[1], 0.0f);
 }
@@ -56,7 +58,7 @@ TEST(SgdUpdate, IsExactOnIntegers) {
     std::vector<double> exact_x = test::to_doubles(x), exact_velocity(exact_x.size());
     for (uint64_t step = 0; step < 3; ++step) {
       const Tensor grad = random_integers(shape, 200 + step);
-      sgd_update(0.25f, 0.5f, 2.0f, grad, velocity, x);
+      ON_DEVICE(sgd_update)(0.25f, 0.5f, 2.0f, grad, velocity, x);
       for (size_t i = 0; i < exact_x.size(); ++i) {
         exact_velocity[i] = 0.5 * exact_velocity[i] + grad.span<float>()[i] + 2.0 * exact_x[i];
         exact_x[i] -= 0.25 * exact_velocity[i];
@@ -71,8 +73,8 @@ TEST(AdamUpdate, BytesDoNotDependOnThreads) {
   const Tensor grad = random_uniform({50021}, 3);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor x = random_uniform({50021}, 4), m = Tensor::zeros({50021}), v = Tensor::zeros({50021});
-    adam_update({}, 1, grad, m, v, x);
-    sgd_update(0.1f, 0.9f, 0.0f, grad, m, x);
+    ON_DEVICE(adam_update)(AdamSettings{}, 1, grad, m, v, x);
+    ON_DEVICE(sgd_update)(0.1f, 0.9f, 0.0f, grad, m, x);
     return x;
   }));
 }
@@ -81,17 +83,56 @@ TEST(AdamUpdate, BadArgumentsAreNamed) {
   const Tensor grad = Tensor::zeros({4}), wrong = Tensor::zeros({5});
   Tensor m = Tensor::zeros({4}), v = Tensor::zeros({4}), x = Tensor::zeros({4}), other = Tensor::zeros({2, 2}),
          undefined;
-  EXPECT_TRUE(throws_error([&] { adam_update({}, 0, grad, m, v, x); }, "[adam] step is 0, it counts from 1"));
-  EXPECT_TRUE(throws_error([&] { adam_update({}, 1, wrong, m, v, x); }, "[adam] grad has shape [5], it must be [4]"));
-  EXPECT_TRUE(throws_error([&] { adam_update({}, 1, grad, other, v, x); }, "[adam] first_moment"));
-  EXPECT_TRUE(throws_error([&] { adam_update({}, 1, grad, m, other, x); }, "[adam] second_moment"));
-  EXPECT_TRUE(throws_error([&] { adam_update({}, 1, grad, m, v, undefined); }, "[adam] parameter is undefined"));
-  EXPECT_TRUE(throws_error([&] { adam_update({.beta1 = 1.0f}, 1, grad, m, v, x); }, "[adam] beta1 1"));
-  EXPECT_TRUE(throws_error([&] { adam_update({.beta2 = -0.5f}, 1, grad, m, v, x); }, "beta2 -0.5"));
-  EXPECT_TRUE(
-      throws_error([&] { adam_update({.eps = 0.0f}, 1, grad, m, v, x); }, "[adam] eps is 0, it must be positive"));
-  EXPECT_TRUE(throws_error([&] { sgd_update(0.1f, 0.0f, 0.0f, wrong, m, x); }, "[sgd] grad"));
-  EXPECT_TRUE(throws_error([&] { sgd_update(0.1f, 0.0f, 0.0f, grad, other, x); }, "[sgd] velocity"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{}, 0, grad, m, v, x);
+      },
+      "[adam] step is 0, it counts from 1"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{}, 1, wrong, m, v, x);
+      },
+      "[adam] grad has shape [5], it must be [4]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{}, 1, grad, other, v, x);
+      },
+      "[adam] first_moment"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{}, 1, grad, m, other, x);
+      },
+      "[adam] second_moment"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{}, 1, grad, m, v, undefined);
+      },
+      "[adam] parameter is undefined"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{.beta1 = 1.0f}, 1, grad, m, v, x);
+      },
+      "[adam] beta1 1"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{.beta2 = -0.5f}, 1, grad, m, v, x);
+      },
+      "beta2 -0.5"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(adam_update)
+        (AdamSettings{.eps = 0.0f}, 1, grad, m, v, x);
+      },
+      "[adam] eps is 0, it must be positive"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(sgd_update)(0.1f, 0.0f, 0.0f, wrong, m, x); }, "[sgd] grad"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(sgd_update)(0.1f, 0.0f, 0.0f, grad, other, x); }, "[sgd] velocity"));
 }
 
 }  // namespace

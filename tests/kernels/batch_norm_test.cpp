@@ -1,6 +1,7 @@
 #include <minidl/kernels/batch_norm.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/norm_reference.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -31,9 +32,9 @@ struct Trained {
 Trained train(const Tensor& input, const Tensor& weight, const Tensor& bias, float momentum = 0.25f,
               Activation activation = Activation::none) {
   Trained result(input.shape());
-  batch_norm_forward_training(input, weight, bias, kEps, activation,
-                              {result.running_mean, result.running_variance, momentum}, result.output, result.mean,
-                              result.rstd);
+  ON_DEVICE(batch_norm_forward_training)
+  (input, weight, bias, kEps, activation, BatchNormRunning{result.running_mean, result.running_variance, momentum},
+   result.output, result.mean, result.rstd);
   return result;
 }
 
@@ -80,22 +81,23 @@ TEST(BatchNorm, EvaluationUsesTheRunningStatistics) {
     NormReference reference(input, 1, kEps);
     reference.fix_statistics(mean, variance, kEps);
     Tensor output = Tensor::full(shape, NAN);
-    batch_norm_forward_evaluation(input, weight, bias, mean, variance, kEps, Activation::none, output);
+    ON_DEVICE(batch_norm_forward_evaluation)(input, weight, bias, mean, variance, kEps, Activation::none, output);
     EXPECT_LT(normalised_error(output, reference.forward(weight, bias, false)), 3e-7) << shape.str();
-    batch_norm_forward_evaluation(input, weight, bias, mean, variance, kEps, Activation::relu, output);
+    ON_DEVICE(batch_norm_forward_evaluation)(input, weight, bias, mean, variance, kEps, Activation::relu, output);
     EXPECT_LT(normalised_error(output, reference.forward(weight, bias, true)), 3e-7) << shape.str();
 
     Tensor grad_input = Tensor::full(shape, NAN), grad_weight = Tensor::full({shape[3]}, NAN),
            grad_bias = grad_weight.clone();
-    batch_norm_backward_evaluation(input, weight, mean, variance, kEps, grad_output,
-                                   {&grad_input, {}, &grad_weight, 0.0f, &grad_bias, 0.0f});
+    ON_DEVICE(batch_norm_backward_evaluation)
+    (input, weight, mean, variance, kEps, grad_output,
+     NormGrads{&grad_input, {}, &grad_weight, 0.0f, &grad_bias, 0.0f});
     const auto expected = reference.backward(weight, grad_output);
     EXPECT_LT(normalised_error(grad_input, expected.input), 3e-7) << shape.str();
     EXPECT_LT(normalised_error(grad_weight, expected.weight), 1e-6) << shape.str();
     EXPECT_LT(normalised_error(grad_bias, expected.bias), 1e-6) << shape.str();
     EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
-      batch_norm_backward_evaluation(input, weight, mean, variance, kEps, grad_output,
-                                     {.grad_input = &grad, .how = how});
+      ON_DEVICE(batch_norm_backward_evaluation)
+      (input, weight, mean, variance, kEps, grad_output, NormGrads{.grad_input = &grad, .how = how});
     }));
   }
 }
@@ -107,15 +109,17 @@ TEST(BatchNorm, BackwardAgreesWithTheDefinition) {
     const Trained trained = train(input, weight, weight);
     Tensor grad_input = Tensor::full(shape, NAN), grad_weight = Tensor::full({shape[3]}, 2.0f),
            grad_bias = Tensor::full({shape[3]}, NAN);
-    batch_norm_backward(input, weight, trained.mean, trained.rstd, grad_output,
-                        {&grad_input, {}, &grad_weight, 0.5f, &grad_bias, 0.0f});
+    ON_DEVICE(batch_norm_backward)
+    (input, weight, trained.mean, trained.rstd, grad_output,
+     NormGrads{&grad_input, {}, &grad_weight, 0.5f, &grad_bias, 0.0f});
     auto expected = NormReference(input, 1, kEps).backward(weight, grad_output);
     for (double& value : expected.weight) value += 1.0;
     EXPECT_LT(normalised_error(grad_input, expected.input), 1e-6) << shape.str();
     EXPECT_LT(normalised_error(grad_weight, expected.weight), 1e-6) << shape.str();
     EXPECT_LT(normalised_error(grad_bias, expected.bias), 1e-6) << shape.str();
     EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
-      batch_norm_backward(input, weight, trained.mean, trained.rstd, grad_output, {.grad_input = &grad, .how = how});
+      ON_DEVICE(batch_norm_backward)
+      (input, weight, trained.mean, trained.rstd, grad_output, NormGrads{.grad_input = &grad, .how = how});
     }));
   }
 }
@@ -129,7 +133,8 @@ TEST(BatchNorm, ALargeMeanBesideASmallVarianceIsAccurate) {
   const Trained trained = train(input, weight, weight);
   EXPECT_LT(normalised_error(trained.output, reference.forward(weight, weight, false)), 1e-6);
   Tensor grad_input = Tensor::full(shape, NAN);
-  batch_norm_backward(input, weight, trained.mean, trained.rstd, grad_output, {.grad_input = &grad_input});
+  ON_DEVICE(batch_norm_backward)
+  (input, weight, trained.mean, trained.rstd, grad_output, NormGrads{.grad_input = &grad_input});
   EXPECT_LT(normalised_error(grad_input, reference.backward(weight, grad_output).input), 1e-6);
 }
 
@@ -143,8 +148,8 @@ TEST(BatchNorm, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({2, 3, 3, 4}), good = Tensor::full({4}, 1.0f), wrong = Tensor::zeros({3});
   Tensor output = x.clone(), mean = good.clone(), rstd = good.clone(), small = wrong.clone();
   const auto training = [&](const Tensor& input, const Tensor& weight, Tensor& running, float momentum) {
-    batch_norm_forward_training(input, weight, good, kEps, Activation::none, {running, running, momentum}, output, mean,
-                                rstd);
+    ON_DEVICE(batch_norm_forward_training)
+    (input, weight, good, kEps, Activation::none, BatchNormRunning{running, running, momentum}, output, mean, rstd);
   };
   EXPECT_TRUE(throws_error([&] { training(good, good, mean, 0.1f); }, "[batch_norm] input has shape [4]"));
   EXPECT_TRUE(throws_error(
@@ -157,19 +162,48 @@ TEST(BatchNorm, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { training(x, good, small, 0.1f); }, "[batch_norm] running mean"));
   EXPECT_TRUE(
       throws_error([&] { training(x, good, mean, 1.5f); }, "[batch_norm] momentum is 1.5, it must be in [0, 1]"));
-  EXPECT_TRUE(
-      throws_error([&] { batch_norm_forward_evaluation(x, good, good, good, wrong, kEps, Activation::none, output); },
-                   "[batch_norm] running variance"));
   EXPECT_TRUE(throws_error(
-      [&] { batch_norm_forward_evaluation(x, good, good, good, good, -1.0f, Activation::none, output); }, "eps is -1"));
+      [&] {
+        ON_DEVICE(batch_norm_forward_evaluation)
+        (x, good, good, good, wrong, kEps, Activation::none, output);
+      },
+      "[batch_norm] running variance"));
   EXPECT_TRUE(throws_error(
-      [&] { batch_norm_forward_evaluation(x, good, good, good, good, kEps, Activation::none, small); }, "output"));
-  EXPECT_TRUE(throws_error([&] { batch_norm_backward(x, good, wrong, good, x, {}); }, "[batch_norm] mean"));
-  EXPECT_TRUE(throws_error([&] { batch_norm_backward(x, good, good, good, good, {}); }, "[batch_norm] grad_output"));
-  EXPECT_TRUE(throws_error([&] { batch_norm_backward(x, good, good, good, x, {.grad_bias = &small}); },
-                           "[batch_norm] grad_bias"));
-  EXPECT_TRUE(throws_error([&] { batch_norm_backward_evaluation(x, good, good, good, kEps, wrong, {}); },
-                           "[batch_norm] grad_output"));
+      [&] {
+        ON_DEVICE(batch_norm_forward_evaluation)
+        (x, good, good, good, good, -1.0f, Activation::none, output);
+      },
+      "eps is -1"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(batch_norm_forward_evaluation)
+        (x, good, good, good, good, kEps, Activation::none, small);
+      },
+      "output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(batch_norm_backward)
+        (x, good, wrong, good, x, NormGrads{});
+      },
+      "[batch_norm] mean"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(batch_norm_backward)
+        (x, good, good, good, good, NormGrads{});
+      },
+      "[batch_norm] grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(batch_norm_backward)
+        (x, good, good, good, x, NormGrads{.grad_bias = &small});
+      },
+      "[batch_norm] grad_bias"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(batch_norm_backward_evaluation)
+        (x, good, good, good, kEps, wrong, NormGrads{});
+      },
+      "[batch_norm] grad_output"));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <minidl/kernels/box_mean.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -33,7 +34,7 @@ std::vector<double> window_sums(const Tensor& input, int64_t width) {
 
 Tensor mean_of(const Tensor& input, int64_t width) {
   Tensor output = Tensor::full(input.shape(), NAN);
-  box_mean(input, width, output);
+  ON_DEVICE(box_mean)(input, width, output);
   return output;
 }
 
@@ -82,12 +83,17 @@ TEST(BoxMean, BytesDoNotDependOnThreads) {
 
 TEST(BoxMean, BadArgumentsAreNamed) {
   Tensor x = Tensor::zeros({1, 3, 3, 2}), y = Tensor::zeros({1, 3, 3, 1}), flat = Tensor::zeros({9, 2});
-  EXPECT_TRUE(throws_error([&] { box_mean(flat, 3, flat); }, "[box_mean] input has shape [9,2]"));
-  EXPECT_TRUE(throws_error([&] { box_mean(x, 3, y); }, "[box_mean] output has shape [1,3,3,1]"));
-  EXPECT_TRUE(throws_error([&] { box_mean(x, 3, x); }, "[box_mean] output is the input"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(box_mean)(flat, 3, flat); }, "[box_mean] input has shape [9,2]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(box_mean)(x, 3, y); }, "[box_mean] output has shape [1,3,3,1]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(box_mean)(x, 3, x); }, "[box_mean] output is the input"));
   for (const int64_t width : {-3, 0, 4}) {
     Tensor output = Tensor::zeros(x.shape());
-    EXPECT_TRUE(throws_error([&] { box_mean(x, width, output); }, "[box_mean] width is " + std::to_string(width)));
+    EXPECT_TRUE(throws_error(
+        [&] {
+          ON_DEVICE(box_mean)
+          (x, width, output);
+        },
+        "[box_mean] width is " + std::to_string(width)));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <minidl/kernels/conv2d.h>
 
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
@@ -13,6 +14,7 @@ using test::random_integers;
 using test::random_uniform;
 
 TEST(Conv2d, KeepsNoMoreFiltersThanAllowed) {
+  if (!test::on_cpu()) GTEST_SKIP() << "about an engine of the CPU";
   Allocator& memory = allocator(Device::cpu());
   const Conv2dDesc desc = Conv2dDesc::make({1, 4, 4, 256}, {256, 3, 3, 256}, {1, 1, Padding::zero(1)});
   const Tensor input = random_uniform(desc.input_shape(), 1);
@@ -39,11 +41,15 @@ TEST(Conv2d, BiasGradientSumsOverPositions) {
   std::vector<double> expected = test::to_doubles(grad_bias);
   for (int64_t i = 0; i < grad_output.count(); ++i)
     expected[static_cast<size_t>(i % 33)] += static_cast<double>(grad_output.data<float>()[i]);
-  conv2d_backward_bias(grad_output, 1.0f, grad_bias);
+  ON_DEVICE(conv2d_backward_bias)(grad_output, 1.0f, grad_bias);
   EXPECT_TRUE(test::equals(grad_bias, expected));
   Tensor wrong = Tensor::empty({32});
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_bias(grad_output, 0.0f, wrong); },
-                                 "grad_bias has shape [32], it must be [33]"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(conv2d_backward_bias)
+        (grad_output, 0.0f, wrong);
+      },
+      "grad_bias has shape [32], it must be [33]"));
 }
 
 TEST(Conv2dDesc, ComputesShapesAndWork) {
@@ -96,7 +102,7 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
   Tensor output = Tensor::zeros(desc.output_shape()), other = Tensor::zeros({1, 4, 4, 1}),
          whole = Tensor::zeros({3}, Dtype::i32);
   const auto refused = [&](const Tensor& x, const Tensor& w, const Tensor& b, Tensor& y, const char* words) {
-    return test::throws_error([&] { conv2d_forward(desc, x, w, b, Activation::none, y); }, words);
+    return test::throws_error([&] { ON_DEVICE(conv2d_forward)(desc, x, w, b, Activation::none, y); }, words);
   };
   EXPECT_TRUE(refused(other, weight, bias, output, "[conv2d] input has shape [1,4,4,1], it must be [1,4,4,2]"));
   EXPECT_TRUE(refused(input, other, bias, output, "[conv2d] weight has shape [1,4,4,1], it must be [3,3,3,2]"));
@@ -104,22 +110,30 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
   EXPECT_TRUE(refused(input, weight, whole, output, "[conv2d] bias [3] holds i32, it must be f32"));
   EXPECT_TRUE(refused(input, weight, bias, other, "[conv2d] output has shape [1,4,4,1], it must be [1,2,2,3]"));
   EXPECT_TRUE(refused(Tensor(), weight, bias, output, "[conv2d] input is undefined"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_data(desc, weight, other, {}, other); },
-                                 "[conv2d backward_data] grad_output"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(conv2d_backward_data)
+        (desc, weight, other, Accumulate{}, other);
+      },
+      "[conv2d backward_data] grad_output"));
   const BitMask wrong_mask = test::positive(other);
   EXPECT_TRUE(test::throws_error(
       [&] {
-        conv2d_backward_data(desc, weight, output, {0.0f, &wrong_mask}, other);
+        ON_DEVICE(conv2d_backward_data)(desc, weight, output, Accumulate{0.0f, &wrong_mask}, other);
       },
       "grad_input has shape"));
   Tensor grad_input = Tensor::zeros(desc.input_shape());
   EXPECT_TRUE(test::throws_error(
       [&] {
-        conv2d_backward_data(desc, weight, output, {0.0f, &wrong_mask}, grad_input);
+        ON_DEVICE(conv2d_backward_data)(desc, weight, output, Accumulate{0.0f, &wrong_mask}, grad_input);
       },
       "relu_mask has shape"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_backward_weight(desc, input, output, 0.0f, other); },
-                                 "[conv2d backward_weight] grad_weight"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(conv2d_backward_weight)
+        (desc, input, output, 0.0f, other);
+      },
+      "[conv2d backward_weight] grad_weight"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <minidl/kernels/execution.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/instruction_sets.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
@@ -23,6 +24,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 class PooledConv2d : public ::testing::TestWithParam<const Conv2dEngine*> {
  protected:
   void SetUp() override {
+    if (GetParam()->device != test::device().kind) GTEST_SKIP() << "an engine of another device";
     const double error = GetParam()->error;
     execution::set_conv2d_engine(GetParam()->name);
     execution::set_precision(error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32);
@@ -66,12 +68,12 @@ struct Apart {
         output(Tensor::empty(pool.output_shape())),
         positive(desc.output_shape(), Device::cpu()) {
     if (kind == PoolKind::max) choice = Tensor::empty(pool.output_shape(), Dtype::u8);
-    conv2d_forward(desc, input, weight, bias, Activation::relu, whole, &positive);
-    pool2d_forward(pool, whole, output, choice);
+    ON_DEVICE(conv2d_forward)(desc, input, weight, bias, Activation::relu, whole, &positive);
+    ON_DEVICE(pool2d_forward)(pool, whole, output, choice);
   }
   Tensor unpooled(const Tensor& grad_output) const {
     Tensor grad = Tensor::empty(whole.shape());
-    pool2d_backward(pool, choice, grad_output, {0.0f, &positive}, grad);
+    ON_DEVICE(pool2d_backward)(pool, choice, grad_output, Accumulate{0.0f, &positive}, grad);
     return grad;
   }
 };
@@ -84,20 +86,20 @@ TEST_P(PooledConv2d, HasTheBytesOfTheOperationsApart) {
       const Apart apart(desc, kind, input, weight, bias);
       Tensor output = Tensor::full(apart.output.shape(), kNan), unrecorded = output.clone();
       PoolRoute route = PoolRoute::make(desc, kind, Device::cpu());
-      conv2d_pool2d_forward(desc, kind, input, weight, bias, output, &route);
-      conv2d_pool2d_forward(desc, kind, input, weight, bias, unrecorded, nullptr);
+      ON_DEVICE(conv2d_pool2d_forward)(desc, kind, input, weight, bias, output, &route);
+      ON_DEVICE(conv2d_pool2d_forward)(desc, kind, input, weight, bias, unrecorded, nullptr);
       EXPECT_TRUE(same_bytes(output, apart.output)) << desc.str();
       EXPECT_TRUE(same_bytes(unrecorded, apart.output)) << desc.str();
 
       const Tensor grad_output = random_uniform(output.shape(), 4), before = random_uniform(desc.input_shape(), 5);
-      const Tensor unpooled = unpool_gradient(desc, route, grad_output);
+      const Tensor unpooled = ON_DEVICE(unpool_gradient)(desc, route, grad_output);
       EXPECT_TRUE(same_bytes(unpooled, apart.unpooled(grad_output))) << desc.str();
       const BitMask mask = test::positive(random_uniform(desc.input_shape(), 6));
       for (const float beta : {0.0f, 1.0f, -0.5f}) {
         for (const BitMask* relu_mask : {static_cast<const BitMask*>(nullptr), &mask}) {
           Tensor expected = before.clone(), actual = beta == 0.0f ? Tensor::full(before.shape(), kNan) : before.clone();
-          conv2d_backward_data(desc, weight, unpooled, {beta, relu_mask}, expected);
-          conv2d_pool2d_backward_data(desc, weight, route, grad_output, {beta, relu_mask}, actual);
+          ON_DEVICE(conv2d_backward_data)(desc, weight, unpooled, Accumulate{beta, relu_mask}, expected);
+          ON_DEVICE(conv2d_pool2d_backward_data)(desc, weight, route, grad_output, Accumulate{beta, relu_mask}, actual);
           EXPECT_TRUE(same_bytes(actual, expected)) << desc.str() << " beta " << beta;
         }
       }
@@ -112,8 +114,8 @@ TEST_P(PooledConv2d, BytesDoNotDependOnThreads) {
     EXPECT_TRUE(test::same_for_all_threads([&] {
       PoolRoute route = PoolRoute::make(desc, kind, Device::cpu());
       Tensor output = Tensor::empty(pool_of(desc, kind).output_shape()), grad_input = Tensor::empty(desc.input_shape());
-      conv2d_pool2d_forward(desc, kind, input, weight, {}, output, &route);
-      conv2d_pool2d_backward_data(desc, weight, route, output, {}, grad_input);
+      ON_DEVICE(conv2d_pool2d_forward)(desc, kind, input, weight, Tensor(), output, &route);
+      ON_DEVICE(conv2d_pool2d_backward_data)(desc, weight, route, output, Accumulate{}, grad_input);
       return grad_input;
     }));
   }
@@ -123,14 +125,14 @@ TEST_P(PooledConv2d, BytesDoNotDependOnThreads) {
 TEST_P(PooledConv2d, ValuesInBetweenAreNotKept) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 256, 256, 16}, {64, 3, 3, 16}, {1, 1, Padding::zero(1)});
   const Conv2dProblem forward{desc, Conv2dDirection::forward}, backward{desc, Conv2dDirection::backward_data};
-  if (!pools_as_it_goes(forward, Device::cpu())) GTEST_SKIP() << "this engine does not pool";
-  EXPECT_TRUE(pools_as_it_goes(backward, Device::cpu()));
+  if (!pools_as_it_goes(forward, test::device())) GTEST_SKIP() << "this engine does not pool";
+  EXPECT_TRUE(pools_as_it_goes(backward, test::device()));
   const Tensor input = random_uniform(desc.input_shape(), 1), weight = random_uniform(desc.weight_shape(), 2);
   Tensor output = Tensor::empty(pool_of(desc, PoolKind::max).output_shape());
   Allocator& memory = allocator(Device::cpu());
   memory.reset_peak();
   const int64_t before = memory.stats().in_use;
-  conv2d_pool2d_forward(desc, PoolKind::max, input, weight, {}, output, nullptr);
+  ON_DEVICE(conv2d_pool2d_forward)(desc, PoolKind::max, input, weight, Tensor(), output, nullptr);
   const int64_t whole = desc.output_shape().count() * 4;
   EXPECT_LT(memory.stats().peak_in_use - before, whole / 2);
 }
@@ -144,10 +146,10 @@ TEST(PooledConv2dInstructionSets, HaveTheBytesOfTheOperationsApart) {
       Tensor output = Tensor::empty(apart.output.shape()), grad_input = Tensor::empty(desc.input_shape()),
              expected = grad_input.clone();
       PoolRoute route = PoolRoute::make(desc, kind, Device::cpu());
-      conv2d_pool2d_forward(desc, kind, input, weight, {}, output, &route);
+      ON_DEVICE(conv2d_pool2d_forward)(desc, kind, input, weight, Tensor(), output, &route);
       EXPECT_TRUE(same_bytes(output, apart.output)) << name;
-      conv2d_pool2d_backward_data(desc, weight, route, output, {}, grad_input);
-      conv2d_backward_data(desc, weight, apart.unpooled(output), {}, expected);
+      ON_DEVICE(conv2d_pool2d_backward_data)(desc, weight, route, output, Accumulate{}, grad_input);
+      ON_DEVICE(conv2d_backward_data)(desc, weight, apart.unpooled(output), Accumulate{}, expected);
       EXPECT_TRUE(same_bytes(grad_input, expected)) << name;
     });
   }
@@ -160,7 +162,7 @@ TEST(PooledConv2dChecks, BadArgumentsAreNamed) {
          output = Tensor::zeros({1, 4, 4, 16});
   PoolRoute max = PoolRoute::make(desc, PoolKind::max, Device::cpu());
   const auto forward = [&](const Tensor& input, const Tensor& w, const Tensor& bias, Tensor& y, PoolRoute* route) {
-    conv2d_pool2d_forward(desc, PoolKind::average, input, w, bias, y, route);
+    ON_DEVICE(conv2d_pool2d_forward)(desc, PoolKind::average, input, w, bias, y, route);
   };
   EXPECT_TRUE(throws_error([&] { pool_of(tiny, PoolKind::max); }, "[pool2d] window 2x2 is larger"));
   EXPECT_TRUE(throws_error([&] { forward(output, weight, {}, output, nullptr); }, "[conv2d_pool2d] input"));
@@ -169,9 +171,19 @@ TEST(PooledConv2dChecks, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { forward(x, weight, {}, x, nullptr); }, "[conv2d_pool2d] output"));
   PoolRoute empty{.kind = PoolKind::average, .choice = {}, .positive = {}};
   EXPECT_TRUE(throws_error([&] { forward(x, weight, {}, output, &empty); }, "the route does not belong to"));
-  EXPECT_TRUE(throws_error([&] { conv2d_pool2d_backward_data(desc, weight, max, x, {}, x); }, "grad_output"));
-  EXPECT_TRUE(throws_error([&] { conv2d_pool2d_backward_data(desc, weight, max, output, {}, output); }, "grad_input"));
-  EXPECT_TRUE(throws_error([&] { unpool_gradient(desc, empty, output); }, "the route does not belong to"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(conv2d_pool2d_backward_data)
+        (desc, weight, max, x, Accumulate{}, x);
+      },
+      "grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(conv2d_pool2d_backward_data)
+        (desc, weight, max, output, Accumulate{}, output);
+      },
+      "grad_input"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(unpool_gradient)(desc, empty, output); }, "the route does not belong to"));
 }
 
 }  // namespace

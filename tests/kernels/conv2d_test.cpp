@@ -2,6 +2,7 @@
 #include <minidl/kernels/conv2d.h>
 
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/reference_conv2d.h>
@@ -81,6 +82,7 @@ std::vector<Case> cases() {
 class Conv2dEngines : public ::testing::TestWithParam<const Conv2dEngine*> {
  protected:
   void SetUp() override {
+    if (GetParam()->device != test::device().kind) GTEST_SKIP() << "an engine of another device";
     execution::set_conv2d_engine(GetParam()->name);
     execution::set_precision(grade());
   }
@@ -100,7 +102,7 @@ INSTANTIATE_TEST_SUITE_P(All, Conv2dEngines, ::testing::ValuesIn(conv2d_engines(
 
 /// The engine that computes a direction when the one under test is asked for: another one where it declines.
 const Conv2dEngine& engine_of(const Conv2dDesc& desc, Direction direction) {
-  return conv2d_engine_for({desc, direction}, Device::cpu());
+  return conv2d_engine_for({desc, direction}, test::device());
 }
 
 /// Noise, which tests take for pictures, is the worst input for tiles of differences: in 16 bits they lose up to four
@@ -122,19 +124,19 @@ double error_on_noise(const Conv2dEngine& engine) {
 Tensor forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias = {},
                Activation activation = Activation::none) {
   Tensor output = Tensor::full(desc.output_shape(), std::numeric_limits<float>::quiet_NaN());
-  conv2d_forward(desc, input, weight, bias, activation, output);
+  ON_DEVICE(conv2d_forward)(desc, input, weight, bias, activation, output);
   return output;
 }
 
 Tensor backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output) {
   Tensor grad_input = Tensor::full(desc.input_shape(), std::numeric_limits<float>::quiet_NaN());
-  conv2d_backward_data(desc, weight, grad_output, {}, grad_input);
+  ON_DEVICE(conv2d_backward_data)(desc, weight, grad_output, Accumulate{}, grad_input);
   return grad_input;
 }
 
 Tensor backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output) {
   Tensor grad_weight = Tensor::full(desc.weight_shape(), std::numeric_limits<float>::quiet_NaN());
-  conv2d_backward_weight(desc, input, grad_output, 0.0f, grad_weight);
+  ON_DEVICE(conv2d_backward_weight)(desc, input, grad_output, 0.0f, grad_weight);
   return grad_weight;
 }
 
@@ -159,7 +161,7 @@ TEST_P(Conv2dEngines, WritesTheMaskOfItsOutput) {
     const Tensor output = forward(desc, input, weight, {}, Activation::relu);
     Tensor repeated = Tensor::empty(desc.output_shape());
     BitMask mask(desc.output_shape(), Device::cpu());
-    conv2d_forward(desc, input, weight, {}, Activation::relu, repeated, &mask);
+    ON_DEVICE(conv2d_forward)(desc, input, weight, Tensor(), Activation::relu, repeated, &mask);
     EXPECT_TRUE(test::same_bytes(repeated, output)) << desc.str();
     for (int64_t i = 0; i < output.count(); ++i)
       ASSERT_EQ(mask.span()[i], output.span<float>()[i] > 0.0f) << i << " of " << desc.str();
@@ -191,7 +193,7 @@ TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
           expected[i] = static_cast<double>(beta) * expected[i] + (open ? contribution[i] : 0.0);
         }
         Tensor grad_input = before.clone();
-        conv2d_backward_data(desc, weight, grad_output, {beta, relu_mask}, grad_input);
+        ON_DEVICE(conv2d_backward_data)(desc, weight, grad_output, Accumulate{beta, relu_mask}, grad_input);
         EXPECT_TRUE(agrees(grad_input, expected, desc, Direction::backward_data))
             << "beta " << beta << " mask " << (relu_mask != nullptr);
       }
@@ -208,7 +210,7 @@ TEST_P(Conv2dEngines, BackwardWeightOnIntegersAccumulates) {
 
     Tensor grad_weight = random_integers(c.weight, 3);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] += static_cast<double>(grad_weight.span<float>()[i]);
-    conv2d_backward_weight(desc, input, grad_output, 1.0f, grad_weight);
+    ON_DEVICE(conv2d_backward_weight)(desc, input, grad_output, 1.0f, grad_weight);
     EXPECT_TRUE(agrees(grad_weight, expected, desc, Direction::backward_weight));
   }
 }
@@ -264,6 +266,7 @@ TEST_P(Conv2dEngines, BackwardIsTheAdjointOfForward) {
 }
 
 TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
+  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
   for (const Case& c : large_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
@@ -283,13 +286,15 @@ TEST_P(Conv2dEngines, NanGoesThroughRelu) {
 
 /// What a direction allocates is what it says beforehand, within a block of the allocator's for each of its tensors.
 TEST_P(Conv2dEngines, TellsItsWorkspace) {
-  Allocator& memory = allocator(Device::cpu());
+  Allocator& memory = allocator(test::device());
   for (const Case& c : large_cases()) {
     const Conv2dDesc desc = c.desc();
-    const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
-                 grad_output = random_uniform(desc.output_shape(), 3);
-    Tensor output = Tensor::empty(desc.output_shape()), grad_input = Tensor::empty(c.input),
-           grad_weight = Tensor::empty(c.weight);
+    const Device device = test::device();  // where the tensors lie, so that nothing but workspaces is allocated
+    const Tensor input = random_uniform(c.input, 1).to(device), weight = random_uniform(c.weight, 2).to(device),
+                 grad_output = random_uniform(desc.output_shape(), 3).to(device);
+    Tensor output = Tensor::empty(desc.output_shape(), Dtype::f32, device),
+           grad_input = Tensor::empty(c.input, Dtype::f32, device),
+           grad_weight = Tensor::empty(c.weight, Dtype::f32, device);
     const auto measure = [&](Direction direction, const std::function<void()>& run) {
       memory.reset_peak();
       const int64_t before = memory.stats().in_use;
@@ -331,7 +336,7 @@ TEST_P(Conv2dEngines, DeclinesWithAReason) {
 TEST_P(Conv2dEngines, FollowsItsWeights) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 9, 10, 32}, {32, 3, 3, 32}, {1, 1, Padding::zero(1)});
   const Tensor input = random_uniform(desc.input_shape(), 1), grad_output = random_uniform(desc.output_shape(), 2);
-  Tensor weight = random_uniform(desc.weight_shape(), 3);
+  Tensor weight = random_uniform(desc.weight_shape(), 3).to(test::device());
   const Tensor first = forward(desc, input, weight), first_grad = backward_data(desc, weight, grad_output);
   for (int repeat = 0; repeat < 3; ++repeat) {
     EXPECT_TRUE(test::same_bytes(forward(desc, input, weight), first));
@@ -352,13 +357,13 @@ TEST_P(Conv2dEngines, RowsComputedApartHaveTheBytesOfTheWhole) {
     const Conv2dDesc desc = Conv2dDesc::make(input, weight, window);
     const Tensor x = random_uniform(input, 1), w = random_uniform(weight, 2), b = random_uniform({weight[0]}, 3);
     Tensor whole = Tensor::empty(desc.output_shape());
-    conv2d_forward(desc, x, w, b, Activation::relu, whole);
+    ON_DEVICE(conv2d_forward)(desc, x, w, b, Activation::relu, whole);
     for (int64_t begin = 0; begin < desc.out_h(); begin += 8) {
       const int64_t end = std::min(begin + 8, desc.out_h());
       const Conv2dRows part = conv2d_rows(desc, begin, end);
       const Tensor rows = x.reshape({input[1], input[2], input[3]}).slice(part.in_begin, part.in_end);
       Tensor output = Tensor::empty({1, end - begin, desc.out_w(), desc.out_c});
-      conv2d_forward(part.desc, rows.reshape(part.desc.input_shape()), w, b, Activation::relu, output);
+      ON_DEVICE(conv2d_forward)(part.desc, rows.reshape(part.desc.input_shape()), w, b, Activation::relu, output);
       const Tensor expected = whole.reshape({desc.out_h(), desc.out_w(), desc.out_c}).slice(begin, end);
       EXPECT_TRUE(test::same_bytes(output, expected.reshape(output.shape()))) << desc.str() << " from row " << begin;
     }

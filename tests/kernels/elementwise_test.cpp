@@ -1,6 +1,7 @@
 #include <minidl/kernels/elementwise.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -39,16 +40,16 @@ TEST(Elementwise, IsExactOnIntegers) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 1), y = random_integers(shape, 2);
     Tensor output = Tensor::full(shape, kNan);
-    add_scaled(2.0f, x, -0.5f, y, output);
+    ON_DEVICE(add_scaled)(2.0f, x, -0.5f, y, output);
     EXPECT_TRUE(equals(output, expected(x, y, [](double a, double b) { return 2.0 * a - 0.5 * b; })));
-    multiply(x, y, output);
+    ON_DEVICE(multiply)(x, y, output);
     EXPECT_TRUE(equals(output, expected(x, y, [](double a, double b) { return a * b; })));
-    affine(3.0f, x, -1.0f, output);
+    ON_DEVICE(affine)(3.0f, x, -1.0f, output);
     EXPECT_TRUE(equals(output, expected(x, [](double a) { return 3.0 * a - 1.0; })));
-    relu_forward(x, output);
+    ON_DEVICE(relu_forward)(x, output);
     EXPECT_TRUE(equals(output, expected(x, [](double a) { return std::max(0.0, a); })));
     output.copy_from(x);
-    clamp(output, -2.0f, 1.0f);
+    ON_DEVICE(clamp)(output, -2.0f, 1.0f);
     EXPECT_TRUE(equals(output, expected(x, [](double a) { return std::clamp(a, -2.0, 1.0); })));
   }
 }
@@ -65,7 +66,7 @@ TEST(Elementwise, ACombinationIsExactOnIntegers) {
         a.push_back(static_cast<double>(k % 5) - 1.5);
         for (size_t i = 0; i < sums.size(); ++i) sums[i] += a[k] * static_cast<double>(x[k].span<float>()[i]);
       }
-      add_combination(a, x, output);
+      ON_DEVICE(add_combination)(a, x, output);
       EXPECT_TRUE(equals(output, sums)) << terms;
     }
   }
@@ -75,11 +76,11 @@ TEST(Elementwise, ACombinationIsRoundedOnce) {
   // 2^25 + 1 - 2^25: lost in f32, within eight terms and across them.
   const Tensor large = Tensor::full({21}, 33554432.0f), one = Tensor::full({21}, 1.0f);
   Tensor output = Tensor::zeros({21});
-  add_combination(std::vector{1.0, 1.0, -1.0}, std::vector{large, one, large}, output);
+  ON_DEVICE(add_combination)(std::vector{1.0, 1.0, -1.0}, std::vector{large, one, large}, output);
   EXPECT_TRUE(equals(output, one));
   std::vector<Tensor> x(10, large);
   x[3] = one;
-  add_combination(std::vector<double>{1, 1, 1, 1, 1, -1, -1, -1, -1, 0}, x, output);
+  ON_DEVICE(add_combination)(std::vector<double>{1, 1, 1, 1, 1, -1, -1, -1, -1, 0}, x, output);
   EXPECT_TRUE(equals(output, Tensor::full({21}, 2.0f)));
 }
 
@@ -102,11 +103,11 @@ TEST(Elementwise, GradientWritersAreExactOnIntegers) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 3), y = random_integers(shape, 4);
     Tensor target = Tensor::full(shape, kNan);
-    accumulate_scaled(-3.0f, x, {}, target);
+    ON_DEVICE(accumulate_scaled)(-3.0f, x, Accumulate{}, target);
     EXPECT_TRUE(equals(target, expected(x, [](double a) { return -3.0 * a; })));
-    accumulate_difference(2.0f, x, y, {}, target);
+    ON_DEVICE(accumulate_difference)(2.0f, x, y, Accumulate{}, target);
     EXPECT_TRUE(equals(target, expected(x, y, [](double a, double b) { return 2.0 * (a - b); })));
-    accumulate_product(x, y, {}, target);
+    ON_DEVICE(accumulate_product)(x, y, Accumulate{}, target);
     EXPECT_TRUE(equals(target, expected(x, y, [](double a, double b) { return a * b; })));
   }
 }
@@ -114,14 +115,18 @@ TEST(Elementwise, GradientWritersAreExactOnIntegers) {
 TEST(Elementwise, GradientWritersAccumulateAndMask) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 5), y = random_integers(shape, 6);
-    EXPECT_TRUE(
-        accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_scaled(2.0f, x, how, target); }));
-    EXPECT_TRUE(accumulates(
-        shape, [&](const Accumulate& how, Tensor& target) { accumulate_difference(0.5f, x, y, how, target); }));
-    EXPECT_TRUE(
-        accumulates(shape, [&](const Accumulate& how, Tensor& target) { accumulate_product(x, y, how, target); }));
-    EXPECT_TRUE(
-        accumulates(shape, [&](const Accumulate& how, Tensor& target) { tanh_backward(x, 8.0f, y, how, target); }));
+    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) {
+      ON_DEVICE(accumulate_scaled)(2.0f, x, how, target);
+    }));
+    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) {
+      ON_DEVICE(accumulate_difference)(0.5f, x, y, how, target);
+    }));
+    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) {
+      ON_DEVICE(accumulate_product)(x, y, how, target);
+    }));
+    EXPECT_TRUE(accumulates(shape, [&](const Accumulate& how, Tensor& target) {
+      ON_DEVICE(tanh_backward)(x, 8.0f, y, how, target);
+    }));
   }
 }
 
@@ -131,7 +136,7 @@ TEST(Elementwise, AddsAVectorToEveryChannel) {
     const int64_t channels = shape[shape.rank() - 1];
     const Tensor x = random_integers(shape, 7), b = random_integers({channels}, 8);
     Tensor output = Tensor::full(shape, kNan);
-    add_per_channel(-2.0f, x, b, output);
+    ON_DEVICE(add_per_channel)(-2.0f, x, b, output);
     for (int64_t i = 0; i < x.count(); ++i) {
       ASSERT_EQ(output.span<float>()[i], -2.0f * x.span<float>()[i] + b.span<float>()[i % channels])
           << shape.str() << " at " << i;
@@ -146,17 +151,33 @@ TEST(Elementwise, AnOutputMayBeAnInput) {
     compute(both);
     return both;
   };
-  EXPECT_TRUE(equals(in_place([&](Tensor& t) { add_scaled(2.0f, t, 3.0f, y, t); }),
-                     expected(x, y, [](double a, double b) { return 2.0 * a + 3.0 * b; })));
-  EXPECT_TRUE(equals(in_place([&](Tensor& t) { add_scaled(2.0f, y, 3.0f, t, t); }),
-                     expected(x, y, [](double a, double b) { return 3.0 * a + 2.0 * b; })));
-  EXPECT_TRUE(equals(in_place([](Tensor& t) { multiply(t, t, t); }), expected(x, [](double a) { return a * a; })));
-  EXPECT_TRUE(equals(in_place([](Tensor& t) { affine(2.0f, t, 1.0f, t); }),
-                     expected(x, [](double a) { return 2.0 * a + 1.0; })));
-  EXPECT_TRUE(
-      equals(in_place([](Tensor& t) { relu_forward(t, t); }), expected(x, [](double a) { return std::max(a, 0.0); })));
   EXPECT_TRUE(equals(in_place([&](Tensor& t) {
-                       accumulate_product(t, y, {1.0f, nullptr}, t);
+                       ON_DEVICE(add_scaled)
+                       (2.0f, t, 3.0f, y, t);
+                     }),
+                     expected(x, y, [](double a, double b) { return 2.0 * a + 3.0 * b; })));
+  EXPECT_TRUE(equals(in_place([&](Tensor& t) {
+                       ON_DEVICE(add_scaled)
+                       (2.0f, y, 3.0f, t, t);
+                     }),
+                     expected(x, y, [](double a, double b) { return 3.0 * a + 2.0 * b; })));
+  EXPECT_TRUE(equals(in_place([](Tensor& t) {
+                       ON_DEVICE(multiply)
+                       (t, t, t);
+                     }),
+                     expected(x, [](double a) { return a * a; })));
+  EXPECT_TRUE(equals(in_place([](Tensor& t) {
+                       ON_DEVICE(affine)
+                       (2.0f, t, 1.0f, t);
+                     }),
+                     expected(x, [](double a) { return 2.0 * a + 1.0; })));
+  EXPECT_TRUE(equals(in_place([](Tensor& t) {
+                       ON_DEVICE(relu_forward)
+                       (t, t);
+                     }),
+                     expected(x, [](double a) { return std::max(a, 0.0); })));
+  EXPECT_TRUE(equals(in_place([&](Tensor& t) {
+                       ON_DEVICE(accumulate_product)(t, y, Accumulate{1.0f, nullptr}, t);
                      }),
                      expected(x, y, [](double a, double b) { return a + a * b; })));
 }
@@ -172,27 +193,27 @@ TEST(Elementwise, KeepsNan) {
     EXPECT_EQ(output.span<float>()[1], at_infinity);
     EXPECT_EQ(output.span<float>()[2], at_minus_infinity);
   };
-  relu_forward(x, output);
+  ON_DEVICE(relu_forward)(x, output);
   check(kInfinity, 0.0f);
   output.copy_from(x);
-  clamp(output, -7.0f, 9.0f);
+  ON_DEVICE(clamp)(output, -7.0f, 9.0f);
   check(9.0f, -7.0f);
-  tanh_forward(x, 3.0f, output);
+  ON_DEVICE(tanh_forward)(x, 3.0f, output);
   check(3.0f, -3.0f);
 }
 
 TEST(Elementwise, ClampReachesInfiniteBounds) {
   Tensor x = Tensor::from(std::vector<float>{-5.0f, 0.0f, 5.0f}, {3});
-  clamp(x, -kInfinity, 1.0f);
+  ON_DEVICE(clamp)(x, -kInfinity, 1.0f);
   EXPECT_TRUE(equals(x, {-5.0, 0.0, 1.0}));
-  clamp(x, 1.0f, 1.0f);
+  ON_DEVICE(clamp)(x, 1.0f, 1.0f);
   EXPECT_TRUE(equals(x, {1.0, 1.0, 1.0}));
 }
 
 TEST(Elementwise, TanhIsAccurate) {
   const Tensor x = random_uniform({4, 1001}, 11, -6.0f, 6.0f);
   Tensor output = Tensor::full(x.shape(), kNan);
-  tanh_forward(x, 150.0f, output);
+  ON_DEVICE(tanh_forward)(x, 150.0f, output);
   for (int64_t i = 0; i < x.count(); ++i) {
     const double exact = 150.0 * std::tanh(static_cast<double>(x.span<float>()[i]));
     ASSERT_NEAR(output.span<float>()[i], exact, 5e-7 * std::abs(exact)) << x.span<float>()[i];
@@ -203,8 +224,8 @@ TEST(Elementwise, TanhGradientAgreesWithFiniteDifferences) {
   const float scale = 150.0f;
   const Tensor x = random_uniform({333}, 12, -2.0f, 2.0f), grad_output = random_uniform({333}, 13);
   Tensor output = Tensor::empty(x.shape()), grad_input = Tensor::full(x.shape(), kNan);
-  tanh_forward(x, scale, output);
-  tanh_backward(output, scale, grad_output, {}, grad_input);
+  ON_DEVICE(tanh_forward)(x, scale, output);
+  ON_DEVICE(tanh_backward)(output, scale, grad_output, Accumulate{}, grad_input);
   std::vector<double> differences;
   for (int64_t i = 0; i < x.count(); ++i) {
     const double h = 1e-5, at = x.span<float>()[i];
@@ -218,10 +239,10 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
   const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor output = Tensor::full(x.shape(), 1.0f);
-    add_scaled(0.3f, x, 0.7f, y, output);
-    tanh_forward(output, 150.0f, output);
-    accumulate_product(x, y, {0.9f, &mask}, output);
-    add_combination(std::vector<double>(9, 0.3), std::vector<Tensor>(9, x), output);
+    ON_DEVICE(add_scaled)(0.3f, x, 0.7f, y, output);
+    ON_DEVICE(tanh_forward)(output, 150.0f, output);
+    ON_DEVICE(accumulate_product)(x, y, Accumulate{0.9f, &mask}, output);
+    ON_DEVICE(add_combination)(std::vector<double>(9, 0.3), std::vector<Tensor>(9, x), output);
     return output;
   }));
 }
@@ -229,34 +250,82 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
 TEST(Elementwise, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({2, 3}), other = Tensor::zeros({3, 2}), bytes = Tensor::zeros({2, 3}, Dtype::u8);
   Tensor output = Tensor::zeros({2, 3}), wrong = Tensor::zeros({6}), undefined;
-  EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, other, output); },
-                           "[add_scaled] y has shape [3,2], it must be [2,3]"));
-  EXPECT_TRUE(throws_error([&] { add_scaled(1.0f, x, 1.0f, x, wrong); }, "[add_scaled] output has shape [6]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_scaled)
+        (1.0f, x, 1.0f, other, output);
+      },
+      "[add_scaled] y has shape [3,2], it must be [2,3]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_scaled)
+        (1.0f, x, 1.0f, x, wrong);
+      },
+      "[add_scaled] output has shape [6]"));
   const std::vector<Tensor> itself{output}, others{other};
   const std::vector<double> one{1.0}, two{1.0, 2.0};
-  EXPECT_TRUE(throws_error([&] { add_combination(one, itself, output); }, "[add_combination] output is one of"));
-  EXPECT_TRUE(throws_error([&] { add_combination(one, others, output); }, "[add_combination] x has shape [3,2]"));
-  EXPECT_TRUE(throws_error([&] { add_combination(two, others, output); }, "2 factors for 1 tensors"));
-  EXPECT_TRUE(throws_error([&] { multiply(bytes, x, output); }, "[multiply] x [2,3] holds u8, it must be f32"));
-  EXPECT_TRUE(throws_error([&] { affine(1.0f, x, 0.0f, undefined); }, "[affine] output is undefined"));
-  EXPECT_TRUE(throws_error([&] { relu_forward(undefined, output); }, "[relu] input is undefined"));
-  EXPECT_TRUE(throws_error([&] { tanh_forward(x, 1.0f, wrong); }, "[tanh] output"));
-  EXPECT_TRUE(throws_error([&] { tanh_backward(x, 0.0f, x, {}, output); }, "[tanh] scale is 0"));
-  EXPECT_TRUE(throws_error([&] { tanh_backward(x, 1.0f, other, {}, output); }, "[tanh] grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_combination)
+        (one, itself, output);
+      },
+      "[add_combination] output is one of"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_combination)
+        (one, others, output);
+      },
+      "[add_combination] x has shape [3,2]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(add_combination)(two, others, output); }, "2 factors for 1 tensors"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(multiply)
+        (bytes, x, output);
+      },
+      "[multiply] x [2,3] holds u8, it must be f32"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(affine)(1.0f, x, 0.0f, undefined); }, "[affine] output is undefined"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(relu_forward)(undefined, output); }, "[relu] input is undefined"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(tanh_forward)(x, 1.0f, wrong); }, "[tanh] output"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(tanh_backward)(x, 0.0f, x, Accumulate{}, output); }, "[tanh] scale is 0"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(tanh_backward)
+        (x, 1.0f, other, Accumulate{}, output);
+      },
+      "[tanh] grad_output"));
   const BitMask wrong_mask = test::positive(other);
   EXPECT_TRUE(throws_error(
       [&] {
-        accumulate_scaled(1.0f, x, {0.0f, &wrong_mask}, output);
+        ON_DEVICE(accumulate_scaled)(1.0f, x, Accumulate{0.0f, &wrong_mask}, output);
       },
       "[accumulate_scaled] relu_mask"));
-  EXPECT_TRUE(throws_error([&] { accumulate_difference(1.0f, x, other, {}, output); }, "[accumulate_difference] y"));
-  EXPECT_TRUE(throws_error([&] { accumulate_product(x, x, {}, wrong); }, "[accumulate_product] target"));
-  EXPECT_TRUE(throws_error([&] { add_per_channel(1.0f, x, Tensor::zeros({2}), output); },
-                           "[add_per_channel] b has shape [2], it must be [3]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(accumulate_difference)
+        (1.0f, x, other, Accumulate{}, output);
+      },
+      "[accumulate_difference] y"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(accumulate_product)
+        (x, x, Accumulate{}, wrong);
+      },
+      "[accumulate_product] target"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_per_channel)
+        (1.0f, x, Tensor::zeros({2}), output);
+      },
+      "[add_per_channel] b has shape [2], it must be [3]"));
   Tensor scalar = Tensor::zeros({});
-  EXPECT_TRUE(throws_error([&] { add_per_channel(1.0f, scalar, scalar, scalar); }, "[add_per_channel] x is a scalar"));
-  EXPECT_TRUE(throws_error([&] { clamp(output, 2.0f, 1.0f); }, "[clamp] low 2 is above high 1"));
-  EXPECT_TRUE(throws_error([&] { clamp(output, kNan, 1.0f); }, "[clamp]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(add_per_channel)
+        (1.0f, scalar, scalar, scalar);
+      },
+      "[add_per_channel] x is a scalar"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(clamp)(output, 2.0f, 1.0f); }, "[clamp] low 2 is above high 1"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(clamp)(output, kNan, 1.0f); }, "[clamp]"));
 }
 
 }  // namespace

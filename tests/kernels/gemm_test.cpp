@@ -1,6 +1,7 @@
 #include <minidl/kernels/gemm.h>
 
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/instruction_sets.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
@@ -174,7 +175,7 @@ TEST(Linear, ForwardIsExact) {
   const LinearCase c;
   for (const bool with_bias : {true, false}) {
     Tensor output = Tensor::empty({3, 41});
-    linear_forward(c.input, c.weight, with_bias ? c.bias : Tensor(), output);
+    ON_DEVICE(linear_forward)(c.input, c.weight, with_bias ? c.bias : Tensor(), output);
     std::vector<double> expected;
     for (int64_t m = 0; m < 3; ++m) {
       for (int64_t n = 0; n < 41; ++n) {
@@ -193,7 +194,7 @@ TEST(Linear, BackwardDataIsExactAndMasked) {
   const BitMask mask = test::positive(signs);
   for (const float beta : {0.0f, 1.0f}) {
     Tensor grad_input = before.clone();
-    linear_backward_data(c.weight, c.grad_output, {beta, &mask}, grad_input);
+    ON_DEVICE(linear_backward_data)(c.weight, c.grad_output, Accumulate{beta, &mask}, grad_input);
     std::vector<double> expected;
     for (int64_t m = 0; m < 3; ++m) {
       for (int64_t k = 0; k < 37; ++k) {
@@ -210,7 +211,7 @@ TEST(Linear, BackwardWeightIsExact) {
   const LinearCase c;
   const Tensor before = random_integers({41, 37}, 6);
   Tensor grad_weight = before.clone();
-  linear_backward_weight(c.input, c.grad_output, 1.0f, grad_weight);
+  ON_DEVICE(linear_backward_weight)(c.input, c.grad_output, 1.0f, grad_weight);
   std::vector<double> expected;
   for (int64_t n = 0; n < 41; ++n) {
     for (int64_t k = 0; k < 37; ++k) {
@@ -225,12 +226,24 @@ TEST(Linear, BackwardWeightIsExact) {
 TEST(Linear, RefusesShapesThatDisagree) {
   LinearCase c;
   Tensor output = Tensor::empty({3, 41}), wrong = Tensor::empty({3, 40}), narrow = Tensor::empty({41, 36});
-  EXPECT_TRUE(test::throws_error([&] { linear_forward(c.input, narrow, {}, output); },
-                                 "[linear] weight expects 36 inputs, input has 37 (input [3,37], weight [41,36])"));
-  EXPECT_TRUE(test::throws_error([&] { linear_forward(c.input, c.weight, {}, wrong); },
-                                 "output has shape [3,40], it must be [3,41]"));
-  EXPECT_TRUE(test::throws_error([&] { linear_forward(c.input, c.weight, output, output); },
-                                 "bias has shape [3,41], it must be [41]"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(linear_forward)
+        (c.input, narrow, Tensor(), output);
+      },
+      "[linear] weight expects 36 inputs, input has 37 (input [3,37], weight [41,36])"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(linear_forward)
+        (c.input, c.weight, Tensor(), wrong);
+      },
+      "output has shape [3,40], it must be [3,41]"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        ON_DEVICE(linear_forward)
+        (c.input, c.weight, output, output);
+      },
+      "bias has shape [3,41], it must be [41]"));
 }
 
 }  // namespace

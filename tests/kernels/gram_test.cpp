@@ -1,6 +1,7 @@
 #include <minidl/kernels/gram.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -54,7 +55,7 @@ std::vector<double> backward_reference(const Tensor& features, const Tensor& gra
 Tensor gram_of(const Tensor& features, float scale) {
   const Shape& shape = features.shape();
   Tensor gram = Tensor::full({shape[0], shape[3], shape[3]}, NAN);
-  gram_forward(features, scale, gram);
+  ON_DEVICE(gram_forward)(features, scale, gram);
   return gram;
 }
 
@@ -73,7 +74,7 @@ TEST(Gram, BackwardIsExactOnIntegers) {
   for (const Shape& shape : kShapes) {
     const Tensor features = random_integers(shape, 2), grad_gram = gram_like(shape, 3);  // not symmetric
     Tensor grad = Tensor::full(shape, NAN);
-    gram_backward(features, grad_gram, 0.25f, {}, grad);
+    ON_DEVICE(gram_backward)(features, grad_gram, 0.25f, Accumulate{}, grad);
     EXPECT_TRUE(equals(grad, backward_reference(features, grad_gram, 0.25))) << shape.str();
   }
 }
@@ -81,8 +82,9 @@ TEST(Gram, BackwardIsExactOnIntegers) {
 TEST(Gram, BackwardAccumulatesAndMasks) {
   for (const Shape& shape : kShapes) {
     const Tensor features = random_integers(shape, 4), grad_gram = gram_like(shape, 5);
-    EXPECT_TRUE(test::accumulates(
-        shape, [&](const Accumulate& how, Tensor& grad) { gram_backward(features, grad_gram, 0.5f, how, grad); }));
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
+      ON_DEVICE(gram_backward)(features, grad_gram, 0.5f, how, grad);
+    }));
   }
 }
 
@@ -98,13 +100,13 @@ TEST(Gram, IsSymmetricToTheLastBitAndAccurate) {
     }
     const Tensor grad_gram = random_uniform(gram.shape(), 7);
     Tensor grad = Tensor::full(shape, NAN);
-    gram_backward(features, grad_gram, 1e-3f, {}, grad);
+    ON_DEVICE(gram_backward)(features, grad_gram, 1e-3f, Accumulate{}, grad);
     EXPECT_LT(test::normalised_error(grad, backward_reference(features, grad_gram, 1e-3f)), 1e-6) << shape.str();
   }
 }
 
-/// The derivative of <S, gram(F)> in direction D is <gram_backward(F, S), D>; the gram of F + D is quadratic in D, so
-/// the central difference is exact.
+/// The derivative of <S, gram(F)> in direction D is <ON_DEVICE(gram_backward)(F, S), D>; the gram of F + D is quadratic
+/// in D, so the central difference is exact.
 TEST(Gram, BackwardIsTheDerivative) {
   const Shape shape{2, 6, 5, 7};
   const Tensor features = random_integers(shape, 8), direction = random_integers(shape, 9),
@@ -115,7 +117,7 @@ TEST(Gram, BackwardIsTheDerivative) {
     return test::inner_product(grad_gram, gram_of(x, 2.0f));
   };
   Tensor grad = Tensor::full(shape, NAN);
-  gram_backward(features, grad_gram, 2.0f, {}, grad);
+  ON_DEVICE(gram_backward)(features, grad_gram, 2.0f, Accumulate{}, grad);
   EXPECT_EQ(test::inner_product(grad, direction), (moved(1.0f) - moved(-1.0f)) / 2.0);
 }
 
@@ -127,7 +129,7 @@ TEST(Gram, BytesDoNotDependOnThreads) {
     const BitMask mask = test::positive(features);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(shape, 1.0f);
-      gram_backward(features, gram, 0.1f, {0.5f, &mask}, grad);
+      ON_DEVICE(gram_backward)(features, gram, 0.1f, Accumulate{0.5f, &mask}, grad);
       return grad;
     }));
   }
@@ -136,16 +138,34 @@ TEST(Gram, BytesDoNotDependOnThreads) {
 TEST(Gram, BadArgumentsAreNamed) {
   const Tensor features = Tensor::zeros({2, 3, 3, 4}), flat = Tensor::zeros({9, 4});
   Tensor gram = Tensor::zeros({2, 4, 4}), wrong = Tensor::zeros({2, 4, 3}), grad = Tensor::zeros({2, 3, 3, 4});
-  EXPECT_TRUE(throws_error([&] { gram_forward(flat, 1.0f, gram); },
-                           "[gram] features has shape [9,4], it must have 4 dimensions"));
-  EXPECT_TRUE(
-      throws_error([&] { gram_forward(features, 1.0f, wrong); }, "[gram] gram has shape [2,4,3], it must be [2,4,4]"));
-  EXPECT_TRUE(throws_error([&] { gram_backward(features, wrong, 1.0f, {}, grad); }, "[gram] grad_gram"));
-  EXPECT_TRUE(throws_error([&] { gram_backward(features, gram, 1.0f, {}, gram); }, "[gram] grad_features"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_forward)
+        (flat, 1.0f, gram);
+      },
+      "[gram] features has shape [9,4], it must have 4 dimensions"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_forward)
+        (features, 1.0f, wrong);
+      },
+      "[gram] gram has shape [2,4,3], it must be [2,4,4]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_backward)
+        (features, wrong, 1.0f, Accumulate{}, grad);
+      },
+      "[gram] grad_gram"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_backward)
+        (features, gram, 1.0f, Accumulate{}, gram);
+      },
+      "[gram] grad_features"));
   const BitMask wrong_mask = test::positive(flat);
   EXPECT_TRUE(throws_error(
       [&] {
-        gram_backward(features, gram, 1.0f, {0.0f, &wrong_mask}, grad);
+        ON_DEVICE(gram_backward)(features, gram, 1.0f, Accumulate{0.0f, &wrong_mask}, grad);
       },
       "[gram] relu_mask"));
 }

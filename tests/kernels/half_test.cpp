@@ -1,5 +1,6 @@
 #include <minidl/kernels/half.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/instruction_sets.h>
 #include <support/random_tensors.h>
 
@@ -37,8 +38,8 @@ TEST(Half, EveryHalfComesBack) {
   for (int i = 0; i < 65536; ++i) static_cast<uint16_t*>(halves.raw())[i] = static_cast<uint16_t>(i);
   test::for_each_instruction_set([&](const char* name) {
     SCOPED_TRACE(name);
-    from_half(halves, floats);
-    to_half(floats, back);
+    ON_DEVICE(from_half)(halves, floats);
+    ON_DEVICE(to_half)(floats, back);
     expect_all(floats, back);
   });
 }
@@ -49,7 +50,7 @@ TEST(Half, RoundsToTheNearestEven) {
     for (int64_t i = 0; i < count; i += 3) x.data<float>()[i] *= 1e-5f;
     if (count > 4) x.data<float>()[4] = 2049.0f;  // between 2048 and 2050
     test::for_each_instruction_set([&](const char* name) {
-      to_half(x, halves);
+      ON_DEVICE(to_half)(x, halves);
       for (int64_t i = 0; i < count; ++i) {
         const float value = std::as_const(x).data<float>()[i];
         ASSERT_EQ(bits_of(halves, i), float_to_half(std::clamp(value, -65504.0f, 65504.0f))) << name << ": " << value;
@@ -62,8 +63,8 @@ TEST(Bfloat16, EveryValueComesBack) {
   Tensor halves = Tensor::empty({65536}, Dtype::bf16), floats = Tensor::empty({65536}), back = halves.clone();
   for (int i = 0; i < 65536; ++i) static_cast<uint16_t*>(halves.raw())[i] = static_cast<uint16_t>(i);
   test::for_each_instruction_set([&](const char* name) {
-    from_half(halves, floats);
-    to_half(floats, back);
+    ON_DEVICE(from_half)(halves, floats);
+    ON_DEVICE(to_half)(floats, back);
     for (int i = 0; i < 65536; ++i) {
       const auto bits = static_cast<uint16_t>(i);
       const float expected = bfloat16_to_float(bits), value = std::as_const(floats).data<float>()[i];
@@ -83,7 +84,7 @@ TEST(Bfloat16, RoundsToTheNearestEven) {
     for (int64_t i = 0; i < count; i += 3) x.data<float>()[i] *= 1e-38f;  // subnormal ones among them
     if (count > 7) x.data<float>()[4] = 257.0f, x.data<float>()[5] = 259.0f, x.data<float>()[7] = 3.4e38f;  // ties
     test::for_each_instruction_set([&](const char* name) {
-      to_half(x, halves);
+      ON_DEVICE(to_half)(x, halves);
       for (int64_t i = 0; i < count; ++i) {
         const float value = std::as_const(x).data<float>()[i];
         ASSERT_EQ(bits_of(halves, i), float_to_bfloat16(value)) << name << ": " << value;
@@ -94,8 +95,8 @@ TEST(Bfloat16, RoundsToTheNearestEven) {
 
 TEST(Half, RefusesOtherTypesAndShapes) {
   Tensor x = Tensor::zeros({4}), halves = Tensor::zeros({5}, Dtype::f16), wrong = Tensor::zeros({4}, Dtype::i8);
-  EXPECT_TRUE(throws_error([&] { to_half(x, halves); }, "halves [5] of f16 must be [4] of f16 or bf16"));
-  EXPECT_TRUE(throws_error([&] { from_half(wrong, x); }, "halves [4] of i8 must be [4] of f16 or bf16"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(to_half)(x, halves); }, "halves [5] of f16 must be [4] of f16 or bf16"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(from_half)(wrong, x); }, "halves [4] of i8 must be [4] of f16 or bf16"));
 }
 
 }  // namespace

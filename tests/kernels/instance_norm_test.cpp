@@ -1,6 +1,7 @@
 #include <minidl/kernels/instance_norm.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/norm_reference.h>
 #include <support/random_tensors.h>
@@ -28,7 +29,7 @@ Normalised normalise(const Tensor& input, const Tensor& weight, const Tensor& bi
                      Activation activation = Activation::none) {
   const Shape statistics{input.shape()[0], input.shape()[3]};
   Normalised result{Tensor::full(input.shape(), NAN), Tensor::full(statistics, NAN), Tensor::full(statistics, NAN)};
-  instance_norm_forward(input, weight, bias, kEps, activation, result.output, result.mean, result.rstd);
+  ON_DEVICE(instance_norm_forward)(input, weight, bias, kEps, activation, result.output, result.mean, result.rstd);
   return result;
 }
 
@@ -73,8 +74,9 @@ TEST(InstanceNorm, BackwardAgreesWithTheDefinition) {
       const Normalised result = normalise(input, weight, bias);
       Tensor grad_input = Tensor::full(shape, NAN), grad_weight = Tensor::full(weight_shape, NAN),
              grad_bias = grad_weight.clone();
-      instance_norm_backward(input, weight, result.mean, result.rstd, grad_output,
-                             {&grad_input, {}, &grad_weight, 0.0f, &grad_bias, 0.0f});
+      ON_DEVICE(instance_norm_backward)
+      (input, weight, result.mean, result.rstd, grad_output,
+       NormGrads{&grad_input, {}, &grad_weight, 0.0f, &grad_bias, 0.0f});
       const auto expected = NormReference(input, shape[0], kEps).backward(weight, grad_output);
       EXPECT_LT(normalised_error(grad_input, expected.input), 1e-6) << shape.str();
       EXPECT_LT(normalised_error(grad_weight, expected.weight), 1e-6) << shape.str();
@@ -93,8 +95,9 @@ TEST(InstanceNorm, ALargeMeanBesideASmallVarianceIsAccurate) {
   EXPECT_LT(normalised_error(result.rstd, reference.rstd), 1e-7);
   EXPECT_LT(normalised_error(result.output, reference.forward(weight, bias, false)), 1e-6);
   Tensor grad_input = Tensor::full(shape, NAN), grad_weight = Tensor::full({6}, NAN);
-  instance_norm_backward(input, weight, result.mean, result.rstd, grad_output,
-                         {.grad_input = &grad_input, .grad_weight = &grad_weight});
+  ON_DEVICE(instance_norm_backward)
+  (input, weight, result.mean, result.rstd, grad_output,
+   NormGrads{.grad_input = &grad_input, .grad_weight = &grad_weight});
   const auto expected = reference.backward(weight, grad_output);
   EXPECT_LT(normalised_error(grad_input, expected.input), 1e-6);
   EXPECT_LT(normalised_error(grad_weight, expected.weight), 1e-6);
@@ -115,7 +118,8 @@ TEST(InstanceNorm, OnePositionHasNoGradient) {
   const Tensor input = random_uniform({2, 1, 1, 37}, 22), weight = random_uniform({37}, 23);
   const Normalised result = normalise(input, weight, weight);
   Tensor grad_input = Tensor::full(input.shape(), NAN);
-  instance_norm_backward(input, weight, result.mean, result.rstd, input, {.grad_input = &grad_input});
+  ON_DEVICE(instance_norm_backward)
+  (input, weight, result.mean, result.rstd, input, NormGrads{.grad_input = &grad_input});
   EXPECT_TRUE(test::equals(grad_input, std::vector<double>(2 * 37, 0.0)));
 }
 
@@ -126,7 +130,8 @@ TEST(InstanceNorm, BackwardAgreesWithFiniteDifferences) {
   const Tensor weight = random_uniform({2, 2}, 14), bias = random_uniform({2, 2}, 15);
   const Normalised result = normalise(input, weight, bias);
   Tensor grad_input = Tensor::full(shape, NAN);
-  instance_norm_backward(input, weight, result.mean, result.rstd, grad_output, {.grad_input = &grad_input});
+  ON_DEVICE(instance_norm_backward)
+  (input, weight, result.mean, result.rstd, grad_output, NormGrads{.grad_input = &grad_input});
   const auto loss_at = [&](int64_t i, float step) {
     Tensor moved = input.clone();
     moved.data<float>()[i] += step;
@@ -148,15 +153,17 @@ TEST(InstanceNorm, GradientsAccumulateAndMask) {
                  weight = random_uniform({shape[3]}, 18);
     const Normalised result = normalise(input, weight, weight);
     EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
-      instance_norm_backward(input, weight, result.mean, result.rstd, grad_output, {.grad_input = &grad, .how = how});
+      ON_DEVICE(instance_norm_backward)
+      (input, weight, result.mean, result.rstd, grad_output, NormGrads{.grad_input = &grad, .how = how});
     }));
     Tensor fresh_weight = Tensor::full({shape[3]}, NAN), fresh_bias = Tensor::full({shape[3]}, NAN);
     Tensor grad_weight = Tensor::full({shape[3]}, 8.0f), grad_bias = Tensor::full({shape[3]}, 4.0f);
-    instance_norm_backward(input, weight, result.mean, result.rstd, grad_output,
-                           {.grad_weight = &fresh_weight, .grad_bias = &fresh_bias});
-    instance_norm_backward(
-        input, weight, result.mean, result.rstd, grad_output,
-        {.grad_weight = &grad_weight, .weight_beta = 0.5f, .grad_bias = &grad_bias, .bias_beta = 1.0f});
+    ON_DEVICE(instance_norm_backward)
+    (input, weight, result.mean, result.rstd, grad_output,
+     NormGrads{.grad_weight = &fresh_weight, .grad_bias = &fresh_bias});
+    ON_DEVICE(instance_norm_backward)
+    (input, weight, result.mean, result.rstd, grad_output,
+     NormGrads{.grad_weight = &grad_weight, .weight_beta = 0.5f, .grad_bias = &grad_bias, .bias_beta = 1.0f});
     for (int64_t c = 0; c < shape[3]; ++c) {
       EXPECT_NEAR(grad_weight.span<float>()[c], 4.0f + fresh_weight.span<float>()[c], 1e-4f);
       EXPECT_NEAR(grad_bias.span<float>()[c], 4.0f + fresh_bias.span<float>()[c], 1e-4f);
@@ -181,8 +188,9 @@ TEST(InstanceNorm, BytesDoNotDependOnThreads) {
     const BitMask mask = test::positive(input);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(shape, 1.0f), grad_weight = Tensor::zeros({shape[3]});
-      instance_norm_backward(input, weight, result.mean, result.rstd, result.output,
-                             {.grad_input = &grad, .how = {0.5f, &mask}, .grad_weight = &grad_weight});
+      ON_DEVICE(instance_norm_backward)
+      (input, weight, result.mean, result.rstd, result.output,
+       NormGrads{.grad_input = &grad, .how = {0.5f, &mask}, .grad_weight = &grad_weight});
       return shape[3] == 3 ? grad : grad_weight;
     }));
   }
@@ -193,7 +201,7 @@ TEST(InstanceNorm, BadArgumentsAreNamed) {
   Tensor output = Tensor::zeros({2, 3, 3, 4}), mean = Tensor::zeros({2, 4}), rstd = Tensor::zeros({2, 4}),
          small = Tensor::zeros({4});
   const auto forward = [&](const Tensor& in, const Tensor& w, const Tensor& b, float eps) {
-    instance_norm_forward(in, w, b, eps, Activation::none, output, mean, rstd);
+    ON_DEVICE(instance_norm_forward)(in, w, b, eps, Activation::none, output, mean, rstd);
   };
   EXPECT_TRUE(throws_error([&] { forward(wrong, weight, weight, kEps); }, "[instance_norm] input has shape [3]"));
   EXPECT_TRUE(throws_error(
@@ -212,14 +220,26 @@ TEST(InstanceNorm, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { forward(x, undefined, weight, kEps); }, "[instance_norm] weight is undefined"));
   EXPECT_TRUE(
       throws_error([&] { forward(x, weight, mean, kEps); }, "[instance_norm] bias has shape [2,4], it must be [4]"));
-  EXPECT_TRUE(throws_error([&] { instance_norm_forward(x, weight, weight, kEps, Activation::none, small, mean, rstd); },
-                           "output"));
   EXPECT_TRUE(throws_error(
-      [&] { instance_norm_forward(x, weight, weight, kEps, Activation::none, output, small, rstd); }, "mean"));
+      [&] {
+        ON_DEVICE(instance_norm_forward)
+        (x, weight, weight, kEps, Activation::none, small, mean, rstd);
+      },
+      "output"));
   EXPECT_TRUE(throws_error(
-      [&] { instance_norm_forward(x, weight, weight, kEps, Activation::none, output, mean, small); }, "rstd"));
+      [&] {
+        ON_DEVICE(instance_norm_forward)
+        (x, weight, weight, kEps, Activation::none, output, small, rstd);
+      },
+      "mean"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(instance_norm_forward)
+        (x, weight, weight, kEps, Activation::none, output, mean, small);
+      },
+      "rstd"));
   const auto backward = [&](const Tensor& grad, const NormGrads& grads) {
-    instance_norm_backward(x, weight, mean, rstd, grad, grads);
+    ON_DEVICE(instance_norm_backward)(x, weight, mean, rstd, grad, grads);
   };
   EXPECT_TRUE(throws_error([&] { backward(weight, {}); }, "[instance_norm] grad_output"));
   EXPECT_TRUE(throws_error([&] { backward(x, {.grad_input = &small}); }, "[instance_norm] grad_input"));

@@ -71,6 +71,7 @@ TEST(InstructionSets, MasksFitTheirTensorsAndGradientsTheirMasks) {
       const BitMask open = test::positive(input);
       for_each_instruction_set([&](const char* name) {
         for (const Conv2dEngine* engine : conv2d_engines()) {
+          if (engine->device != Device::Kind::cpu) continue;
           execution::set_conv2d_engine(engine->name);
           const std::string what = std::string(name) + ", " + engine->name + ", " + desc.str();
           Tensor output = Tensor::empty(desc.output_shape());
@@ -107,7 +108,7 @@ TEST(InstructionSets, ConvolutionsGiveTheGradientOfTheirFilters) {
     const std::vector<double> expected = test::reference_conv2d_backward_weight(desc, input, grad_output);
     for_each_instruction_set([&](const char* name) {
       for (const Conv2dEngine* engine : conv2d_engines()) {
-        if (!engine->backward_weight) continue;
+        if (!engine->backward_weight || engine->device != Device::Kind::cpu) continue;
         execution::set_conv2d_engine(engine->name);
         Tensor grad_weight = Tensor::full(desc.weight_shape(), std::numeric_limits<float>::quiet_NaN());
         conv2d_backward_weight(desc, input, grad_output, 0.0f, grad_weight);

@@ -1,6 +1,7 @@
 #include <minidl/kernels/log_softmax.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -34,7 +35,7 @@ TEST(LogSoftmax, AgreesWithTheDefinition) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_uniform(shape, 1, -20.0f, 20.0f);
     Tensor y = Tensor::full(shape, NAN);
-    log_softmax_forward(x, y);
+    ON_DEVICE(log_softmax_forward)(x, y);
     EXPECT_LT(normalised_error(y, reference(test::to_doubles(x), last(shape))), 1e-7) << shape.str();
   }
 }
@@ -42,16 +43,16 @@ TEST(LogSoftmax, AgreesWithTheDefinition) {
 TEST(LogSoftmax, EqualScoresAreEquallyLikely) {
   Tensor y = Tensor::full({2, 4}, NAN);
   for (const float score : {0.0f, 3e38f, -3e38f}) {
-    log_softmax_forward(Tensor::full({2, 4}, score), y);
+    ON_DEVICE(log_softmax_forward)(Tensor::full({2, 4}, score), y);
     for (const float value : y.span<float>()) EXPECT_EQ(value, static_cast<float>(-std::log(4.0)));
   }
 }
 
 TEST(LogSoftmax, ExtremeScores) {
   Tensor y = Tensor::full({4}, NAN);
-  log_softmax_forward(Tensor::from(std::vector<float>{1e30f, 0.0f, -INFINITY, -1e30f}, {4}), y);
+  ON_DEVICE(log_softmax_forward)(Tensor::from(std::vector<float>{1e30f, 0.0f, -INFINITY, -1e30f}, {4}), y);
   EXPECT_TRUE(test::equals(y, {0.0, -double{1e30f}, -INFINITY, -2.0 * double{1e30f}}));
-  log_softmax_forward(Tensor::from(std::vector<float>{0.0f, NAN, 1.0f, 2.0f}, {4}), y);
+  ON_DEVICE(log_softmax_forward)(Tensor::from(std::vector<float>{0.0f, NAN, 1.0f, 2.0f}, {4}), y);
   for (const float value : y.span<float>()) EXPECT_TRUE(std::isnan(value));
 }
 
@@ -59,8 +60,8 @@ TEST(LogSoftmax, BackwardAgreesWithFiniteDifferences) {
   for (const Shape& shape : {Shape{5}, Shape{3, 7}, Shape{2, 1, 2, 4}}) {
     const Tensor x = random_uniform(shape, 2, -3.0f, 3.0f), grad_output = random_uniform(shape, 3);
     Tensor y = Tensor::empty(shape), grad_input = Tensor::full(shape, NAN);
-    log_softmax_forward(x, y);
-    log_softmax_backward(y, grad_output, {}, grad_input);
+    ON_DEVICE(log_softmax_forward)(x, y);
+    ON_DEVICE(log_softmax_backward)(y, grad_output, Accumulate{}, grad_input);
     const auto loss_at = [&](size_t i, double step) {
       std::vector<double> moved = test::to_doubles(x);
       moved[i] += step;
@@ -79,10 +80,11 @@ TEST(LogSoftmax, BackwardAgreesWithFiniteDifferences) {
 TEST(LogSoftmax, BackwardAccumulatesAndMasks) {
   for (const Shape& shape : kShapes) {
     Tensor y = Tensor::empty(shape);
-    log_softmax_forward(random_uniform(shape, 4), y);
+    ON_DEVICE(log_softmax_forward)(random_uniform(shape, 4), y);
     const Tensor grad_output = random_integers(shape, 5);
-    EXPECT_TRUE(test::accumulates(
-        shape, [&](const Accumulate& how, Tensor& grad) { log_softmax_backward(y, grad_output, how, grad); }));
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
+      ON_DEVICE(log_softmax_backward)(y, grad_output, how, grad);
+    }));
   }
 }
 
@@ -91,8 +93,8 @@ TEST(LogSoftmax, BytesDoNotDependOnThreads) {
   const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor y = Tensor::empty(x.shape()), grad = Tensor::full(x.shape(), 1.0f);
-    log_softmax_forward(x, y);
-    log_softmax_backward(y, x, {1.0f, &mask}, grad);
+    ON_DEVICE(log_softmax_forward)(x, y);
+    ON_DEVICE(log_softmax_backward)(y, x, Accumulate{1.0f, &mask}, grad);
     return grad;
   }));
 }
@@ -100,14 +102,32 @@ TEST(LogSoftmax, BytesDoNotDependOnThreads) {
 TEST(LogSoftmax, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({2, 3}), scalar = Tensor::zeros({}), undefined;
   Tensor y = Tensor::zeros({2, 3}), wrong = Tensor::zeros({3, 2});
-  EXPECT_TRUE(throws_error([&] { log_softmax_forward(scalar, y); }, "[log_softmax] input is a scalar"));
-  EXPECT_TRUE(throws_error([&] { log_softmax_forward(undefined, y); }, "[log_softmax] input is undefined"));
-  EXPECT_TRUE(
-      throws_error([&] { log_softmax_forward(x, wrong); }, "[log_softmax] output has shape [3,2], it must be [2,3]"));
-  EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, wrong, {}, y); }, "[log_softmax] grad_output"));
-  EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, x, {}, wrong); }, "[log_softmax] grad_input"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(log_softmax_forward)(scalar, y); }, "[log_softmax] input is a scalar"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(log_softmax_forward)(undefined, y); }, "[log_softmax] input is undefined"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(log_softmax_forward)
+        (x, wrong);
+      },
+      "[log_softmax] output has shape [3,2], it must be [2,3]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(log_softmax_backward)
+        (x, wrong, Accumulate{}, y);
+      },
+      "[log_softmax] grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(log_softmax_backward)
+        (x, x, Accumulate{}, wrong);
+      },
+      "[log_softmax] grad_input"));
   const BitMask wrong_mask = test::positive(wrong);
-  EXPECT_TRUE(throws_error([&] { log_softmax_backward(x, x, {0.0f, &wrong_mask}, y); }, "[log_softmax] relu_mask"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(log_softmax_backward)(x, x, Accumulate{0.0f, &wrong_mask}, y);
+      },
+      "[log_softmax] relu_mask"));
 }
 
 }  // namespace

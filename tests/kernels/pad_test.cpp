@@ -1,6 +1,7 @@
 #include <minidl/kernels/pad.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -54,7 +55,7 @@ TEST(Pad, IsExactOnIntegers) {
   for (const Case& c : cases()) {
     const Tensor input = random_integers(c.input, 1);
     Tensor output = Tensor::full(padded_shape(c.input, c.padding), NAN);
-    pad_forward(input, c.padding, output);
+    ON_DEVICE(pad_forward)(input, c.padding, output);
     std::vector<double> expected;
     for (const int64_t from : sources(c)) expected.push_back(from < 0 ? 0.0 : input.span<float>()[from]);
     EXPECT_TRUE(equals(output, expected)) << c.input.str() << " " << c.padding.str();
@@ -70,10 +71,11 @@ TEST(Pad, BackwardIsExactOnIntegersAndAccumulates) {
       if (from[i] >= 0) expected[static_cast<size_t>(from[i])] += grad_output.span<float>()[i];
     }
     Tensor grad_input = Tensor::full(c.input, NAN);
-    pad_backward(grad_output, c.padding, {}, grad_input);
+    ON_DEVICE(pad_backward)(grad_output, c.padding, Accumulate{}, grad_input);
     EXPECT_TRUE(equals(grad_input, expected)) << c.input.str() << " " << c.padding.str();
-    EXPECT_TRUE(test::accumulates(
-        c.input, [&](const Accumulate& how, Tensor& grad) { pad_backward(grad_output, c.padding, how, grad); }));
+    EXPECT_TRUE(test::accumulates(c.input, [&](const Accumulate& how, Tensor& grad) {
+      ON_DEVICE(pad_backward)(grad_output, c.padding, how, grad);
+    }));
   }
 }
 
@@ -81,8 +83,8 @@ TEST(Pad, BackwardIsTheAdjoint) {
   for (const Case& c : cases()) {
     const Tensor x = random_uniform(c.input, 3), y = random_uniform(padded_shape(c.input, c.padding), 4);
     Tensor padded = Tensor::empty(y.shape()), back = Tensor::empty(x.shape());
-    pad_forward(x, c.padding, padded);
-    pad_backward(y, c.padding, {}, back);
+    ON_DEVICE(pad_forward)(x, c.padding, padded);
+    ON_DEVICE(pad_backward)(y, c.padding, Accumulate{}, back);
     EXPECT_NEAR(test::inner_product(padded, y), test::inner_product(x, back), 1e-5)
         << c.input.str() << " " << c.padding.str();
   }
@@ -94,8 +96,8 @@ TEST(Pad, BytesDoNotDependOnThreads) {
   const BitMask mask = test::positive(x);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor padded = Tensor::empty(padded_shape(x.shape(), padding)), back = Tensor::full(x.shape(), 1.0f);
-    pad_forward(x, padding, padded);
-    pad_backward(padded, padding, {0.5f, &mask}, back);
+    ON_DEVICE(pad_forward)(x, padding, padded);
+    ON_DEVICE(pad_backward)(padded, padding, Accumulate{0.5f, &mask}, back);
     return back;
   }));
 }
@@ -108,12 +110,24 @@ TEST(Pad, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { padded_shape({1, 0, 4, 2}, one); }, "[pad] input [1,0,4,2] has no pixel"));
   EXPECT_TRUE(throws_error([&] { padded_shape(x.shape(), Padding::zero(-1)); }, "must not be negative"));
   EXPECT_TRUE(throws_error([&] { padded_shape(x.shape(), Padding::zero(int64_t{1} << 62)); }, "is too large"));
-  EXPECT_TRUE(
-      throws_error([&] { pad_forward(x, one, wrong); }, "[pad] output has shape [1,6,5,2], it must be [1,5,6,2]"));
-  EXPECT_TRUE(throws_error([&] { pad_forward(Tensor::zeros({2, 2}), one, y); }, "[pad] input has shape [2,2]"));
-  EXPECT_TRUE(throws_error([&] { pad_backward(wrong, one, {}, grad); }, "[pad] grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pad_forward)
+        (x, one, wrong);
+      },
+      "[pad] output has shape [1,6,5,2], it must be [1,5,6,2]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pad_forward)(Tensor::zeros({2, 2}), one, y);
+      },
+      "[pad] input has shape [2,2]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(pad_backward)(wrong, one, Accumulate{}, grad); }, "[pad] grad_output"));
   const BitMask wrong_mask = test::positive(y);
-  EXPECT_TRUE(throws_error([&] { pad_backward(y, one, {0.0f, &wrong_mask}, grad); }, "[pad] relu_mask"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pad_backward)(y, one, Accumulate{0.0f, &wrong_mask}, grad);
+      },
+      "[pad] relu_mask"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <minidl/kernels/pool2d.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -74,7 +75,7 @@ struct Pooled {
 Pooled pool(const Pool2dDesc& desc, const Tensor& input) {
   Pooled result{Tensor::full(desc.output_shape(), kNan), {}};
   if (desc.kind == PoolKind::max) result.choice = Tensor::empty(desc.output_shape(), Dtype::u8);
-  pool2d_forward(desc, input, result.output, result.choice);
+  ON_DEVICE(pool2d_forward)(desc, input, result.output, result.choice);
   return result;
 }
 
@@ -91,7 +92,7 @@ TEST(Pool2d, MaxTakesTheFirstLargestPixel) {
     EXPECT_TRUE(equals(pooled.output, best)) << desc.str();
     EXPECT_TRUE(equals(pooled.choice.to(Dtype::f32), choice)) << desc.str();
     Tensor output = Tensor::full(desc.output_shape(), kNan), no_choice;
-    pool2d_forward(desc, input, output, no_choice);
+    ON_DEVICE(pool2d_forward)(desc, input, output, no_choice);
     EXPECT_TRUE(equals(output, best)) << desc.str();
   }
 }
@@ -118,10 +119,10 @@ TEST(Pool2d, MaxBackwardGoesToTheChosenPixel) {
         expected[static_cast<size_t>(pixel)] += grad_output.span<float>()[output];
     });
     Tensor grad_input = Tensor::full(desc.input_shape(), kNan);
-    pool2d_backward(desc, pooled.choice, grad_output, {}, grad_input);
+    ON_DEVICE(pool2d_backward)(desc, pooled.choice, grad_output, Accumulate{}, grad_input);
     EXPECT_TRUE(equals(grad_input, expected)) << desc.str();
     EXPECT_TRUE(test::accumulates(desc.input_shape(), [&](const Accumulate& how, Tensor& grad) {
-      pool2d_backward(desc, pooled.choice, grad_output, how, grad);
+      ON_DEVICE(pool2d_backward)(desc, pooled.choice, grad_output, how, grad);
     })) << desc.str();
   }
 }
@@ -135,10 +136,10 @@ TEST(Pool2d, AverageBackwardSpreadsEvenly) {
     });
     for (const double sum : sums) expected.push_back(static_cast<float>(sum) / static_cast<float>(desc.k_h * desc.k_w));
     Tensor grad_input = Tensor::full(desc.input_shape(), kNan);
-    pool2d_backward(desc, {}, grad_output, {}, grad_input);
+    ON_DEVICE(pool2d_backward)(desc, Tensor(), grad_output, Accumulate{}, grad_input);
     EXPECT_TRUE(equals(grad_input, expected)) << desc.str();
     EXPECT_TRUE(test::accumulates(desc.input_shape(), [&](const Accumulate& how, Tensor& grad) {
-      pool2d_backward(desc, {}, grad_output, how, grad);
+      ON_DEVICE(pool2d_backward)(desc, Tensor(), grad_output, how, grad);
     })) << desc.str();
   }
 }
@@ -152,7 +153,7 @@ TEST(Pool2d, LargeGradientsAreTheSame) {
     const BitMask mask = test::positive(input);
     const Pooled pooled = pool(desc, input);
     Tensor grad = Tensor::full(desc.input_shape(), kNan), expected = Tensor::zeros(desc.input_shape());
-    pool2d_backward(desc, pooled.choice, grad_output, {0.0f, &mask}, grad);
+    ON_DEVICE(pool2d_backward)(desc, pooled.choice, grad_output, Accumulate{0.0f, &mask}, grad);
     float* to = expected.data<float>();
     for_each_pixel(desc, [&](int64_t output, int64_t offset, int64_t pixel) {
       const bool chosen = kind == PoolKind::average || pooled.choice.span<uint8_t>()[output] == offset;
@@ -167,7 +168,7 @@ TEST(Pool2d, AverageBackwardIsTheAdjoint) {
   for (const Pool2dDesc& desc : descs(PoolKind::average)) {
     const Tensor x = random_uniform(desc.input_shape(), 6), y = random_uniform(desc.output_shape(), 7);
     Tensor back = Tensor::empty(desc.input_shape());
-    pool2d_backward(desc, {}, y, {}, back);
+    ON_DEVICE(pool2d_backward)(desc, Tensor(), y, Accumulate{}, back);
     EXPECT_NEAR(test::inner_product(pool(desc, x).output, y), test::inner_product(x, back), 1e-5) << desc.str();
   }
 }
@@ -207,12 +208,12 @@ TEST(Pool2d, BytesDoNotDependOnThreads) {
     const BitMask mask = test::positive(input);
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(desc.input_shape(), 1.0f);
-      pool2d_backward(desc, pooled.choice, grad_output, {0.3f, &mask}, grad);
+      ON_DEVICE(pool2d_backward)(desc, pooled.choice, grad_output, Accumulate{0.3f, &mask}, grad);
       return grad;
     }));
     EXPECT_TRUE(test::same_for_all_threads([&] {
       Tensor grad = Tensor::full(desc.input_shape(), kNan);
-      pool2d_backward(desc, pooled.choice, grad_output, {}, grad);
+      ON_DEVICE(pool2d_backward)(desc, pooled.choice, grad_output, Accumulate{}, grad);
       return grad;
     }));
   }
@@ -248,28 +249,60 @@ TEST(Pool2d, BadArgumentsAreNamed) {
   const Tensor input = Tensor::zeros({1, 4, 4, 3}), grad_output = Tensor::zeros({1, 2, 2, 3});
   Tensor output = Tensor::zeros({1, 2, 2, 3}), choice = Tensor::zeros({1, 2, 2, 3}, Dtype::u8), undefined,
          grad = Tensor::zeros({1, 4, 4, 3});
-  EXPECT_TRUE(throws_error([&] { pool2d_forward(max, output, output, choice); },
-                           "[pool2d] input has shape [1,2,2,3], it must be [1,4,4,3]"));
-  EXPECT_TRUE(throws_error([&] { pool2d_forward(max, input, grad, choice); }, "[pool2d] output"));
-  EXPECT_TRUE(throws_error([&] { pool2d_forward(max, input, output, output); },
-                           "[pool2d] choice is f32 [1,2,2,3], it must be u8"));
-  EXPECT_TRUE(throws_error([&] { pool2d_forward(average, input, output, choice); }, "average pooling makes no choice"));
-  EXPECT_TRUE(throws_error([&] { pool2d_backward(max, undefined, grad_output, {}, grad); }, "needs the choice"));
-  EXPECT_TRUE(
-      throws_error([&] { pool2d_backward(max, grad_output, grad_output, {}, grad); }, "[pool2d] choice is f32"));
-  EXPECT_TRUE(throws_error([&] { pool2d_backward(max, choice, input, {}, grad); }, "[pool2d] grad_output"));
-  EXPECT_TRUE(throws_error([&] { pool2d_backward(max, choice, grad_output, {}, output); }, "[pool2d] grad_input"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_forward)
+        (max, output, output, choice);
+      },
+      "[pool2d] input has shape [1,2,2,3], it must be [1,4,4,3]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(pool2d_forward)(max, input, grad, choice); }, "[pool2d] output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_forward)
+        (max, input, output, output);
+      },
+      "[pool2d] choice is f32 [1,2,2,3], it must be u8"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_forward)
+        (average, input, output, choice);
+      },
+      "average pooling makes no choice"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_backward)
+        (max, undefined, grad_output, Accumulate{}, grad);
+      },
+      "needs the choice"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_backward)
+        (max, grad_output, grad_output, Accumulate{}, grad);
+      },
+      "[pool2d] choice is f32"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_backward)
+        (max, choice, input, Accumulate{}, grad);
+      },
+      "[pool2d] grad_output"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(pool2d_backward)
+        (max, choice, grad_output, Accumulate{}, output);
+      },
+      "[pool2d] grad_input"));
   const BitMask wrong_mask = test::positive(output);
   EXPECT_TRUE(throws_error(
       [&] {
-        pool2d_backward(max, choice, grad_output, {0.0f, &wrong_mask}, grad);
+        ON_DEVICE(pool2d_backward)(max, choice, grad_output, Accumulate{0.0f, &wrong_mask}, grad);
       },
       "[pool2d] relu_mask"));
   const Pool2dDesc huge = Pool2dDesc::make(PoolKind::max, {1, 20, 20, 1}, 17, 17, {1, 1, {}});
   Tensor big = Tensor::zeros(huge.output_shape()), big_choice = Tensor::zeros(huge.output_shape(), Dtype::u8);
   EXPECT_TRUE(throws_error(
       [&] {
-        pool2d_forward(huge, Tensor::zeros({1, 20, 20, 1}), big, big_choice);
+        ON_DEVICE(pool2d_forward)(huge, Tensor::zeros({1, 20, 20, 1}), big, big_choice);
       },
       "more than 256 pixels"));
 }

@@ -1,5 +1,6 @@
 #include <minidl/kernels/reduce.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -32,12 +33,12 @@ TEST(Reduce, IsExactOnIntegers) {
       distance += (a - b) * (a - b);
       largest = std::max(largest, std::abs(a));
     }
-    EXPECT_EQ(sum(x), plain) << shape.str();
-    EXPECT_EQ(dot(x, y), product) << shape.str();
-    EXPECT_EQ(squared_norm(x), squares) << shape.str();
-    EXPECT_EQ(absolute_sum(x), absolute) << shape.str();
-    EXPECT_EQ(squared_distance(x, y), distance) << shape.str();
-    EXPECT_EQ(max_abs(x), largest) << shape.str();
+    EXPECT_EQ(ON_DEVICE(sum)(x), plain) << shape.str();
+    EXPECT_EQ(ON_DEVICE(dot)(x, y), product) << shape.str();
+    EXPECT_EQ(ON_DEVICE(squared_norm)(x), squares) << shape.str();
+    EXPECT_EQ(ON_DEVICE(absolute_sum)(x), absolute) << shape.str();
+    EXPECT_EQ(ON_DEVICE(squared_distance)(x, y), distance) << shape.str();
+    EXPECT_EQ(ON_DEVICE(max_abs)(x), largest) << shape.str();
   }
 }
 
@@ -46,18 +47,18 @@ TEST(Reduce, FindsTheLargestAnywhere) {
     for (const int64_t at : {int64_t{0}, count / 2, count - 1}) {
       Tensor x = random_integers({count}, 3);
       x.data<float>()[at] = -9.0f;
-      EXPECT_EQ(max_abs(x), 9.0f) << count << " at " << at;
-      EXPECT_TRUE(all_finite(x));
+      EXPECT_EQ(ON_DEVICE(max_abs)(x), 9.0f) << count << " at " << at;
+      EXPECT_TRUE(ON_DEVICE(all_finite)(x));
       x.data<float>()[at] = -kInfinity;
-      EXPECT_EQ(max_abs(x), kInfinity) << count << " at " << at;
-      EXPECT_FALSE(all_finite(x));
+      EXPECT_EQ(ON_DEVICE(max_abs)(x), kInfinity) << count << " at " << at;
+      EXPECT_FALSE(ON_DEVICE(all_finite)(x));
       x.data<float>()[at] = -kNan;
-      EXPECT_TRUE(std::isnan(max_abs(x))) << count << " at " << at;
-      EXPECT_FALSE(all_finite(x));
+      EXPECT_TRUE(std::isnan(ON_DEVICE(max_abs)(x))) << count << " at " << at;
+      EXPECT_FALSE(ON_DEVICE(all_finite)(x));
     }
   }
-  EXPECT_TRUE(all_finite(Tensor::full({20}, std::numeric_limits<float>::max())));
-  EXPECT_TRUE(all_finite(Tensor::empty({0})));
+  EXPECT_TRUE(ON_DEVICE(all_finite)(Tensor::full({20}, std::numeric_limits<float>::max())));
+  EXPECT_TRUE(ON_DEVICE(all_finite)(Tensor::empty({0})));
 }
 
 TEST(Reduce, SumsInDoublePrecision) {
@@ -69,10 +70,11 @@ TEST(Reduce, SumsInDoublePrecision) {
     product += term;
     magnitude += std::abs(term);
   }
-  EXPECT_NEAR(dot(x, y), static_cast<double>(product), 1e-14 * static_cast<double>(magnitude));
+  EXPECT_NEAR(ON_DEVICE(dot)(x, y), static_cast<double>(product), 1e-14 * static_cast<double>(magnitude));
   // 2^25 + 1 - 2^25: lost in f32.
-  EXPECT_EQ(sum(Tensor::from(std::vector<float>{33554432.0f, 1.0f, -33554432.0f}, {3})), 1.0);
-  EXPECT_EQ(squared_norm(Tensor::full({4}, 1e30f)), 4.0 * static_cast<double>(1e30f) * static_cast<double>(1e30f));
+  EXPECT_EQ(ON_DEVICE(sum)(Tensor::from(std::vector<float>{33554432.0f, 1.0f, -33554432.0f}, {3})), 1.0);
+  EXPECT_EQ(ON_DEVICE(squared_norm)(Tensor::full({4}, 1e30f)),
+            4.0 * static_cast<double>(1e30f) * static_cast<double>(1e30f));
 }
 
 TEST(Reduce, ManyDotsAreThoseOfEachPair) {
@@ -81,9 +83,9 @@ TEST(Reduce, ManyDotsAreThoseOfEachPair) {
     for (uint64_t i = 0; i < 5; ++i) x.push_back(random_uniform(shape, 20 + i));
     for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
     std::vector<double> products(15, kNan);
-    dots(x, y, products);
+    ON_DEVICE(dots)(x, y, products);
     for (size_t i = 0; i < 5; ++i) {
-      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], dot(x[i], y[j])) << shape.str();
+      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], ON_DEVICE(dot)(x[i], y[j])) << shape.str();
     }
   }
   dots({}, {}, {});
@@ -98,9 +100,9 @@ TEST(Reduce, SumsPerChannel) {
     for (int64_t i = 0; i < x.count(); ++i) sums[static_cast<size_t>(i % channels)] += x.span<float>()[i];
     for (const double value : sums) twice_more.push_back(2.0 * value + value);
     Tensor output = Tensor::full({channels}, kNan);
-    sum_per_channel(x, 0.0f, output);
+    ON_DEVICE(sum_per_channel)(x, 0.0f, output);
     EXPECT_TRUE(equals(output, sums));
-    sum_per_channel(x, 2.0f, output);
+    ON_DEVICE(sum_per_channel)(x, 2.0f, output);
     EXPECT_TRUE(equals(output, twice_more));
   }
 }
@@ -111,7 +113,7 @@ TEST(Reduce, ChannelMomentsAreThoseOfTheDefinition) {
     Tensor x = random_uniform(shape, 3);
     for (float& value : x.span<float>()) value += 100.0f;  // a mean beside which the deviation is small
     std::vector<double> mean(static_cast<size_t>(c)), variance(mean.size());
-    channel_moments(x, mean, variance);
+    ON_DEVICE(channel_moments)(x, mean, variance);
     for (int64_t channel = 0; channel < c; ++channel) {
       double sum = 0.0, squares = 0.0;
       for (int64_t i = 0; i < count; ++i) sum += std::as_const(x).data<float>()[i * c + channel];
@@ -125,17 +127,29 @@ TEST(Reduce, ChannelMomentsAreThoseOfTheDefinition) {
     }
   }
   std::vector<double> two(2);
-  EXPECT_TRUE(throws_error([&] { channel_moments(Tensor::zeros({0, 2}), two, two); }, "at least one position"));
-  EXPECT_TRUE(throws_error([&] { channel_moments(Tensor::zeros({4, 3}), two, two); }, "2 and 2 places for 3 channels"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(channel_moments)(Tensor::zeros({0, 2}), two, two);
+      },
+      "at least one position"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(channel_moments)(Tensor::zeros({4, 3}), two, two);
+      },
+      "2 and 2 places for 3 channels"));
 }
 
 TEST(Reduce, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({4, 101, 103, 3}, 7), y = random_uniform({4, 101, 103, 3}, 8);
   EXPECT_TRUE(test::same_for_all_threads([&] {
-    std::vector<double> results = {sum(x),    dot(x, y), squared_norm(x), absolute_sum(x), squared_distance(x, y),
-                                   max_abs(x)};
+    std::vector<double> results = {ON_DEVICE(sum)(x),
+                                   ON_DEVICE(dot)(x, y),
+                                   ON_DEVICE(squared_norm)(x),
+                                   ON_DEVICE(absolute_sum)(x),
+                                   ON_DEVICE(squared_distance)(x, y),
+                                   ON_DEVICE(max_abs)(x)};
     std::vector<double> products(4);
-    dots(std::vector{x, y}, std::vector{x, y}, products);
+    ON_DEVICE(dots)(std::vector{x, y}, std::vector{x, y}, products);
     results.insert(results.end(), products.begin(), products.end());
     Tensor bytes = Tensor::empty({static_cast<int64_t>(results.size())}, Dtype::f64);
     std::copy(results.begin(), results.end(), bytes.data<double>());
@@ -143,29 +157,38 @@ TEST(Reduce, BytesDoNotDependOnThreads) {
   }));
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor output = Tensor::zeros({3});
-    sum_per_channel(x, 1.0f, output);
+    ON_DEVICE(sum_per_channel)(x, 1.0f, output);
     return output;
   }));
 }
 
 TEST(Reduce, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({2, 3}), other = Tensor::zeros({6}), undefined, bytes = Tensor::zeros({3}, Dtype::u8);
-  EXPECT_TRUE(throws_error([&] { sum(undefined); }, "[sum] x is undefined"));
-  EXPECT_TRUE(throws_error([&] { dot(x, other); }, "[dot] y has shape [6], it must be [2,3]"));
-  EXPECT_TRUE(throws_error([&] { squared_norm(bytes); }, "[squared_norm] x [3] holds u8, it must be f32"));
-  EXPECT_TRUE(throws_error([&] { absolute_sum(bytes); }, "[absolute_sum] x"));
-  EXPECT_TRUE(throws_error([&] { max_abs(bytes); }, "[max_abs] x"));
-  EXPECT_TRUE(throws_error([&] { squared_distance(other, x); }, "[squared_distance] y"));
-  EXPECT_TRUE(throws_error([&] { all_finite(undefined); }, "[all_finite] x"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(sum)(undefined); }, "[sum] x is undefined"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dot)(x, other); }, "[dot] y has shape [6], it must be [2,3]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(squared_norm)(bytes); }, "[squared_norm] x [3] holds u8, it must be f32"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(absolute_sum)(bytes); }, "[absolute_sum] x"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(max_abs)(bytes); }, "[max_abs] x"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(squared_distance)(other, x); }, "[squared_distance] y"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(all_finite)(undefined); }, "[all_finite] x"));
   std::vector<double> one(1), four(4);
   const std::vector<Tensor> xs{x}, mixed{x, other}, none{undefined};
-  EXPECT_TRUE(throws_error([&] { dots(xs, xs, four); }, "[dots] output has 4 values for 1 times 1 products"));
-  EXPECT_TRUE(throws_error([&] { dots(mixed, mixed, four); }, "[dots] x has shape [6], it must be [2,3]"));
-  EXPECT_TRUE(throws_error([&] { dots(xs, none, one); }, "[dots] y is undefined"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(dots)
+        (xs, xs, four);
+      },
+      "[dots] output has 4 values for 1 times 1 products"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(mixed, mixed, four); }, "[dots] x has shape [6], it must be [2,3]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(xs, none, one); }, "[dots] y is undefined"));
   Tensor scalar = Tensor::zeros({}), two = Tensor::zeros({2});
-  EXPECT_TRUE(throws_error([&] { sum_per_channel(scalar, 0.0f, two); }, "[sum_per_channel] x is a scalar"));
-  EXPECT_TRUE(
-      throws_error([&] { sum_per_channel(x, 0.0f, two); }, "[sum_per_channel] output has shape [2], it must be [3]"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(sum_per_channel)(scalar, 0.0f, two); }, "[sum_per_channel] x is a scalar"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(sum_per_channel)
+        (x, 0.0f, two);
+      },
+      "[sum_per_channel] output has shape [2], it must be [3]"));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <minidl/kernels/total_variation.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
+#include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -54,12 +55,12 @@ TEST(TotalVariation, IsExactOnIntegers) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 1);
     const Reference full(x, false, 1.0), interior(x, true, 0.5);
-    EXPECT_EQ(total_variation(x), full.value) << shape.str();
-    EXPECT_EQ(total_variation_interior(x), interior.value) << shape.str();
+    EXPECT_EQ(ON_DEVICE(total_variation)(x), full.value) << shape.str();
+    EXPECT_EQ(ON_DEVICE(total_variation_interior)(x), interior.value) << shape.str();
     Tensor grad = Tensor::full(shape, NAN);
-    total_variation_backward(x, 1.0f, {}, grad);
+    ON_DEVICE(total_variation_backward)(x, 1.0f, Accumulate{}, grad);
     EXPECT_TRUE(test::equals(grad, full.grad)) << shape.str();
-    total_variation_interior_backward(x, 1.0f, {}, grad);
+    ON_DEVICE(total_variation_interior_backward)(x, 1.0f, Accumulate{}, grad);
     EXPECT_TRUE(test::equals(grad, interior.grad)) << shape.str();
   }
 }
@@ -69,24 +70,26 @@ TEST(TotalVariation, ScalesAccumulatesAndMasks) {
     const Tensor x = random_integers(shape, 2);
     const Reference full(x, false, 0.25);
     Tensor grad = Tensor::full(shape, NAN);
-    total_variation_backward(x, 0.25f, {}, grad);
+    ON_DEVICE(total_variation_backward)(x, 0.25f, Accumulate{}, grad);
     EXPECT_TRUE(test::equals(grad, full.grad)) << shape.str();
-    EXPECT_TRUE(test::accumulates(
-        shape, [&](const Accumulate& how, Tensor& out) { total_variation_backward(x, 0.5f, how, out); }));
-    EXPECT_TRUE(test::accumulates(
-        shape, [&](const Accumulate& how, Tensor& out) { total_variation_interior_backward(x, 2.0f, how, out); }));
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& out) {
+      ON_DEVICE(total_variation_backward)(x, 0.5f, how, out);
+    }));
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& out) {
+      ON_DEVICE(total_variation_interior_backward)(x, 2.0f, how, out);
+    }));
   }
 }
 
 TEST(TotalVariation, AgreesWithTheDefinitionOnPictures) {
   const Tensor x = random_uniform({2, 61, 67, 3}, 3, 0.0f, 255.0f);
   const Reference full(x, false, 1.0), interior(x, true, 0.5);
-  EXPECT_NEAR(total_variation(x), full.value, 1e-12 * full.value);
-  EXPECT_NEAR(total_variation_interior(x), interior.value, 1e-12 * interior.value);
+  EXPECT_NEAR(ON_DEVICE(total_variation)(x), full.value, 1e-12 * full.value);
+  EXPECT_NEAR(ON_DEVICE(total_variation_interior)(x), interior.value, 1e-12 * interior.value);
   Tensor grad = Tensor::full(x.shape(), NAN);
-  total_variation_backward(x, 1.0f, {}, grad);
+  ON_DEVICE(total_variation_backward)(x, 1.0f, Accumulate{}, grad);
   EXPECT_LT(test::normalised_error(grad, full.grad), 1e-6);
-  total_variation_interior_backward(x, 1.0f, {}, grad);
+  ON_DEVICE(total_variation_interior_backward)(x, 1.0f, Accumulate{}, grad);
   EXPECT_LT(test::normalised_error(grad, interior.grad), 1e-6);
 }
 
@@ -94,13 +97,13 @@ TEST(TotalVariation, BytesDoNotDependOnThreads) {
   const Tensor x = random_uniform({2, 61, 201, 3}, 4);
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor result = Tensor::empty({2}, Dtype::f64);
-    result.data<double>()[0] = total_variation(x);
-    result.data<double>()[1] = total_variation_interior(x);
+    result.data<double>()[0] = ON_DEVICE(total_variation)(x);
+    result.data<double>()[1] = ON_DEVICE(total_variation_interior)(x);
     return result;
   }));
   EXPECT_TRUE(test::same_for_all_threads([&] {
     Tensor grad = Tensor::empty(x.shape());
-    total_variation_backward(x, 0.3f, {}, grad);
+    ON_DEVICE(total_variation_backward)(x, 0.3f, Accumulate{}, grad);
     return grad;
   }));
 }
@@ -109,14 +112,28 @@ TEST(TotalVariation, BadArgumentsAreNamed) {
   const Tensor x = Tensor::zeros({1, 2, 2, 3}), flat = Tensor::zeros({12}),
                bytes = Tensor::zeros({1, 2, 2, 3}, Dtype::u8);
   Tensor grad = Tensor::zeros({1, 2, 2, 3}), wrong = Tensor::zeros({1, 2, 3, 2});
-  EXPECT_TRUE(
-      throws_error([&] { total_variation(flat); }, "[total_variation] x has shape [12], it must have 4 dimensions"));
-  EXPECT_TRUE(throws_error([&] { total_variation_interior(bytes); }, "[total_variation] x [1,2,2,3] holds u8"));
-  EXPECT_TRUE(throws_error([&] { total_variation_backward(x, 1.0f, {}, wrong); }, "[total_variation] grad"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(total_variation)
+        (flat);
+      },
+      "[total_variation] x has shape [12], it must have 4 dimensions"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(total_variation_interior)
+        (bytes);
+      },
+      "[total_variation] x [1,2,2,3] holds u8"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(total_variation_backward)
+        (x, 1.0f, Accumulate{}, wrong);
+      },
+      "[total_variation] grad"));
   const BitMask wrong_mask = test::positive(flat);
   EXPECT_TRUE(throws_error(
       [&] {
-        total_variation_interior_backward(x, 1.0f, {0.0f, &wrong_mask}, grad);
+        ON_DEVICE(total_variation_interior_backward)(x, 1.0f, Accumulate{0.0f, &wrong_mask}, grad);
       },
       "[total_variation] relu_mask"));
 }

@@ -91,6 +91,7 @@ TEST(VggPrecision, EveryEngineKeepsItsGradeInEveryLayer) {
   const std::vector<Layer> layers = layers_of_the_network();
   EXPECT_EQ(layers.size(), 12u);
   for (const Conv2dEngine* engine : conv2d_engines()) {
+    if (engine->device != Device::Kind::cpu) continue;
     if (std::string(engine->name).starts_with("winograd_amx") && !cpu::amx_available()) continue;  // slow without
     const Settings settings(engine->name, grade_of(*engine));
     double worst = 0.0;

@@ -22,6 +22,7 @@ endforeach()
 # Public headers of the framework are those that lie directly in its folders; what lies deeper (kernels/cpu, core/codec, ...) is internal.
 foreach(folder core kernels layers optim)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h)
+  list(FILTER headers EXCLUDE REGEX "kernels/(arguments|checks|dispatch|engine|filter_cache|norm_checks)\\.h$")
   install(FILES ${headers} DESTINATION ${MINIDL_HEADER_DIR}/${folder})
 endforeach()
 install(FILES apps/color_transfer.h apps/fast_style.h apps/fast_style_objective.h apps/fast_style_settings.h apps/gatys.h apps/gatys_objective.h
@@ -38,6 +39,9 @@ install(FILES ${PROJECT_BINARY_DIR}/package/minidl-config.cmake ${PROJECT_BINARY
 
 # pkg-config [--static] minidl, minidl_style. Paths are relative to the .pc file, so the installed folder can be moved.
 file(RELATIVE_PATH MINIDL_PREFIX_FROM_PC ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+if(MINIDL_CUDA_BACKEND STREQUAL "NVCC")
+  list(APPEND minidl_private_libs -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -lrt -ldl)
+endif()
 list(JOIN minidl_private_libs " " MINIDL_PRIVATE_LIBS)
 foreach(name minidl minidl_style)
   configure_file(third_party/cmake/${name}.pc.in ${PROJECT_BINARY_DIR}/package/${name}.pc @ONLY)

@@ -9,14 +9,18 @@ endforeach()
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/minidl.h SYMBOLIC)
 configure_file(${PROJECT_SOURCE_DIR}/core/version.h.in ${MINIDL_INCLUDE_DIR}/minidl/version.h @ONLY)
 
-add_library(minidl_settings INTERFACE)
-target_compile_options(minidl_settings INTERFACE
+set(cxx_options
   -Wall -Wextra -Wshadow -Wnon-virtual-dtor
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 warns about its own std::string (GCC bug 105651)
   -ffp-contract=off  # a*b+c is rounded twice unless the source says MulAdd: the same numbers from every compiler
   -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.  # no path of the build machine in a binary
   $<$<BOOL:${MINIDL_WERROR}>:-Werror>
   "$<$<BOOL:${MINIDL_COVERAGE}>:--coverage;-fprofile-update=atomic>")  # threads count the same lines
+# The same rounding on the device: a kernel asks for multiply_add where it wants one.
+set(cuda_options --fmad=false -Xcompiler=-Wall,-Wextra,-ffp-contract=off,-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.
+  "$<$<BOOL:${MINIDL_WERROR}>:-Werror=all-warnings>")
+add_library(minidl_settings INTERFACE)
+target_compile_options(minidl_settings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${cxx_options}>" "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_options}>")
 target_link_options(minidl_settings INTERFACE LINKER:--as-needed $<$<BOOL:${MINIDL_COVERAGE}>:--coverage>)
 if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -33,9 +37,16 @@ function(minidl_library name)
   target_include_directories(${name}_objects_interface INTERFACE
     $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${name}_objects PRIVATE minidl_settings PUBLIC ${name}_objects_interface)
+  set(objects $<TARGET_OBJECTS:${name}_objects>)
+  if(TARGET ${name}_cuda)
+    list(APPEND objects $<TARGET_OBJECTS:${name}_cuda>)
+    set_target_properties(${name}_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_link_libraries(${name}_cuda PRIVATE minidl_settings ${name}_objects_interface)
+    target_compile_definitions(${name}_objects PRIVATE MINIDL_HAS_CUDA)
+  endif()
   foreach(kind static shared)
     string(TOUPPER ${kind} upper)
-    add_library(${name}_${kind} ${upper} $<TARGET_OBJECTS:${name}_objects>)
+    add_library(${name}_${kind} ${upper} ${objects})
     target_include_directories(${name}_${kind} PUBLIC
       $<BUILD_INTERFACE:${MINIDL_INCLUDE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
     target_compile_features(${name}_${kind} PUBLIC cxx_std_20)
@@ -57,6 +68,32 @@ endfunction()
 function(minidl_sources library)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
   target_sources(${library}_objects PRIVATE ${files})
+endfunction()
+
+# What sees the headers of CUDA: kernels (.cu) and code that uses the runtime (.cpp), compiled by nvcc and the host compiler, or all by the
+# latter with the headers of the emulator.
+if(MINIDL_CUDA_BACKEND)
+  add_library(minidl_cuda OBJECT)
+  set(oldest 0)
+  if(MINIDL_CUDA_BACKEND STREQUAL "NVCC")
+    list(SORT CMAKE_CUDA_ARCHITECTURES COMPARE NATURAL)
+    list(GET CMAKE_CUDA_ARCHITECTURES 0 oldest)
+    string(REGEX MATCH "^[0-9]+" oldest ${oldest})
+  endif()
+  target_compile_definitions(minidl_cuda PRIVATE MINIDL_CUDA_OLDEST_ARCHITECTURE=${oldest})
+endif()
+
+# minidl_cuda_sources(FILE...): such sources of this folder; nothing in a build without CUDA.
+function(minidl_cuda_sources)
+  if(NOT TARGET minidl_cuda)
+    return()
+  endif()
+  list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE files)
+  target_sources(minidl_cuda PRIVATE ${files})
+  if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
+    list(FILTER files INCLUDE REGEX "\\.cu$")
+    set_source_files_properties(${files} TARGET_DIRECTORY minidl_cuda PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+  endif()
 endfunction()
 
 # minidl_links(LIBRARY TARGET...): private dependencies of the objects and of both libraries made of them.
@@ -81,11 +118,11 @@ endfunction()
 function(minidl_print_summary)
   message(STATUS "libminidl ${PROJECT_VERSION}")
   message(STATUS "  build type   ${CMAKE_BUILD_TYPE} ${MINIDL_SANITIZE}")
-  set(cuda "OFF (MINIDL_CUDA=${MINIDL_CUDA}; this version runs on the CPU)")
-  if(MINIDL_CUDA STREQUAL "EMULATED")
-    set(cuda "EMULATED (the emulator and its tests; this version has no kernels)")
+  set(architectures "")
+  if(MINIDL_CUDA_BACKEND STREQUAL "NVCC")
+    set(architectures " for compute capability ${CMAKE_CUDA_ARCHITECTURES}")
   endif()
-  message(STATUS "  CUDA         ${cuda}")
+  message(STATUS "  CUDA         ${MINIDL_CUDA_BACKEND}${architectures} (MINIDL_CUDA=${MINIDL_CUDA})")
   message(STATUS "  tests        ${MINIDL_TESTS}")
   message(STATUS "  benchmarks   ${MINIDL_BENCH}")
 endfunction()

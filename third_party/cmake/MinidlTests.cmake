@@ -62,3 +62,21 @@ function(minidl_simd_tests sets)
   list(JOIN sets " " names)
   target_compile_definitions(kernels_simd_test PRIVATE MINIDL_SIMD_TESTS="${names}")
 endfunction()
+
+# minidl_cuda_tests(TEST...): each TEST again as TEST.cuda with the label `cuda`, its operations on the first CUDA device, where every tensor is
+# an allocation of its own; skipped where there is no device.
+function(minidl_cuda_tests)
+  if(NOT MINIDL_CUDA_BACKEND)
+    return()
+  endif()
+  foreach(path ${ARGN})
+    string(REPLACE "/" "_" target ${path})
+    add_test(NAME ${path}.cuda COMMAND ${target})
+    set_tests_properties(${path}.cuda PROPERTIES LABELS cuda TIMEOUT ${test_timeout} ENVIRONMENT "MINIDL_TEST_DEVICE=cuda;MINIDL_CUDA_CACHING=0"
+      SKIP_REGULAR_EXPRESSION "'cuda' is not available")
+    if(NOT TARGET minidl_cuda_tests)
+      add_custom_target(minidl_cuda_tests)
+    endif()
+    add_dependencies(minidl_cuda_tests ${target})
+  endforeach()
+endfunction()

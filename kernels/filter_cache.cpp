@@ -1,20 +1,20 @@
 #include <minidl/core/profile.h>
-#include <minidl/kernels/cpu/filter_cache.h>
 #include <minidl/kernels/cpu/simd.h>
 #include <minidl/kernels/execution.h>
+#include <minidl/kernels/filter_cache.h>
 
 #include <atomic>
 #include <memory>
 
-namespace minidl::cpu {
+namespace minidl {
 namespace {
 
 std::atomic<int64_t> bytes_kept{0};
 
 /// A form of a weight, or only the note that it was asked for once.
 struct Kept {
-  Shape shape;                             // of the weight: a reshaped view of it has other filters
-  const InstructionSet* layout = &simd();  // whose vectors the filters are laid out for
+  Shape shape;                                       // of the weight: a reshaped view of it has other filters
+  const cpu::InstructionSet* layout = &cpu::simd();  // whose vectors the filters are laid out for
   Tensor filters;
 
   Kept(const Shape& weight_shape, Tensor form) : shape(weight_shape), filters(std::move(form)) {
@@ -29,7 +29,7 @@ struct Kept {
 
 Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
   const auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
-  const bool seen = kept && kept->shape == weight.shape() && kept->layout == &simd();
+  const bool seen = kept && kept->shape == weight.shape() && kept->layout == &cpu::simd();
   if (seen && kept->filters) return kept->filters;
   Tensor filters;
   {
@@ -41,4 +41,4 @@ Tensor kept_filters(const Tensor& weight, const void* form, const std::function<
   return filters;
 }
 
-}  // namespace minidl::cpu
+}  // namespace minidl

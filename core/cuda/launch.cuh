@@ -6,6 +6,7 @@
 #include <minidl/core/error.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 // MINIDL_KERNEL(kThreads, name, parameters...) { ... }   a kernel for blocks of at most kThreads threads, with commas
@@ -14,11 +15,13 @@
 // MINIDL_DEVICE                                          before a function that kernels call
 // MINIDL_SHARED(float, tile, [32][33]);                  an array in shared memory, aligned to 16 bytes or more
 // MINIDL_DYNAMIC_SHARED(float, buffer);                  float* to the shared memory whose size the launch gives
+// MINIDL_UNROLL                                          before a loop whose index chooses among registers
 #ifdef MINIDL_CUDA_EMULATED
 
 #define MINIDL_KERNEL(threads, kernel, ...) \
   void kernel(__VA_ARGS__ __VA_OPT__(, )::minidl::emulator::KernelTraits<(threads), #kernel>)
 #define MINIDL_DEVICE inline __attribute__((always_inline))
+#define MINIDL_UNROLL
 #define MINIDL_SHARED(type, name, extents)        \
   typedef type name##_type extents;               \
   static constexpr char name##_key = 0;           \
@@ -31,6 +34,7 @@
 
 #define MINIDL_KERNEL(threads, kernel, ...) __global__ void __launch_bounds__(threads) kernel(__VA_ARGS__)
 #define MINIDL_DEVICE __device__ __forceinline__
+#define MINIDL_UNROLL _Pragma("unroll")
 #define MINIDL_SHARED(type, name, extents) __shared__ __align__(16) type name extents
 #define MINIDL_DYNAMIC_SHARED(type, name)                          \
   extern __shared__ __align__(128) unsigned char name##_storage[]; \
@@ -78,6 +82,13 @@ MINIDL_DEVICE void async_commit() {
 template <int kGroups>
 MINIDL_DEVICE void async_wait() {
   __pipeline_wait_prior(kGroups);
+}
+
+/// Blocks of `size` threads for `count` threads. Throws Error for more than a grid has.
+inline unsigned blocks_for(int64_t count, int64_t size) {
+  const int64_t blocks = (count + size - 1) / size;
+  MINIDL_CHECK(blocks <= 0x7fffffff, "[cuda] {} elements are too many for one launch", count);
+  return static_cast<unsigned>(blocks);
 }
 
 /// Launches a kernel; arguments are converted to its parameters. Throws Error with the kernel's name when that is

@@ -1,0 +1,51 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/error.h>
+
+namespace minidl::cuda {
+namespace {
+
+[[noreturn]] void fail_absent() {
+  fail("[cuda] {}", unavailable_reason());
+}
+
+}  // namespace
+
+int device_count() {
+  return 0;
+}
+
+const std::string& unavailable_reason() {
+  static const std::string reason = "this build of libminidl has no CUDA backend; use 'cpu' or 'auto'";
+  return reason;
+}
+
+DeviceScope::DeviceScope(int) {
+  fail_absent();
+}
+DeviceScope::~DeviceScope() = default;
+
+Device current_device() {
+  fail_absent();
+}
+
+Allocator& allocator(int index) {
+  fail("[cuda] cuda:{} is not usable: {}", index, unavailable_reason());
+}
+
+void copy(void*, Device, const void*, Device, size_t) {
+  fail_absent();
+}
+
+void clear(void*, size_t, int) {
+  fail_absent();
+}
+
+void fill(float*, int64_t, float, int) {
+  fail_absent();
+}
+
+void synchronize(int) {
+  fail_absent();
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,76 @@
+#include <minidl/core/cuda/check.h>
+#include <minidl/core/cuda/stream.h>
+
+namespace minidl::cuda {
+
+void fail_call(const char* expression, cudaError_t error, const char* file, int line) {
+  static_cast<void>(cudaGetLastError());
+  fail("[cuda] {} failed: {} ({}) at {}:{}", expression, cudaGetErrorName(error), cudaGetErrorString(error), file,
+       line);
+}
+
+Stream::Stream() {
+  cudaStream_t stream = nullptr;
+  MINIDL_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  stream_ = Owner<cudaStream_t, cudaStreamDestroy>(stream);
+}
+
+void Stream::synchronize() const {
+  MINIDL_CUDA_CHECK(cudaStreamSynchronize(get()));
+}
+
+Event::Event() {
+  cudaEvent_t event = nullptr;
+  MINIDL_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  event_ = Owner<cudaEvent_t, cudaEventDestroy>(event);
+}
+
+void Event::record(cudaStream_t stream) {
+  MINIDL_CUDA_CHECK(cudaEventRecord(event_.get(), stream));
+}
+
+void Event::synchronize() const {
+  MINIDL_CUDA_CHECK(cudaEventSynchronize(event_.get()));
+}
+
+void Event::hold(cudaStream_t stream) const {
+  MINIDL_CUDA_CHECK(cudaStreamWaitEvent(stream, event_.get(), 0));
+}
+
+void Graph::record(cudaStream_t stream, const std::function<void()>& work) {
+  MINIDL_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t captured = nullptr;
+  try {
+    work();
+  } catch (...) {
+    static_cast<void>(cudaStreamEndCapture(stream, &captured));
+    static_cast<void>(cudaGetLastError());
+    if (captured) static_cast<void>(cudaGraphDestroy(captured));
+    throw;
+  }
+  const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
+  const Owner<cudaGraph_t, cudaGraphDestroy> graph(captured);
+  MINIDL_CUDA_CHECK(ended);
+  if (exec_) {
+    cudaGraphExecUpdateResultInfo result{};
+    if (cudaGraphExecUpdate(exec_.get(), graph.get(), &result) == cudaSuccess) return;
+    static_cast<void>(cudaGetLastError());  // of another form
+    exec_.reset();
+  }
+  cudaGraphExec_t exec = nullptr;
+  MINIDL_CUDA_CHECK(cudaGraphInstantiate(&exec, graph.get(), 0));
+  exec_ = Owner<cudaGraphExec_t, cudaGraphExecDestroy>(exec);
+}
+
+void Graph::launch(cudaStream_t stream) const {
+  MINIDL_CHECK(exec_, "[cuda] a graph without a recording was launched");
+  MINIDL_CUDA_CHECK(cudaGraphLaunch(exec_.get(), stream));
+}
+
+PinnedMemory::PinnedMemory(size_t bytes) {
+  void* memory = nullptr;
+  MINIDL_CUDA_CHECK(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault));
+  memory_ = Owner<void*, cudaFreeHost>(memory);
+}
+
+}  // namespace minidl::cuda

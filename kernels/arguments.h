@@ -1,0 +1,84 @@
+#pragma once
+#include <minidl/kernels/accumulate.h>
+#include <minidl/kernels/activation.h>
+#include <minidl/kernels/checks.h>
+#include <minidl/kernels/pool2d.h>
+
+#include <cstdint>
+
+/// What the implementations behind kernels/<op>.h get on every device: raw pointers and plain numbers, checked by the
+/// caller.
+namespace minidl {
+
+/// Where a gradient goes: grad = beta * grad + (relu_mask ? r : 0); without a mask everything is added, with beta 0
+/// grad is not read.
+struct GradTarget {
+  float* grad;
+  float beta;
+  BitSpan relu_mask = {};
+  /// The same for the elements from `offset` on.
+  GradTarget from(int64_t offset) const { return {grad + offset, beta, relu_mask.from(offset)}; }
+};
+inline GradTarget grad_target(const Accumulate& how, Tensor& grad) {
+  return {grad.data<float>(), how.beta, mask_span(how)};
+}
+
+struct PoolGradient {
+  const Pool2dDesc& desc;
+  const uint8_t* choice;  // nullptr for average pooling
+  const float* grad_output;
+  GradTarget target;
+};
+
+struct GramShape {
+  int64_t n, positions, c;  // positions = h * w
+  float scale;
+};
+
+struct TotalVariationForm {
+  int64_t n, h, w, c;
+  bool interior;  // only the pairs that start in the (h-1) x (w-1) interior
+};
+
+struct AdamState {
+  float *first_moment, *second_moment, *parameter;
+};
+struct SgdFactors {
+  float lr, momentum, weight_decay;
+};
+
+struct ChannelRows {
+  int64_t positions, c;  // at least 1
+};
+
+/// Instance normalisation has a group per picture, batch normalisation one group of all pictures.
+struct NormShape {
+  int64_t groups, positions, c;   // of the input; at least 1
+  bool weight_per_group = false;  // weight, bias and their gradients are [groups, c], else [c]
+};
+struct NormForward {
+  const float *input, *weight, *bias;
+  float eps;
+  Activation activation;
+  float* output;
+};
+/// Statistics [c] that a training forward pass moves: running = (1 - momentum) * running + momentum * batch, of the
+/// unbiased variance. Without them both are nullptr.
+struct NormRunning {
+  float *mean = nullptr, *variance = nullptr;
+  float momentum = 0.0f;
+};
+struct NormBackward {
+  const float *input, *weight, *mean, *rstd, *grad_output;
+  bool fixed_statistics;  // they do not depend on the input
+};
+/// Unwanted ones are nullptr.
+struct NormTargets {
+  GradTarget input;
+  float* weight;
+  float weight_beta;
+  float* bias;
+  float bias_beta;
+};
+
+}  // namespace minidl

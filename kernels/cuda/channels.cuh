@@ -1,0 +1,131 @@
+#pragma once
+// Passes over arrays [groups, positions, c] with values or sums for each channel of a group. A block has a tile of
+// channels and a chunk of positions: threads side by side have neighbouring channels, 4 each (or 1, see map.cuh), and,
+// where there are fewer channels than threads, neighbouring positions after them, as they lie in memory.
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/map.cuh>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+
+namespace minidl::cuda {
+
+inline constexpr int kChannelThreads = 256;
+
+/// How groups are cut, by the sizes and alignments alone.
+struct ChannelCut {
+  int64_t groups, positions;
+  int c;
+  int width;          // channels of a thread: 4 or 1
+  int lanes, rows;    // threads along channels and along positions
+  int tiles;          // of channels
+  int64_t per_chunk;  // positions
+  int chunks;
+
+  ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, std::initializer_list<const void*> arrays)
+      : groups(group_count), positions(position_count), c(static_cast<int>(channels)) {
+    constexpr int64_t kRounds = 8, kMostChunks = 512;  // of a thread; whose sums one thread adds
+    width = takes_vectors(channels, arrays) ? 4 : 1;
+    lanes = std::min(c / width, kChannelThreads);
+    rows = kChannelThreads / lanes;
+    tiles = (c / width + lanes - 1) / lanes;
+    per_chunk = std::max(rows * kRounds, (positions + kMostChunks - 1) / kMostChunks);
+    chunks = static_cast<int>((positions + per_chunk - 1) / per_chunk);
+  }
+  dim3 grid() const {
+    return dim3(static_cast<unsigned>(chunks), static_cast<unsigned>(tiles), static_cast<unsigned>(groups));
+  }
+};
+
+/// The first of a thread's channels at one position.
+struct ChannelPlace {
+  int64_t element;  // its number in the array
+  int64_t entry;    // its number in [groups, c]
+  int channel;
+};
+
+/// Calls body(place) for each position of the thread.
+template <typename Body>
+MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Body& body) {
+  const int thread = static_cast<int>(threadIdx.x), row = thread / cut.lanes;
+  const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread % cut.lanes) * cut.width;
+  if (row >= cut.rows || channel >= cut.c) return;
+  const int64_t group = blockIdx.z, begin = blockIdx.x * cut.per_chunk;
+  const int64_t end = begin + cut.per_chunk < cut.positions ? begin + cut.per_chunk : cut.positions;
+  for (int64_t position = begin + row; position < end; position += cut.rows) {
+    body(ChannelPlace{(group * cut.positions + position) * cut.c + channel, group * cut.c + channel, channel});
+  }
+}
+
+/// partials[group, chunk, which, channel]: sums that f.add(place, sums) adds to, threads in order of positions.
+template <int kWidth, int kSums, typename F>
+MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double* partials) {
+  MINIDL_SHARED(double, of_row, [kChannelThreads * kSums * kWidth]);
+  double sums[kSums][kWidth] = {};
+  for_positions(cut, [&](const ChannelPlace& place) { f.template add<kWidth>(place, sums); });
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int s = 0; s < kSums; ++s) {
+    for (int k = 0; k < kWidth; ++k) store(&of_row[(s * kWidth + k) * kChannelThreads + thread], sums[s][k]);
+  }
+  __syncthreads();
+  const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread) * kWidth;
+  if (thread >= cut.lanes || channel >= cut.c) return;
+  for (int s = 0; s < kSums; ++s) {
+    double* const target = partials + ((int64_t{blockIdx.z} * cut.chunks + blockIdx.x) * kSums + s) * cut.c + channel;
+    for (int k = 0; k < kWidth; ++k) {
+      double sum = 0.0;
+      for (int row = 0; row < cut.rows; ++row) {
+        sum += load(&of_row[(s * kWidth + k) * kChannelThreads + row * cut.lanes + thread]);
+      }
+      store(target + k, sum);
+    }
+  }
+}
+
+/// The chunks of one sum, in order.
+template <int kSums>
+MINIDL_DEVICE double chunk_sum(const ChannelCut& cut, const double* partials, int64_t group, int which, int channel) {
+  double sum = 0.0;
+  for (int chunk = 0; chunk < cut.chunks; ++chunk) {
+    sum += load(partials + ((group * cut.chunks + chunk) * kSums + which) * cut.c + channel);
+  }
+  return sum;
+}
+
+template <int kSums, typename F>
+Tensor channel_sums(const ChannelCut& cut, const F& f) {
+  Tensor partials = Tensor::empty({cut.groups, cut.chunks, kSums, cut.c}, Dtype::f64, current_device());
+  if (cut.chunks == 0) return partials;
+  if (cut.width == 4) {
+    MINIDL_LAUNCH((channel_sums_kernel<4, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
+                  partials.data<double>());
+  } else {
+    MINIDL_LAUNCH((channel_sums_kernel<1, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
+                  partials.data<double>());
+  }
+  return partials;
+}
+
+/// Writes f.result(place, results) of every element with the sink.
+template <int kWidth, typename F, typename Sink>
+MINIDL_KERNEL(kChannelThreads, channel_map_kernel, ChannelCut cut, F f, Sink sink) {
+  for_positions(cut, [&](const ChannelPlace& place) {
+    float results[kWidth];
+    f.template result<kWidth>(place, results);
+    sink.template write<kWidth>(place.element, results);
+  });
+}
+
+template <typename F, typename Sink>
+void channel_map(const ChannelCut& cut, const F& f, const Sink& sink) {
+  if (cut.chunks == 0) return;
+  if (cut.width == 4) {
+    MINIDL_LAUNCH((channel_map_kernel<4, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
+  } else {
+    MINIDL_LAUNCH((channel_map_kernel<1, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
+  }
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,194 @@
+#include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/map.cuh>
+
+#include <algorithm>
+
+// The elementwise operations of kernels/elementwise.h: maps, but for the mask, of which a thread writes one byte, and
+// the combination of many arrays.
+namespace minidl::cuda {
+namespace {
+
+struct AddScaled {
+  float a, b;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return a * x[0] + b * x[1]; }
+};
+
+struct Multiply {
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return x[0] * x[1]; }
+};
+
+struct Affine {
+  float a, b;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return a * x[0] + b; }
+};
+
+/// NaN stays NaN.
+struct Relu {
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return x[0] < 0.0f ? 0.0f : x[0]; }
+};
+
+struct Tanh {
+  float scale;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return scale * tanhf(x[0]); }
+};
+
+/// Of the output y and its gradient.
+struct TanhGradient {
+  float scale;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return x[1] * (scale - x[0] * x[0] / scale); }
+};
+
+struct Scaled {
+  float a;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return a * x[0]; }
+};
+
+struct ScaledDifference {
+  float a;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return a * (x[0] - x[1]); }
+};
+
+template <typename Index>
+struct AddPerChannel {
+  float a;
+  const float* b;
+  Index channels;
+  MINIDL_DEVICE float operator()(int64_t i, const float (&x)[1]) const {
+    return a * x[0] + load(b + static_cast<Index>(i) % channels);
+  }
+};
+
+/// NaN stays NaN.
+struct Clamp {
+  float low, high;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const {
+    return x[0] < low ? low : x[0] > high ? high : x[0];
+  }
+};
+
+constexpr int kMaskThreads = 256;
+
+/// Eight elements a thread: byte i of the mask says which of x[8i] to x[8i + 7] are positive; bits beyond the last
+/// element are 0.
+template <bool kAligned>
+MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x, uint8_t* bits) {
+  constexpr int kWidth = kAligned ? 4 : 1;
+  const int64_t byte = int64_t{blockIdx.x} * kMaskThreads + threadIdx.x, first = 8 * byte;
+  if (first >= count) return;
+  unsigned set = 0;
+  if (first + 8 <= count) {
+    for (int k = 0; k < 8; k += kWidth) {
+      float values[kWidth];
+      load_vector<kWidth>(x + first + k, values);
+      for (int j = 0; j < kWidth; ++j) set |= static_cast<unsigned>(values[j] > 0.0f) << (k + j);
+    }
+  } else {
+    for (int k = 0; first + k < count; ++k) set |= static_cast<unsigned>(load(x + first + k) > 0.0f) << k;
+  }
+  store(bits + byte, static_cast<uint8_t>(set));
+}
+
+constexpr int kCombinationThreads = 256;
+constexpr int kTerms = 128;  // of one launch: 2 KiB of the 4 KiB that arguments may have
+
+struct Terms {
+  double a[kTerms];
+  const float* x[kTerms];
+  int count;
+};
+
+/// One element a thread: sum = (partial of earlier terms) + sum of a[k] x[k][i], kept in f64 until the last launch adds
+/// it to the output.
+MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, Terms terms, const double* earlier,
+              double* partial, float* output) {
+  const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + threadIdx.x;
+  if (i >= count) return;
+  double sum = earlier ? load(earlier + i) : static_cast<double>(load(output + i));
+  for (int k = 0; k < terms.count; ++k) sum += terms.a[k] * static_cast<double>(load(terms.x[k] + i));
+  if (partial) {
+    store(partial + i, sum);
+  } else {
+    store(output + i, static_cast<float>(sum));
+  }
+}
+
+}  // namespace
+
+void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
+  map<2>(count, {{x, y}}, AddScaled{a, b}, Output{output});
+}
+
+void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+  if (count == 0 || a.empty()) return;
+  Tensor partial;
+  for (size_t begin = 0; begin < a.size(); begin += kTerms) {
+    const size_t terms = std::min<size_t>(kTerms, a.size() - begin);
+    const bool last = begin + terms == a.size();
+    Terms some{};
+    some.count = static_cast<int>(terms);
+    std::copy_n(a.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.a);
+    std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.x);
+    if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
+    double* sums = partial ? partial.data<double>() : nullptr;
+    MINIDL_LAUNCH(add_combination_kernel, blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
+                  current_stream(), count, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
+  }
+}
+
+void multiply(int64_t count, const float* x, const float* y, float* output) {
+  map<2>(count, {{x, y}}, Multiply{}, Output{output});
+}
+
+void affine(int64_t count, float a, const float* x, float b, float* output) {
+  map<1>(count, {{x}}, Affine{a, b}, Output{output});
+}
+
+void relu_forward(int64_t count, const float* input, float* output) {
+  map<1>(count, {{input}}, Relu{}, Output{output});
+}
+
+void positive_mask(int64_t count, const float* x, uint8_t* bits) {
+  if (count == 0) return;
+  const unsigned blocks = blocks_for(count, 8 * kMaskThreads);
+  if (is_aligned(x)) {
+    MINIDL_LAUNCH((positive_mask_kernel<true>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
+  } else {
+    MINIDL_LAUNCH((positive_mask_kernel<false>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
+  }
+}
+
+void tanh_forward(int64_t count, const float* input, float scale, float* output) {
+  map<1>(count, {{input}}, Tanh{scale}, Output{output});
+}
+
+void tanh_backward(int64_t count, const float* output, float scale, const float* grad_output,
+                   const GradTarget& target) {
+  map<2>(count, {{output, grad_output}}, TanhGradient{scale}, GradientOutput{target});
+}
+
+void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
+  map<1>(count, {{x}}, Scaled{a}, GradientOutput{target});
+}
+
+void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
+  map<2>(count, {{x, y}}, ScaledDifference{a}, GradientOutput{target});
+}
+
+void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {
+  map<2>(count, {{x, y}}, Multiply{}, GradientOutput{target});
+}
+
+void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output) {
+  const int64_t count = positions * channels;
+  if (count <= INT32_MAX) {
+    map<1>(count, {{x}}, AddPerChannel<uint32_t>{a, b, static_cast<uint32_t>(channels)}, Output{output});
+  } else {
+    map<1>(count, {{x}}, AddPerChannel<int64_t>{a, b, channels}, Output{output});
+  }
+}
+
+void clamp(int64_t count, float* x, float low, float high) {
+  map<1>(count, {{x}}, Clamp{low, high}, Output{x});
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,152 @@
+#pragma once
+// Maps: output[i] = f(i, x0[i], x1[i], ...) over arrays of equal length, where f is a functor. A thread does four
+// neighbours, as one float4 of each array, or a single element when an array is not aligned to 16 bytes.
+// Traffic: each array once.
+#include <minidl/core/cuda/stream.h>
+#include <minidl/kernels/arguments.h>
+#include <minidl/core/cuda/launch.cuh>
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+
+namespace minidl::cuda {
+
+inline constexpr int kMapThreads = 256;
+
+template <int kWidth>
+MINIDL_DEVICE void load_vector(const float* x, float (&values)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    const float4 four = load(reinterpret_cast<const float4*>(x));
+    values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+  } else {
+    static_assert(kWidth == 1);
+    values[0] = load(x);
+  }
+}
+
+template <int kWidth>
+MINIDL_DEVICE void store_vector(float* x, const float (&values)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    store(reinterpret_cast<float4*>(x), make_float4(values[0], values[1], values[2], values[3]));
+  } else {
+    static_assert(kWidth == 1);
+    store(x, values[0]);
+  }
+}
+
+inline bool is_aligned(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0;
+}
+
+/// Vectors of four floats where all arrays of a row of channels begin at multiples of 16 bytes.
+inline bool takes_vectors(int64_t channels, std::initializer_list<const void*> arrays) {
+  return channels % 4 == 0 && std::all_of(arrays.begin(), arrays.end(), is_aligned);
+}
+
+/// Calls launch(uint32_t()) or launch(int64_t()): numbers that `count` fits into. Divisions of the former take a tenth
+/// of the time.
+template <typename Launch>
+void with_index(int64_t count, const Launch& launch) {
+  count <= INT32_MAX ? launch(uint32_t{}) : launch(int64_t{});
+}
+
+/// Of an element's number in [n, h, w, c].
+struct Element {
+  int64_t n;
+  int row, column, channel;
+};
+template <typename Index>
+MINIDL_DEVICE Element element_at(Index i, Index h, Index w, Index c) {
+  const Index pixel = i / c, line = pixel / w;
+  return {static_cast<int64_t>(line / h), static_cast<int>(line % h), static_cast<int>(pixel % w),
+          static_cast<int>(i % c)};
+}
+
+/// Bit i of a mask.
+MINIDL_DEVICE bool is_set(const BitSpan& mask, int64_t i) {
+  const int64_t bit = mask.first + i;
+  return load(mask.bits + bit / 8) >> bit % 8 & 1;
+}
+
+/// Writes what a map computes.
+struct Output {
+  float* output;
+
+  const float* pointer() const { return output; }
+  template <int kWidth>
+  MINIDL_DEVICE void write(int64_t i, const float (&values)[kWidth]) const {
+    store_vector<kWidth>(output + i, values);
+  }
+};
+
+/// Writes a gradient: grad = beta * grad + (mask ? r : 0).
+struct GradientOutput {
+  GradTarget target;
+
+  const float* pointer() const { return target.grad; }
+  template <int kWidth>
+  MINIDL_DEVICE void write(int64_t i, const float (&r)[kWidth]) const {
+    float sums[kWidth] = {};
+    if (target.beta != 0.0f) {
+      load_vector<kWidth>(target.grad + i, sums);
+      for (int k = 0; k < kWidth; ++k) sums[k] *= target.beta;
+    }
+    const int64_t bit = target.relu_mask.first + i;
+    if (target.relu_mask.bits == nullptr) {
+      for (int k = 0; k < kWidth; ++k) sums[k] += r[k];
+    } else if (bit % 8 + kWidth <= 8) {  // of one byte
+      const unsigned bits = static_cast<unsigned>(load(target.relu_mask.bits + bit / 8)) >> bit % 8;
+      for (int k = 0; k < kWidth; ++k) sums[k] += bits >> k & 1 ? r[k] : 0.0f;
+    } else {
+      for (int k = 0; k < kWidth; ++k) sums[k] += is_set(target.relu_mask, i + k) ? r[k] : 0.0f;
+    }
+    store_vector<kWidth>(target.grad + i, sums);
+  }
+};
+
+template <int kInputs>
+struct MapInputs {
+  const float* x[kInputs];
+};
+
+/// kWidth elements from `first` on.
+template <int kWidth, int kInputs, typename F, typename Sink>
+MINIDL_DEVICE void map_elements(int64_t first, const MapInputs<kInputs>& inputs, const F& f, const Sink& sink) {
+  float x[kInputs][kWidth], y[kWidth];
+  for (int j = 0; j < kInputs; ++j) load_vector<kWidth>(inputs.x[j] + first, x[j]);
+  for (int k = 0; k < kWidth; ++k) {
+    float values[kInputs];
+    for (int j = 0; j < kInputs; ++j) values[j] = x[j][k];
+    y[k] = f(first + k, values);
+  }
+  sink.template write<kWidth>(first, y);
+}
+
+template <int kWidth, int kInputs, typename F, typename Sink>
+MINIDL_KERNEL(kMapThreads, map_kernel, int64_t count, MapInputs<kInputs> inputs, F f, Sink sink) {
+  const int64_t first = kWidth * (int64_t{blockIdx.x} * kMapThreads + threadIdx.x);
+  if (first + kWidth <= count) {
+    map_elements<kWidth>(first, inputs, f, sink);
+  } else {
+    for (int64_t i = first; i < count; ++i) map_elements<1>(i, inputs, f, sink);
+  }
+}
+
+/// `f(i, x)` is a device function of the index and the values const float (&x)[kInputs]; `sink` an Output or
+/// GradientOutput, which may be one of the inputs.
+template <int kInputs, typename F, typename Sink>
+void map(int64_t count, const MapInputs<kInputs>& inputs, const F& f, const Sink& sink) {
+  if (count == 0) return;
+  bool aligned = is_aligned(sink.pointer());
+  for (const float* x : inputs.x) aligned = aligned && is_aligned(x);
+  if (aligned) {
+    MINIDL_LAUNCH((map_kernel<4, kInputs, F, Sink>), blocks_for(count, 4 * kMapThreads), kMapThreads, 0,
+                  current_stream(), count, inputs, f, sink);
+  } else {
+    MINIDL_LAUNCH((map_kernel<1, kInputs, F, Sink>), blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(),
+                  count, inputs, f, sink);
+  }
+}
+
+}  // namespace minidl::cuda

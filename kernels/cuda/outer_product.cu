@@ -1,0 +1,182 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/windows.cuh>
+
+#include <algorithm>
+
+// result (rows x length) = rows (windows x rows) transposed * windows (windows x length), in fp32. A block computes
+// kTile x kTile results over one part of the windows, in steps of kStep windows: three tiles of each operand are under
+// way in shared memory, [window][column] with columns side by side as they are in memory. A thread has groups of four
+// neighbouring rows and columns, 64 apart, which it reads as float4: eight lanes that are served together read 32
+// neighbouring words, or the same four.
+// Grid (length / kTile, rows / kTile, parts), blocks of 256. Flops 2 * rows * windows * length; traffic of a block
+// 2 * kTile * windows of the part floats, rows * length floats for each part. A second kernel adds the parts.
+namespace minidl::cuda {
+namespace {
+
+constexpr int kThreads = 256, kStep = 16, kStages = 3;
+
+template <int kTile>
+constexpr size_t kShared = sizeof(float) * kStages * 2 * kTile* kStep;
+
+bool takes_four(const OuterProduct& product) {
+  return product.windows.in_c % 4 == 0 && product.rows % 4 == 0;
+}
+
+/// How the windows are cut, by the sizes alone.
+struct Parts {
+  int windows, length;  // all of them
+  int tile;
+  int part, count;  // windows of a part, parts
+
+  explicit Parts(const OuterProduct& product)
+      : windows(static_cast<int>(product.windows.count())), length(static_cast<int>(product.windows.length())) {
+    constexpr int64_t kManyBlocks = 264;                      // two for each multiprocessor of a large GPU
+    constexpr int64_t kLeastPart = 256, kMostWindows = 2048;  // of a part; longer sums lose digits
+    tile = std::min(product.rows, length) > 64 && takes_four(product) ? 128 : 64;
+    const int64_t tiles = int64_t{blocks_for(length, tile)} * blocks_for(product.rows, tile);
+    const int64_t for_blocks = std::min(kManyBlocks / tiles, windows / kLeastPart);
+    const int64_t wanted = std::max<int64_t>({1, for_blocks, (windows + kMostWindows - 1) / kMostWindows});
+    part = static_cast<int>(std::max<int64_t>(1, (windows + wanted - 1) / wanted));
+    count = (windows + part - 1) / part;
+  }
+};
+
+MINIDL_DEVICE int64_t row_pixel(const OuterProduct& product, const WindowIndex& window) {
+  const int64_t row =
+      static_cast<int64_t>(window.n) * product.row_h + window.h * product.row_stride + product.row_begin_h;
+  return row * product.row_w + window.w * product.row_stride + product.row_begin_w;
+}
+
+template <int kTile, int kVector>
+MINIDL_KERNEL(kThreads, outer_product_kernel, OuterProduct product, Parts parts, const float* rows,
+              const float* picture, float* partials) {
+  constexpr int kLanes = kTile / kVector, kAtOnce = kThreads / kLanes, kFetches = kStep / kAtOnce;
+  constexpr int kGroups = kTile / 64, kPerThread = 4 * kGroups;
+  MINIDL_DYNAMIC_SHARED(float, tiles);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int column0 = static_cast<int>(blockIdx.x) * kTile, row0 = static_cast<int>(blockIdx.y) * kTile;
+  if (product.symmetric && column0 > row0) return;
+  const int begin = static_cast<int>(blockIdx.z) * parts.part;
+  const int end = parts.windows - begin < parts.part ? parts.windows : begin + parts.part;
+  const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kStep; };
+
+  const int lane = thread % kLanes * kVector, row = row0 + lane, column = column0 + lane;
+  const TapPlace tap = tap_place(product.windows, column < parts.length ? column : 0);
+  WindowIndex windows[kFetches];
+  for (int i = 0; i < kFetches; ++i) {
+    windows[i] = window_index(product.windows, begin + thread / kLanes + i * kAtOnce);
+  }
+  const auto fetch_tiles = [&](int step, int stage) {
+    for (int i = 0; i < kFetches; ++i) {
+      const int place = thread / kLanes + i * kAtOnce, window = begin + step * kStep + place;
+      const int offset = place * kTile + lane;
+      const bool inside = window < end;
+      int64_t pixel = window;
+      if (product.row_h > 0) pixel = row_pixel(product, windows[i]);
+      fetch<kVector>(tile_of(stage, 0) + offset,
+                     inside && row < product.rows ? rows + pixel * product.rows + row : nullptr, rows);
+      const float* value = nullptr;
+      if (inside && column < parts.length) {
+        value = value_read(product.windows, picture, windows[i].place(product.windows), tap);
+      }
+      fetch<kVector>(tile_of(stage, 1) + offset, value, picture);
+      windows[i].advance(product.windows, kStep);
+    }
+  };
+
+  const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (end - begin + kStep - 1) / kStep;
+  float sums[kPerThread][kPerThread] = {};
+  for (int step = 0; step < kStages - 1; ++step) {
+    if (step < steps) fetch_tiles(step, step);
+    async_commit();
+  }
+  for (int step = 0; step < steps; ++step) {
+    async_wait<kStages - 2>();
+    __syncthreads();
+    if (step + kStages - 1 < steps) fetch_tiles(step + kStages - 1, (step + kStages - 1) % kStages);
+    async_commit();
+    const float* const left = tile_of(step % kStages, 0) + y;
+    const float* const right = tile_of(step % kStages, 1) + x;
+    for (int k = 0; k < kStep; ++k) {
+      float a[kGroups][4], b[kGroups][4];
+      for (int i = 0; i < kGroups; ++i) {
+        load_vector<4>(left + k * kTile + i * 64, a[i]);
+        load_vector<4>(right + k * kTile + i * 64, b[i]);
+      }
+      for (int i = 0; i < kPerThread; ++i) {
+        for (int j = 0; j < kPerThread; ++j) {
+          sums[i][j] = multiply_add(a[i / 4][i % 4], b[j / 4][j % 4], sums[i][j]);
+        }
+      }
+    }
+  }
+
+  float* const partial = partials + int64_t{blockIdx.z} * product.rows * parts.length;
+  for (int i = 0; i < kPerThread; ++i) {
+    const int r = row0 + y + i / 4 * 64 + i % 4;
+    if (r >= product.rows) continue;
+    for (int j = 0; j < kGroups; ++j) {
+      const int c = column0 + x + j * 64;
+      float* const target = partial + static_cast<int64_t>(r) * parts.length + c;
+      const float four[4] = {sums[i][4 * j], sums[i][4 * j + 1], sums[i][4 * j + 2], sums[i][4 * j + 3]};
+      if (parts.length % 4 == 0) {
+        if (c < parts.length) store_vector<4>(target, four);
+      } else {
+        for (int k = 0; k < 4; ++k) {
+          if (c + k < parts.length) store(target + k, four[k]);
+        }
+      }
+    }
+  }
+}
+
+constexpr int kSumThreads = 256;
+
+/// Adds the parts of one result, in order. Of a symmetric product the half above the diagonal is that below.
+MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parts parts, const float* partials,
+              float* output) {
+  const int64_t count = static_cast<int64_t>(product.rows) * parts.length;
+  const int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
+  if (i >= count) return;
+  const int64_t row = i / parts.length, column = i % parts.length;
+  const int64_t source = product.symmetric && column > row ? column * parts.length + row : i;
+  double sum = 0.0;
+  for (int part = 0; part < parts.count; ++part) sum += static_cast<double>(load(partials + part * count + source));
+  float result = static_cast<float>(static_cast<double>(product.scale) * sum);
+  if (product.beta != 0.0f) result += product.beta * load(output + i);
+  store(output + i, result);
+}
+
+template <int kTile, int kVector>
+void launch_tiles(const OuterProduct& product, const Parts& parts, const float* rows, const float* picture,
+                  float* partials, cudaStream_t stream) {
+  const dim3 grid(blocks_for(parts.length, kTile), blocks_for(product.rows, kTile), static_cast<unsigned>(parts.count));
+  MINIDL_LAUNCH((outer_product_kernel<kTile, kVector>), grid, kThreads, kShared<kTile>, stream, product, parts, rows,
+                picture, partials);
+}
+
+}  // namespace
+
+int64_t outer_product_workspace(const OuterProduct& product) {
+  const Parts parts(product);
+  return int64_t{sizeof(float)} * parts.count * product.rows * parts.length;
+}
+
+void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
+                   cudaStream_t stream) {
+  const Parts parts(product);
+  if (product.rows == 0 || parts.length == 0) return;
+  Tensor partials = Tensor::empty({parts.count, product.rows, parts.length}, Dtype::f32, current_device());
+  if (parts.count > 0) {
+    const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);
+    const auto launch = !vectors ? launch_tiles<64, 1> : parts.tile == 128 ? launch_tiles<128, 4> : launch_tiles<64, 4>;
+    launch(product, parts, rows, picture, partials.data<float>(), stream);
+  }
+  MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(int64_t{product.rows} * parts.length, kSumThreads), kSumThreads, 0,
+                stream, product, parts, partials.data<float>(), output);
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,28 @@
+#pragma once
+#include <cuda_runtime.h>
+#include <minidl/kernels/cuda/gather_product.h>
+
+/// The matrix product under gradients of weights and under Gram matrices: sums of outer products over windows.
+namespace minidl::cuda {
+
+/// result[k, r, s, c] = scale * sum over windows w of rows[w, k] * (what tap (r, s) and channel c of window w reads)
+struct OuterProduct {
+  Windows windows;
+  int rows;  // k < rows
+  float scale = 1.0f;
+  float beta = 0.0f;  // output = beta * output + result; with 0 it is not read
+  /// Where `rows` has the row of window (n, h, w): at pixel (h * row_stride + row_begin_h, w * row_stride +
+  /// row_begin_w) of a picture [n, row_h, row_w]; with row_h 0 they lie side by side.
+  int row_h = 0, row_w = 0, row_stride = 1, row_begin_h = 0, row_begin_w = 0;
+  bool symmetric = false;  // rows are the windows themselves, 1x1: only one half is computed, and mirrored
+};
+
+/// rows [windows, rows], picture as in Windows, output [rows, k_h, k_w, in_c]. Windows are cut into parts of a length
+/// that depends on the sizes alone; each part is summed in fp32, the parts in order in f64.
+void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
+                   cudaStream_t stream);
+
+/// Bytes that it allocates.
+int64_t outer_product_workspace(const OuterProduct& product);
+
+}  // namespace minidl::cuda

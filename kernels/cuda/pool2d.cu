@@ -1,0 +1,162 @@
+#include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/map.cuh>
+
+// Pooling and its gradient. A thread does 4 neighbouring channels of a pixel (or one, see map.cuh): of the output
+// forward, of the input backward, where it goes through the windows that contain the pixel and adds what they send
+// there. Blocks of 256. Traffic with windows side by side: input, output and choice once each way.
+namespace minidl::cuda {
+namespace {
+
+struct PoolSize {
+  int64_t count;  // elements that threads write
+  int in_h, in_w, out_h, out_w, c;
+  int k_h, k_w, stride_h, stride_w, top, left;
+  bool is_max;
+};
+
+PoolSize size_of(const Pool2dDesc& desc, const Shape& written) {
+  const Window& window = desc.window;
+  return {written.count(),
+          static_cast<int>(desc.in_h),
+          static_cast<int>(desc.in_w),
+          static_cast<int>(desc.out_h()),
+          static_cast<int>(desc.out_w()),
+          static_cast<int>(desc.c),
+          static_cast<int>(desc.k_h),
+          static_cast<int>(desc.k_w),
+          static_cast<int>(window.stride_h),
+          static_cast<int>(window.stride_w),
+          static_cast<int>(window.padding.top),
+          static_cast<int>(window.padding.left),
+          desc.kind == PoolKind::max};
+}
+
+template <int kWidth>
+MINIDL_DEVICE void store_choice(uint8_t* choice, const int (&values)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    const unsigned four = static_cast<unsigned>(values[0]) | static_cast<unsigned>(values[1]) << 8 |
+                          static_cast<unsigned>(values[2]) << 16 | static_cast<unsigned>(values[3]) << 24;
+    store(reinterpret_cast<unsigned*>(choice), four);
+  } else {
+    store(choice, static_cast<uint8_t>(values[0]));
+  }
+}
+
+template <int kWidth>
+MINIDL_DEVICE void load_choice(const uint8_t* choice, int (&values)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    const unsigned four = load(reinterpret_cast<const unsigned*>(choice));
+    for (int k = 0; k < 4; ++k) values[k] = static_cast<int>(four >> 8 * k & 0xff);
+  } else {
+    values[0] = load(choice);
+  }
+}
+
+template <typename Index, int kWidth>
+MINIDL_KERNEL(kMapThreads, pool2d_forward_kernel, PoolSize size, const float* input, float* output, uint8_t* choice) {
+  const int64_t i = kWidth * (int64_t{blockIdx.x} * kMapThreads + threadIdx.x);
+  if (i >= size.count) return;
+  const Element e = element_at<Index>(static_cast<Index>(i), size.out_h, size.out_w, size.c);
+  const int top = e.row * size.stride_h - size.top, left = e.column * size.stride_w - size.left;
+  float results[kWidth] = {};
+  int chosen[kWidth];
+  for (int k = 0; k < kWidth; ++k) chosen[k] = -1;
+  for (int r = 0; r < size.k_h; ++r) {
+    if (top + r < 0 || top + r >= size.in_h) continue;
+    for (int s = 0; s < size.k_w; ++s) {
+      if (left + s < 0 || left + s >= size.in_w) continue;
+      float values[kWidth];
+      load_vector<kWidth>(input + ((e.n * size.in_h + top + r) * size.in_w + left + s) * size.c + e.channel, values);
+      for (int k = 0; k < kWidth; ++k) {
+        if (!size.is_max) {
+          results[k] += values[k];
+        } else if (chosen[k] < 0 || values[k] > results[k] || (values[k] != values[k] && results[k] == results[k])) {
+          results[k] = values[k];
+          chosen[k] = r * size.k_w + s;
+        }
+      }
+    }
+  }
+  if (!size.is_max) {
+    for (int k = 0; k < kWidth; ++k) results[k] /= static_cast<float>(size.k_h * size.k_w);
+  }
+  store_vector<kWidth>(output + i, results);
+  if (choice) store_choice<kWidth>(choice + i, chosen);
+}
+
+/// The first window that contains a position, counted from the first window's beginning.
+MINIDL_DEVICE int first_window(int position, int kernel, int stride) {
+  return position < kernel ? 0 : (position - kernel) / stride + 1;
+}
+
+template <typename Index, int kWidth>
+MINIDL_KERNEL(kMapThreads, pool2d_backward_kernel, PoolSize size, const uint8_t* choice, const float* grad_output,
+              GradientOutput sink) {
+  const int64_t i = kWidth * (int64_t{blockIdx.x} * kMapThreads + threadIdx.x);
+  if (i >= size.count) return;
+  const Element e = element_at<Index>(static_cast<Index>(i), size.in_h, size.in_w, size.c);
+  const int y = e.row + size.top, x = e.column + size.left;
+  float sums[kWidth] = {};
+  for (int h = first_window(y, size.k_h, size.stride_h); h < size.out_h && h * size.stride_h <= y; ++h) {
+    for (int w = first_window(x, size.k_w, size.stride_w); w < size.out_w && w * size.stride_w <= x; ++w) {
+      const int64_t from = ((e.n * size.out_h + h) * size.out_w + w) * size.c + e.channel;
+      float values[kWidth];
+      load_vector<kWidth>(grad_output + from, values);
+      if (size.is_max) {
+        const int offset = (y - h * size.stride_h) * size.k_w + x - w * size.stride_w;
+        int chosen[kWidth];
+        load_choice<kWidth>(choice + from, chosen);
+        for (int k = 0; k < kWidth; ++k) sums[k] += chosen[k] == offset ? values[k] : 0.0f;
+      } else {
+        for (int k = 0; k < kWidth; ++k) sums[k] += values[k];
+      }
+    }
+  }
+  if (!size.is_max) {
+    for (int k = 0; k < kWidth; ++k) sums[k] /= static_cast<float>(size.k_h * size.k_w);
+  }
+  sink.write<kWidth>(i, sums);
+}
+
+MINIDL_KERNEL(kMapThreads, close_choice_kernel, int64_t count, const float* largest, uint8_t* choice) {
+  const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
+  if (i < count && !(load(largest + i) > 0.0f)) store(choice + i, uint8_t{4});
+}
+
+}  // namespace
+
+void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice) {
+  const PoolSize size = size_of(desc, desc.output_shape());
+  with_index(size.count, [&](auto index) {
+    using Index = decltype(index);
+    if (takes_vectors(size.c, {input, output})) {
+      MINIDL_LAUNCH((pool2d_forward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
+                    current_stream(), size, input, output, choice);
+    } else {
+      MINIDL_LAUNCH((pool2d_forward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
+                    current_stream(), size, input, output, choice);
+    }
+  });
+}
+
+void pool2d_backward(const PoolGradient& pool) {
+  const PoolSize size = size_of(pool.desc, pool.desc.input_shape());
+  with_index(size.count, [&](auto index) {
+    using Index = decltype(index);
+    if (takes_vectors(size.c, {pool.grad_output, pool.target.grad})) {
+      MINIDL_LAUNCH((pool2d_backward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
+                    current_stream(), size, pool.choice, pool.grad_output, GradientOutput{pool.target});
+    } else {
+      MINIDL_LAUNCH((pool2d_backward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
+                    current_stream(), size, pool.choice, pool.grad_output, GradientOutput{pool.target});
+    }
+  });
+}
+
+void close_choice(int64_t count, const float* largest, uint8_t* choice) {
+  if (count == 0) return;
+  MINIDL_LAUNCH(close_choice_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(), count, largest,
+                choice);
+}
+
+}  // namespace minidl::cuda

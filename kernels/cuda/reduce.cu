@@ -1,0 +1,123 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/channels.cuh>
+#include <minidl/kernels/cuda/reduce.cuh>
+
+#include <algorithm>
+#include <vector>
+
+// The reductions of kernels/reduce.h. Those that return a number wait for the device.
+namespace minidl::cuda {
+namespace {
+
+MINIDL_DEVICE double load_double(const float* x) {
+  return static_cast<double>(load(x));
+}
+
+struct Value {
+  const float* x;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const { return load_double(x + i); }
+};
+struct Square {
+  const float* x;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
+    const double value = load_double(x + i);
+    return value * value;
+  }
+};
+struct Absolute {
+  const float* x;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const { return fabs(load_double(x + i)); }
+};
+struct SquaredDifference {
+  const float *x, *y;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
+    const double difference = load_double(x + i) - load_double(y + i);
+    return difference * difference;
+  }
+};
+
+constexpr int kMostVectors = 128;  // of one launch
+
+/// Row r is x[r] times y.
+struct Products {
+  const float* x[kMostVectors];
+  const float* y;
+  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const { return load_double(x[row] + i) * load_double(y + i); }
+};
+
+/// sums[c] += x, in f64.
+struct AddValue {
+  const float* x;
+  template <int kWidth>
+  MINIDL_DEVICE void add(const ChannelPlace& place, double (&sums)[1][kWidth]) const {
+    float values[kWidth];
+    load_vector<kWidth>(x + place.element, values);
+    for (int k = 0; k < kWidth; ++k) sums[0][k] += static_cast<double>(values[k]);
+  }
+};
+
+MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const double* partials, float beta,
+              float* output) {
+  const int channel = static_cast<int>(blockIdx.x) * kChannelThreads + static_cast<int>(threadIdx.x);
+  if (channel >= cut.c) return;
+  const double sum = chunk_sum<1>(cut, partials, 0, 0, channel);
+  const double before = beta == 0.0f ? 0.0 : static_cast<double>(beta) * static_cast<double>(load(output + channel));
+  store(output + channel, static_cast<float>(before + sum));
+}
+
+}  // namespace
+
+double sum(int64_t count, const float* x) {
+  return reduced(count, Value{x});
+}
+
+double dot(int64_t count, const float* x, const float* y) {
+  return reduced(count, Products{{x}, y});
+}
+
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+  const Device device = current_device();
+  const auto rows = static_cast<int64_t>(std::min<size_t>(x.size(), kMostVectors));
+  Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, device);
+  Tensor results = Tensor::empty({std::ssize(y), std::ssize(x)}, Dtype::f64, device);
+  for (size_t j = 0; j < y.size(); ++j) {
+    for (size_t begin = 0; begin < x.size(); begin += kMostVectors) {
+      Products products{{}, y[j]};
+      const size_t some = std::min<size_t>(kMostVectors, x.size() - begin);
+      std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), some, products.x);
+      reduce<Sum>(count, static_cast<int64_t>(some), products, workspace.data<double>(),
+                  results.data<double>() + j * x.size() + begin, current_stream());
+    }
+  }
+  const Tensor host = results.to(Device::cpu());
+  for (size_t i = 0; i < x.size(); ++i) {
+    for (size_t j = 0; j < y.size(); ++j) output[i * y.size() + j] = host.data<double>()[j * x.size() + i];
+  }
+}
+
+double squared_norm(int64_t count, const float* x) {
+  return reduced(count, Square{x});
+}
+
+double absolute_sum(int64_t count, const float* x) {
+  return reduced(count, Absolute{x});
+}
+
+float max_abs(int64_t count, const float* x) {
+  return static_cast<float>(reduced<Maximum>(count, Absolute{x}));
+}
+
+double squared_distance(int64_t count, const float* x, const float* y) {
+  return reduced(count, SquaredDifference{x, y});
+}
+
+void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output) {
+  const ChannelCut cut(1, positions, channels, {x});
+  Tensor partials = channel_sums<1>(cut, AddValue{x});
+  MINIDL_LAUNCH(write_channel_sums_kernel, blocks_for(channels, kChannelThreads), kChannelThreads, 0, current_stream(),
+                cut, partials.data<double>(), beta, output);
+}
+
+}  // namespace minidl::cuda

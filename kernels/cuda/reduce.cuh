@@ -1,0 +1,92 @@
+#pragma once
+// Sums (or maxima) of f(i) over i < count in f64: a block adds kReduceElements of them, each thread every
+// kReduceThreads-th, the threads by halving; a second kernel adds the blocks the same way. The order depends on `count`
+// alone. Grid (blocks, rows): f(row, i). Traffic: what f reads, once.
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/stream.h>
+#include <minidl/core/tensor.h>
+#include <minidl/core/cuda/launch.cuh>
+
+#include <cstdint>
+
+namespace minidl::cuda {
+
+inline constexpr int kReduceThreads = 256, kReduceElements = 16 * kReduceThreads;
+
+struct Sum {
+  MINIDL_DEVICE static double identity() { return 0.0; }
+  MINIDL_DEVICE static double combine(double a, double b) { return a + b; }
+};
+/// Of numbers that are not negative; a NaN wins.
+struct Maximum {
+  MINIDL_DEVICE static double identity() { return 0.0; }
+  MINIDL_DEVICE static double combine(double a, double b) { return b > a || b != b ? b : a; }
+};
+
+/// The values of all threads of a block of kReduceThreads, in thread 0.
+template <typename Operation>
+MINIDL_DEVICE double combine_block(double value) {
+  MINIDL_SHARED(double, of_warp, [kReduceThreads / 32]);
+  for (int offset = 16; offset > 0; offset /= 2) {
+    value = Operation::combine(value, __shfl_down_sync(0xffffffffu, value, static_cast<unsigned>(offset)));
+  }
+  const unsigned thread = threadIdx.x;
+  if (thread % 32 == 0) store(&of_warp[thread / 32], value);
+  __syncthreads();
+  if (thread != 0) return value;
+  for (int warp = 1; warp < kReduceThreads / 32; ++warp) value = Operation::combine(value, load(&of_warp[warp]));
+  return value;
+}
+
+template <typename Operation, typename F>
+MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials) {
+  const int64_t begin = int64_t{blockIdx.x} * kReduceElements, row = blockIdx.y;
+  const int64_t end = begin + kReduceElements < count ? begin + kReduceElements : count;
+  double value = Operation::identity();
+  for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) value = Operation::combine(value, f(row, i));
+  value = combine_block<Operation>(value);
+  if (threadIdx.x == 0) store(partials + row * gridDim.x + blockIdx.x, value);
+}
+
+/// results[row] of `blocks` partial results each.
+template <typename Operation>
+MINIDL_KERNEL(kReduceThreads, reduce_blocks_kernel, int blocks, const double* partials, double* results) {
+  const int64_t row = blockIdx.x;
+  double value = Operation::identity();
+  for (int i = static_cast<int>(threadIdx.x); i < blocks; i += kReduceThreads) {
+    value = Operation::combine(value, load(partials + row * blocks + i));
+  }
+  value = combine_block<Operation>(value);
+  if (threadIdx.x == 0) store(results + row, value);
+}
+
+/// Doubles that reduce() needs beside its results.
+inline int64_t reduce_workspace(int64_t count, int64_t rows) {
+  return rows * ((count + kReduceElements - 1) / kReduceElements);
+}
+
+/// results[row] on the device, for `rows` rows at least 1; `f(row, i)` is a device function that returns double.
+template <typename Operation, typename F>
+void reduce(int64_t count, int64_t rows, const F& f, double* workspace, double* results, cudaStream_t stream) {
+  const unsigned blocks = blocks_for(count, kReduceElements);
+  if (blocks > 0) {
+    MINIDL_LAUNCH((reduce_kernel<Operation, F>), dim3(blocks, static_cast<unsigned>(rows)), kReduceThreads, 0, stream,
+                  count, f, workspace);
+  }
+  MINIDL_LAUNCH((reduce_blocks_kernel<Operation>), static_cast<unsigned>(rows), kReduceThreads, 0, stream,
+                static_cast<int>(blocks), workspace, results);
+}
+
+/// The sum of f(0, i) on the host: waits for the device.
+template <typename Operation = Sum, typename F>
+double reduced(int64_t count, const F& f) {
+  const Device device = current_device();
+  Tensor memory = Tensor::empty({reduce_workspace(count, 1) + 1}, Dtype::f64, device);
+  double* result = memory.data<double>();
+  reduce<Operation>(count, 1, f, result + 1, result, current_stream());
+  double value = 0.0;
+  copy(&value, Device::cpu(), result, device, sizeof(value));
+  return value;
+}
+
+}  // namespace minidl::cuda

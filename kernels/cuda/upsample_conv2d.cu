@@ -1,0 +1,184 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/map.cuh>
+
+// Upsampling by 2 and a 3x3 convolution as convolutions of the small picture. With the taps w0, w1, w2 of one axis the
+// outputs of pixel i are
+//   y[2 i]     = w0 x[i-1] + (w1 + w2) x[i]
+//   y[2 i + 1] = (w0 + w1) x[i] + w2 x[i+1],
+// so each of the four phases of the output is a 2x2 convolution whose taps are sums of those of the weight, and the
+// gradient of pixel q is
+//   w2 g[2 q - 1] + (w1 + w2) g[2 q] + (w0 + w1) g[2 q + 1] + w0 g[2 q + 2]:
+// a 4x4 convolution of the gradient with stride 2. 16 products for each pixel and pair of channels instead of 36. The
+// kernels here make the taps and, backward, add up those of a weight; one element a thread.
+namespace minidl::cuda {
+namespace {
+
+/// Bit r is set where tap r of the weight takes part in tap i of phase a.
+MINIDL_DEVICE unsigned taps_of_phase(int a, int i) {
+  return a == 0 ? (i == 0 ? 0b001u : 0b110u) : (i == 0 ? 0b011u : 0b100u);
+}
+/// The same for tap t of the gradient's 4x4 convolution, which reads g[2 q + t - 1].
+MINIDL_DEVICE unsigned taps_of_gradient(int t) {
+  return t == 0 ? 0b100u : t == 1 ? 0b110u : t == 2 ? 0b011u : 0b001u;
+}
+
+struct WeightSize {
+  int64_t out_c, in_c;
+};
+
+/// Of weight [out_c, 3, 3, in_c], the taps (r, s) in `rows` and `columns`.
+MINIDL_DEVICE float sum_of_taps(const WeightSize& size, const float* weight, int64_t k, int64_t c, unsigned rows,
+                                unsigned columns) {
+  float sum = 0.0f;
+  for (int r = 0; r < 3; ++r) {
+    for (int s = 0; s < 3; ++s) {
+      if (rows >> r & columns >> s & 1) sum += load(weight + (k * 9 + r * 3 + s) * size.in_c + c);
+    }
+  }
+  return sum;
+}
+
+/// phases [a, b, out_c, i, j, in_c].
+MINIDL_KERNEL(kMapThreads, phase_weight_kernel, WeightSize size, const float* weight, float* phases) {
+  const int64_t at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
+  if (at >= 16 * size.out_c * size.in_c) return;
+  const int64_t c = at % size.in_c, k = at / (4 * size.in_c) % size.out_c;
+  const int tap = static_cast<int>(at / size.in_c % 4), phase = static_cast<int>(at / (4 * size.in_c * size.out_c));
+  store(phases + at,
+        sum_of_taps(size, weight, k, c, taps_of_phase(phase / 2, tap / 2), taps_of_phase(phase % 2, tap % 2)));
+}
+
+/// taps [in_c, 4, 4, out_c].
+MINIDL_KERNEL(kMapThreads, gradient_weight_kernel, WeightSize size, const float* weight, float* taps) {
+  const int64_t at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
+  if (at >= 16 * size.out_c * size.in_c) return;
+  const int64_t k = at % size.out_c, c = at / (16 * size.out_c);
+  const int tap = static_cast<int>(at / size.out_c % 16);
+  store(taps + at, sum_of_taps(size, weight, k, c, taps_of_gradient(tap / 4), taps_of_gradient(tap % 4)));
+}
+
+/// grad_weight [out_c, 3, 3, in_c] = beta * grad_weight + the gradients of the phases' taps that (r, s) takes part in.
+MINIDL_KERNEL(kMapThreads, phase_gradient_kernel, WeightSize size, const float* phases, float beta,
+              float* grad_weight) {
+  const int64_t at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
+  if (at >= 9 * size.out_c * size.in_c) return;
+  const int64_t c = at % size.in_c, k = at / (9 * size.in_c);
+  const int tap = static_cast<int>(at / size.in_c % 9);
+  float sum = 0.0f;
+  for (int phase = 0; phase < 4; ++phase) {
+    for (int part = 0; part < 4; ++part) {
+      const unsigned rows = taps_of_phase(phase / 2, part / 2), columns = taps_of_phase(phase % 2, part % 2);
+      if (rows >> tap / 3 & columns >> tap % 3 & 1) {
+        sum += load(phases + ((phase * size.out_c + k) * 4 + part) * size.in_c + c);
+      }
+    }
+  }
+  store(grad_weight + at, beta == 0.0f ? sum : beta * load(grad_weight + at) + sum);
+}
+
+void check_range(const UpsampleConv2dDesc& d) {
+  MINIDL_CHECK(d.n * (d.in_h + 2) * (d.in_w + 2) <= INT32_MAX / 4,
+               "[upsample_conv2d] input {} is too large for a CUDA device", d.input_shape());
+}
+
+/// Continuing the upsampled picture by one pixel repeats the border pixel of the small one.
+Padding::Mode mode_of(const UpsampleConv2dDesc& d) {
+  return d.padding == Padding::Mode::zero ? Padding::Mode::zero : Padding::Mode::replicate;
+}
+
+/// What the 2x2 windows of phase (a, b) read.
+Windows windows_of(const UpsampleConv2dDesc& d, int a, int b) {
+  return {.n = static_cast<int>(d.n),
+          .in_h = static_cast<int>(d.in_h),
+          .in_w = static_cast<int>(d.in_w),
+          .in_c = static_cast<int>(d.in_c),
+          .mode = mode_of(d),
+          .k_h = 2,
+          .k_w = 2,
+          .windows_h = static_cast<int>(d.in_h),
+          .windows_w = static_cast<int>(d.in_w),
+          .begin_h = a - 1,
+          .begin_w = b - 1};
+}
+
+}  // namespace
+
+void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, const Tensor& weight, const float* bias,
+                             float* output) {
+  check_range(d);
+  const int64_t filters = d.out_c * 4 * d.in_c;
+  Tensor phases = Tensor::empty({4, filters}, Dtype::f32, weight.device());
+  MINIDL_LAUNCH(phase_weight_kernel, blocks_for(4 * filters, kMapThreads), kMapThreads, 0, current_stream(),
+                WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
+  for (int phase = 0; phase < 4; ++phase) {
+    const GatherOutput result{.output = output,
+                              .channels = static_cast<int>(d.out_c),
+                              .out_h = static_cast<int>(2 * d.in_h),
+                              .out_w = static_cast<int>(2 * d.in_w),
+                              .out_stride_h = 2,
+                              .out_stride_w = 2,
+                              .out_begin_h = phase / 2,
+                              .out_begin_w = phase % 2,
+                              .bias = bias};
+    gather_product(windows_of(d, phase / 2, phase % 2), input, phases.data<float>() + phase * filters, result,
+                   current_stream());
+  }
+}
+
+void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const float* grad_output,
+                                   const GradTarget& target) {
+  check_range(d);
+  const int64_t count = d.in_c * 16 * d.out_c;
+  Tensor taps = Tensor::empty({count}, Dtype::f32, weight.device());
+  MINIDL_LAUNCH(gradient_weight_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(),
+                WeightSize{d.out_c, d.in_c}, weight.data<float>(), taps.data<float>());
+  // Of a picture continued by one repeated pixel, the gradient of the continued one is taken first.
+  const int border = mode_of(d) == Padding::Mode::replicate ? 1 : 0;
+  const auto h = static_cast<int>(d.in_h) + 2 * border, w = static_cast<int>(d.in_w) + 2 * border;
+  const Windows windows{.n = static_cast<int>(d.n),
+                        .in_h = static_cast<int>(2 * d.in_h),
+                        .in_w = static_cast<int>(2 * d.in_w),
+                        .in_c = static_cast<int>(d.out_c),
+                        .k_h = 4,
+                        .k_w = 4,
+                        .windows_h = h,
+                        .windows_w = w,
+                        .stride_h = 2,
+                        .stride_w = 2,
+                        .begin_h = -2 * border - 1,
+                        .begin_w = -2 * border - 1};
+  Tensor continued;
+  if (border) continued = Tensor::empty({d.n, h, w, d.in_c}, Dtype::f32, weight.device());
+  const GatherOutput result{.output = border ? continued.data<float>() : target.grad,
+                            .channels = static_cast<int>(d.in_c),
+                            .out_h = h,
+                            .out_w = w,
+                            .beta = border ? 0.0f : target.beta,
+                            .mask = border ? BitSpan() : target.relu_mask};
+  gather_product(windows, grad_output, taps.data<float>(), result, current_stream());
+  if (border) pad_backward(d.input_shape(), Padding::replicate(1), continued.data<float>(), target);
+}
+
+void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* input, const float* grad_output,
+                                     float beta, float* grad_weight) {
+  check_range(d);
+  const int64_t filters = d.out_c * 4 * d.in_c;
+  Tensor phases = Tensor::empty({4, filters}, Dtype::f32, current_device());
+  for (int phase = 0; phase < 4; ++phase) {
+    const OuterProduct product{.windows = windows_of(d, phase / 2, phase % 2),
+                               .rows = static_cast<int>(d.out_c),
+                               .row_h = static_cast<int>(2 * d.in_h),
+                               .row_w = static_cast<int>(2 * d.in_w),
+                               .row_stride = 2,
+                               .row_begin_h = phase / 2,
+                               .row_begin_w = phase % 2};
+    outer_product(product, grad_output, input, phases.data<float>() + phase * filters, current_stream());
+  }
+  MINIDL_LAUNCH(phase_gradient_kernel, blocks_for(9 * d.out_c * d.in_c, kMapThreads), kMapThreads, 0, current_stream(),
+                WeightSize{d.out_c, d.in_c}, phases.data<float>(), beta, grad_weight);
+}
+
+}  // namespace minidl::cuda
