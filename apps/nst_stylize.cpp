@@ -86,19 +86,27 @@ class Batch {
     for (const ResultFile& file : files_) check_image_output(file.output);
   }
 
-  void print_plan(Stylizer& stylizer) const {
+  /// Returns the exit code: some pictures cannot be read.
+  int print_plan(Stylizer& stylizer) {
     const layers::TransformNetOptions& net = stylizer.net().options();
     fmt::print("net: width {}, {} residual blocks, {} style{}\n", net.width, net.residual_blocks, net.styles,
                net.styles == 1 ? "" : "s");
     double flops = 0.0;
     for (const ResultFile& file : files_) {
-      const Shape shape = load_image(file.input).shape();
-      const StylizerPlan plan = stylizer.plan(shape[1], shape[2]);
-      fmt::print("{} -> {}: {}\n", file.input.string(), file.output.string(), plan_text(plan));
-      flops += plan.flops;
+      try {
+        const Shape shape = load_image(file.input).shape();
+        const StylizerPlan plan = stylizer.plan(shape[1], shape[2]);
+        fmt::print("{} -> {}: {}\n", file.input.string(), file.output.string(), plan_text(plan));
+        flops += plan.flops;
+      } catch (const Error& error) {
+        if (files_.size() == 1) throw;
+        ++failed_;
+        print_error(error.what());
+      }
     }
     fmt::print("about {} on this machine as it is now (an estimate)\n",
                duration_text(flops * seconds_per_flop(stylizer)));
+    return exit_code();
   }
 
   int run(Stylizer& stylizer, ProgressLine& line, const StopSignals& signals) {
@@ -114,10 +122,12 @@ class Batch {
     }
     if (!options_.reports.json.empty()) write_report(seconds, stylizer.net().device());
     if (signals.requested()) return signals.exit_code();
-    return failed_ > 0 ? kFailure : kSuccess;
+    return exit_code();
   }
 
  private:
+  int exit_code() const { return failed_ > 0 ? kFailure : kSuccess; }
+
   static void make_folder(const fs::path& folder) {
     std::error_code error;
     fs::create_directories(folder, error);
@@ -183,8 +193,7 @@ int run_batch(const StylizeOptions& options, Stylizer& stylizer) {
   }
   Batch batch(options, std::move(files));
   if (options.compute.dry_run) {
-    batch.print_plan(stylizer);
-    return kSuccess;
+    return batch.print_plan(stylizer);
   }
   batch.check_outputs();
   ProgressLine line({.quiet = options.reports.quiet, .verbose = options.reports.verbose});

@@ -89,7 +89,7 @@ std::string PhotoList::fingerprint() const {
   return sha256_of_bytes(pieces);
 }
 
-PhotoList list_photos(const fs::path& folder) {
+PhotoList search_photos(const fs::path& folder) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   MINIDL_CHECK(fs::exists(status), "[photos] there is no folder '{}'{}", folder.string(),
@@ -99,6 +99,11 @@ PhotoList list_photos(const fs::path& folder) {
   PhotoList list{.folder = folder, .names = {}};
   Search(list).look_into(folder, "");
   std::sort(list.names.begin(), list.names.end());
+  return list;
+}
+
+PhotoList list_photos(const fs::path& folder) {
+  PhotoList list = search_photos(folder);
   if (!list.names.empty()) return list;
   MINIDL_CHECK(list.unreadable.empty(), "[photos] no photos found: '{}': {}", list.unreadable[0].file.string(),
                list.unreadable[0].reason);

@@ -31,5 +31,7 @@ struct PhotoList {
 /// reached twice, for example by a link to one of its parents, is listed once. Throws Error naming the folder: missing,
 /// not a folder, not readable, without photos.
 PhotoList list_photos(const std::filesystem::path& folder);
+/// The same; a folder without photos gives an empty list.
+PhotoList search_photos(const std::filesystem::path& folder);
 
 }  // namespace minidl::apps

@@ -34,13 +34,13 @@ class Collector {
 
   void add(const std::string& input) {
     if (fs::is_directory(input)) {
-      add_folder(input);
+      add_photos(list_photos(input));
     } else if (input.find_first_of("*?[") != std::string::npos && !fs::exists(input)) {
       for (const fs::path& match : matches_of(input)) {
         if (!fs::is_directory(match)) {
           add_file(match, match.filename());
         } else if (plain_path(match) != plain_path(folder_) && !is_inside(plain_path(match), plain_path(folder_))) {
-          add_folder(match);
+          add_photos(search_photos(match));  // a pattern may fit folders without pictures, too
         }
       }
     } else {
@@ -50,8 +50,8 @@ class Collector {
   std::vector<ResultFile> take() { return std::move(files_); }
 
  private:
-  void add_folder(const fs::path& folder) {
-    const PhotoList list = list_photos(folder);
+  void add_photos(const PhotoList& list) {
+    const fs::path& folder = list.folder;
     const bool holds_results = is_inside(plain_path(folder_), plain_path(folder));
     for (const std::string& name : list.names) {
       if (!holds_results || !is_inside(plain_path(folder / name), plain_path(folder_))) add_file(folder / name, name);

@@ -239,6 +239,15 @@ TEST_F(NstStylize, DryRunPrintsThePlanAndWritesNothing) {
   EXPECT_NE(pipe.output.find("frames of 64x48, in strips of f16"), std::string::npos) << pipe.output;
 }
 
+TEST_F(NstStylize, DryRunGoesOnAfterADamagedPicture) {
+  write_bytes(path("photos/broken.png"), "\x89PNG\r\n\x1a\nno more");
+  const ProcessResult result = run({"{photos}", "--output-dir", "{out}", "--dry-run"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_NE(result.errors.find("broken.png"), std::string::npos) << result.errors;
+  EXPECT_NE(result.output.find("photos/deep/a.png -> "), std::string::npos) << result.output;
+  EXPECT_NE(result.output.find("an estimate"), std::string::npos) << result.output;
+}
+
 TEST_F(NstStylize, SameBytesForEveryNumberOfThreads) {
   save_image(path("large.png"), wavy_picture(140, 90, 1));
   for (const std::vector<std::string>& flags : {std::vector<std::string>{}, {"--storage", "f32"}}) {

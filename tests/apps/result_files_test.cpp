@@ -41,6 +41,7 @@ TEST_F(ResultFiles, AreNamedDirectlyInFoldersOrByPatterns) {
   EXPECT_EQ(found({"*.[jp]*g"}), (Lines{"a.png>out/a.png", "b.jpg>out/b.jpg"}));
   EXPECT_EQ(found({"?.png", "a.png", "./a.png"}), (Lines{"a.png>out/a.png"})) << "each once";
   EXPECT_EQ(found({"missing.png"}), (Lines{"missing.png>out/missing.png"})) << "it may be reported when it is its turn";
+  EXPECT_EQ(found({"a.png", "e*", "other/*"}).size(), 2u) << "a folder without pictures fits the pattern";
   test::write_bytes("[1].png", "");
   EXPECT_EQ(found({"[1].png"}), (Lines{"[1].png>out/[1].png"})) << "a name that looks like a pattern";
 }
