@@ -13,11 +13,12 @@
 namespace minidl {
 
 struct Tensor::Storage {
-  Storage(size_t size, Device where) : pointer(allocator(where).allocate(size)), device(where) {}
-  ~Storage() { allocator(device).deallocate(pointer); }
+  Storage(size_t size, Device where) : memory(allocator(where)), pointer(memory.allocate(size)), device(where) {}
+  ~Storage() { memory.deallocate(pointer); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
+  Allocator& memory;
   void* pointer;
   Device device;
   std::atomic<uint64_t> version{0};

@@ -27,8 +27,9 @@ class DeviceSource final : public RawSource {
     return nullptr;
   }
   void release(void* pointer, size_t) noexcept override {
-    // At the end of a program the runtime may be gone already, and after a failure it answers with that one.
-    if (cudaFree(pointer) != cudaSuccess) static_cast<void>(cudaGetLastError());
+    // What is answered may be the failure of earlier work; the second time the memory is free. At the end of a program
+    // the runtime may be gone already.
+    for (int i = 0; i < 2 && cudaFree(pointer) != cudaSuccess; ++i) static_cast<void>(cudaGetLastError());
   }
 
  private:
@@ -106,11 +107,13 @@ std::map<int, DeviceState*>& states() {
   return all;
 }
 
-/// Of a device that is current.
 DeviceState& state_of(int index) {
   const std::scoped_lock lock(states_mutex);
   DeviceState*& state = states()[index];
-  if (!state) state = new DeviceState(index);
+  if (!state) {
+    const DeviceScope scope(index);
+    state = new DeviceState(index);
+  }
   return *state;
 }
 
@@ -152,7 +155,6 @@ Allocator& allocator(int index) {
   MINIDL_CHECK(index >= 0 && index<device_count(), "[cuda] cuda:{} is not usable: {}", index, device_count()> 0
                    ? "there are " + std::to_string(device_count())
                    : unavailable_reason());
-  const DeviceScope scope(index);
   return *state_of(index).allocator;
 }
 

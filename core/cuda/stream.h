@@ -22,9 +22,12 @@ class Owner {
 
   explicit operator bool() const { return handle_ != nullptr; }
   Handle get() const { return handle_; }
-  /// At the end of a program the runtime may be gone already: what it answers is of no use then.
+  /// A first answer may be the failure of earlier work. At the end of a program the runtime may be gone already: what
+  /// it answers is of no use then.
   void reset() noexcept {
-    if (handle_) static_cast<void>(kDestroy(std::exchange(handle_, nullptr)));
+    if (!handle_) return;
+    for (int i = 0; i < 2 && kDestroy(handle_) != cudaSuccess; ++i) static_cast<void>(cudaGetLastError());
+    handle_ = nullptr;
   }
 
  private:

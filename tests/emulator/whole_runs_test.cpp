@@ -1,0 +1,113 @@
+// A picture's optimisation and a training step on the emulated device: the same bytes in every schedule, and an error
+// of any call of the runtime is reported, leaks nothing and leaves a library that works.
+#include <emulator/emulator.h>
+#include <minidl/apps/fast_style.h>
+#include <minidl/apps/gatys.h>
+#include <support/compare.h>
+#include <support/small_fast_style.h>
+
+#include <cstdlib>
+
+namespace minidl::test {
+namespace {
+
+namespace emulator = ::minidl::emulator;
+
+constexpr Device kDevice{Device::Kind::cuda, 0};
+constexpr int kOutOfMemory = 2, kLaunchFailure = 719;  // of CUDA
+
+/// Two blocks of eight channels.
+layers::Vgg two_blocks() {
+  layers::Vgg network(tiny_vgg({1, 1}, 8));
+  network.to(kDevice);
+  return network;
+}
+
+/// Two steps of L-BFGS on 16 x 16 pixels.
+Tensor optimised_picture() {
+  layers::Vgg network = two_blocks();
+  GatysSettings settings = small_settings();
+  settings.content_layers = {{"relu2_1", 1.0}};
+  settings.style_layers = {{"relu1_1", 0.5}, {"relu2_1", 0.5}};
+  settings.iterations = 2;
+  return Gatys(network, settings,
+               {.content = wavy_picture(16, 16, 1), .styles = {{wavy_picture(16, 16, 3)}}, .init = {}})
+      .run()
+      .picture;
+}
+
+/// What a net of eight channels makes of a photo after one step of training.
+Tensor trained_picture() {
+  layers::Vgg network = two_blocks();
+  FastStyleSettings settings = small_fast_settings();
+  settings.content_layers = {{"relu2_1", 1.0}};
+  settings.style_layers = {{"relu1_1", 0.5}, {"relu2_1", 0.5}};
+  settings.steps = settings.batch = 1;
+  settings.size = 32;
+  FastStyleData data;
+  data.styles = {wavy_picture(16, 16, 9)};
+  data.photos = [](int64_t step) { return small_photos(step, 1, 32); };
+  FastStyle training(network, settings, data);
+  training.run();
+  return training.apply(wavy_picture(16, 16, 2));
+}
+
+class WholeRuns : public ::testing::TestWithParam<Tensor (*)()> {
+ protected:
+  static void SetUpTestSuite() { ::setenv("MINIDL_CUDA_CACHING", "0", 1); }  // read at the first allocation
+  void TearDown() override {
+    emulator::options() = {};
+    emulator::fail_call(0, 0);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(All, WholeRuns, ::testing::Values(&optimised_picture, &trained_picture),
+                         [](const auto& run) { return run.index == 0 ? "Gatys" : "Training"; });
+
+TEST_P(WholeRuns, GiveTheSameBytesInEverySchedule) {
+  const Tensor forward = GetParam()();
+  emulator::options().deferred_streams = false;
+  EXPECT_TRUE(same_bytes(GetParam()(), forward));
+  emulator::options() = {.schedule = emulator::Schedule::reverse, .copies = emulator::Completion::early};
+  EXPECT_TRUE(same_bytes(GetParam()(), forward));
+  for (const uint64_t seed : {1, 2}) {
+    emulator::options() = {
+        .schedule = emulator::Schedule::random, .copies = emulator::Completion::random, .seed = seed};
+    EXPECT_TRUE(same_bytes(GetParam()(), forward)) << seed;
+  }
+  EXPECT_TRUE(emulator::take_findings().empty());
+}
+
+TEST_P(WholeRuns, ReportTheFailureOfAnyCall) {
+  GetParam()();  // what is made once: streams, the allocator
+  const int64_t before = emulator::calls();
+  const Tensor expected = GetParam()();
+  const int64_t calls = emulator::calls() - before;
+  const std::vector<std::string> live = emulator::live_objects();
+  ASSERT_GT(calls, 100);
+  // All of them take minutes: MINIDL_EVERY_CALL=1. The step has no factor in common with what repeats in a run.
+  const int64_t step = std::getenv("MINIDL_EVERY_CALL")
+                           ? 1
+                           : std::max<int64_t>(1, calls / (GetParam() == &optimised_picture ? 60 : 12)) | 1;
+  int64_t tried = 0, reported = 0;
+  for (int64_t call = 1; call <= calls; call += step) {
+    ++tried;
+    emulator::fail_call(call, call % 2 == 0 ? kOutOfMemory : kLaunchFailure);
+    try {
+      const Tensor result = GetParam()();
+      EXPECT_TRUE(same_bytes(result, expected)) << "call " << call << " failed unnoticed";
+    } catch (const Error& error) {
+      ++reported;
+      const std::string message = error.what();
+      EXPECT_TRUE(message.find("[cuda]") != std::string::npos || message.find("out of memory") != std::string::npos)
+          << message;
+    }
+    emulator::fail_call(0, 0);
+    ASSERT_EQ(emulator::live_objects(), live) << "after the failure of call " << call;
+    ASSERT_TRUE(emulator::take_findings().empty());
+  }
+  EXPECT_GT(reported, tried / 2);
+  EXPECT_TRUE(same_bytes(GetParam()(), expected)) << "afterwards everything works";
+}
+
+}  // namespace
+}  // namespace minidl::test
