@@ -12,7 +12,7 @@ using namespace minidl;
 
 /// Trains a small network that paints one photo in the style of one picture.
 void stylise(const std::string& vgg_file, const std::string& photo_file, const std::string& style_file, int steps) {
-  const Device device = Device::best();  // a usable GPU, else the CPU
+  const Device device = Device::best();  // Device::parse("cuda") names a GPU
   layers::Sequential net;
   net.add<layers::Conv2d>(3, 32, layers::Conv2dOptions{.kernel = 9, .padding = Padding::reflect(4)})
       .add<layers::InstanceNorm>(32)

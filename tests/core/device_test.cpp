@@ -1,3 +1,4 @@
+#include <minidl/core/cuda/backend.h>
 #include <minidl/core/device.h>
 #include <support/compare.h>
 
@@ -26,7 +27,7 @@ TEST(Device, RefusesWhatIsNotADevice) {
 }
 
 TEST(Device, SaysWhyAGpuIsNotUsable) {
-  if (Device::best().kind == Device::Kind::cuda) GTEST_SKIP() << "a GPU is usable here";
+  if (cuda::device_count() > 0) GTEST_SKIP() << "a GPU is usable here";
   for (const char* name : {"cuda", "cuda:1"}) {
     EXPECT_TRUE(throws_error([&] { Device::parse(name); }, "' is not available")) << name;
   }
