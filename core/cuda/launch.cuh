@@ -32,7 +32,7 @@
 
 #else
 
-#define MINIDL_KERNEL(threads, kernel, ...) __global__ void __launch_bounds__(threads) kernel(__VA_ARGS__)
+#define MINIDL_KERNEL(threads, kernel, ...) __global__ void __launch_bounds__(threads, 1) kernel(__VA_ARGS__)
 #define MINIDL_DEVICE __device__ __forceinline__
 #define MINIDL_UNROLL _Pragma("unroll")
 #define MINIDL_SHARED(type, name, extents) __shared__ __align__(16) type name extents
