@@ -12,12 +12,14 @@
 // MINIDL_KERNEL(kThreads, name, parameters...) { ... }   a kernel for blocks of at most kThreads threads, with commas
 // between parameters
 //                                                        as usual; a template<> may stand before it
+// MINIDL_KERNEL_RESIDENT(kThreads, kBlocks, name, ...)   the same, with registers for kBlocks blocks on a multiprocessor
 // MINIDL_DEVICE                                          before a function that kernels call
 // MINIDL_SHARED(float, tile, [32][33]);                  an array in shared memory, aligned to 16 bytes or more
 // MINIDL_DYNAMIC_SHARED(float, buffer);                  float* to the shared memory whose size the launch gives
 // MINIDL_UNROLL                                          before a loop whose index chooses among registers
 #ifdef MINIDL_CUDA_EMULATED
 
+#define MINIDL_KERNEL_RESIDENT(threads, blocks, kernel, ...) MINIDL_KERNEL(threads, kernel, __VA_ARGS__)
 #define MINIDL_KERNEL(threads, kernel, ...) \
   void kernel(__VA_ARGS__ __VA_OPT__(, )::minidl::emulator::KernelTraits<(threads), #kernel>)
 #define MINIDL_DEVICE inline __attribute__((always_inline))
@@ -32,7 +34,9 @@
 
 #else
 
-#define MINIDL_KERNEL(threads, kernel, ...) __global__ void __launch_bounds__(threads, 1) kernel(__VA_ARGS__)
+#define MINIDL_KERNEL_RESIDENT(threads, blocks, kernel, ...) \
+  __global__ void __launch_bounds__(threads, blocks) kernel(__VA_ARGS__)
+#define MINIDL_KERNEL(threads, kernel, ...) MINIDL_KERNEL_RESIDENT(threads, 1, kernel, __VA_ARGS__)
 #define MINIDL_DEVICE __device__ __forceinline__
 #define MINIDL_UNROLL _Pragma("unroll")
 #define MINIDL_SHARED(type, name, extents) __shared__ __align__(16) type name extents

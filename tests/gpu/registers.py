@@ -59,7 +59,7 @@ def bound_of(path, kernel):
     text = "\n".join(source.read_text() for source in sources)
     for name, value in re.findall(r"constexpr int (k\w+) = (\d+)", text) + re.findall(r", (k\w+) = (\d+)", text):
         constants.setdefault(name, value)
-    found = re.search(r"MINIDL_KERNEL\(([^,]+), " + re.escape(kernel.split("<")[0]) + r"\b", text)
+    found = re.search(r"MINIDL_KERNEL(?:_RESIDENT)?\(([^,]+), (?:\([^)]*\), )?" + re.escape(kernel.split("<")[0]) + r"\b", text)
     expression = re.sub(r"k\w+", lambda name: constants.get(name.group(), name.group()), found.group(1))
     return eval(expression, {"__builtins__": {}})  # a product of numbers in our own source
 
