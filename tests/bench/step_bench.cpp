@@ -24,7 +24,7 @@ namespace {
 constexpr int kWarmUp = 2;
 
 struct Options {
-  std::string weights, content, style, json;
+  std::string weights, content, style, json, device = "cpu";
   std::vector<int64_t> sizes;
   std::vector<Precision> precisions;
   int threads = 0;  // 0: one per processor
@@ -82,14 +82,16 @@ Json run_case(const Options& options, int64_t size, Precision precision) {
   settings.init = GatysInit::content;
   settings.size = 0;
   settings.iterations = kWarmUp + options.evaluations;
+  const Device device = Device::parse(options.device);  // in the child: a device does not follow into one
   layers::Vgg network = layers::Vgg::load(options.weights, {.taps = settings.taps()});
+  network.to(device);
   const Extent square{size, size};
 
-  Json report{{"size", size}, {"precision", to_string(precision)}, {"threads", num_threads()}};
+  Json report{{"size", size}, {"precision", to_string(precision)}, {"threads", num_threads()}, {"device", device.str()}};
   execution::set_precision(Precision::fp32);
-  const std::set<std::string> fp32_engines = engines_of(network, square, Device::cpu());
+  const std::set<std::string> fp32_engines = engines_of(network, square, device);
   execution::set_precision(precision);
-  report["engines"] = engines_of(network, square, Device::cpu());
+  report["engines"] = engines_of(network, square, device);
   if (precision != Precision::fp32 && report["engines"] == Json(fp32_engines)) {
     report["skipped"] = "no engine of this grade on this processor: fp32 computes it";
     return report;
@@ -109,7 +111,7 @@ Json run_case(const Options& options, int64_t size, Precision precision) {
   report["seconds"] = median(seconds);
   report["gflops_per_second"] = 1e-9 * flops / median(seconds);
   report["peak_resident_bytes"] = test::peak_resident_kib() * 1024;
-  report["peak_allocated_bytes"] = allocator(Device::cpu()).stats().peak_in_use;
+  report["peak_allocated_bytes"] = allocator(device).stats().peak_in_use;
   return report;
 }
 
@@ -141,6 +143,7 @@ bool parse(int argc, char** argv, Options& options) {
       .value("--precision", "NAME", "arithmetic of the convolutions", "every one of this build",
              [&](const std::string& text) { options.precisions.push_back(parse_precision(text)); })
       .repeatable()
+      .text("--device", options.device, "NAME", "where it is computed: cpu, cuda, cuda:1")
       .integer("--threads", options.threads, 0, 1024, "processor threads; 0: one per processor")
       .integer("--evaluations", options.evaluations, 1, 10000, "timed, after two iterations that are not")
       .text("--json", options.json, "FILE", "write all figures, too");

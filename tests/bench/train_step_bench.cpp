@@ -22,7 +22,7 @@ struct Options {
   int64_t width = 32, batch = 4, size = 256;
   int threads = 0;  // 0: one per processor
   int steps = 8;
-  std::string precision = "fp32";
+  std::string precision = "fp32", device = "cpu";
   bool profile = false;
 };
 
@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
       .integer("--steps", options.steps, 1, 1000, "timed steps after two that are not")
       .integer("--threads", options.threads, 0, 1024, "processor threads; 0: one per processor")
       .text("--precision", options.precision, "NAME", "arithmetic of the convolutions")
+      .text("--device", options.device, "NAME", "where it is computed: cpu, cuda, cuda:1")
       .toggle("--profile", options.profile, "print where the time goes");
   if (!flags.parse(argc, argv)) return kSuccess;
   if (options.threads > 0) set_num_threads(options.threads);
@@ -55,7 +56,9 @@ int run(int argc, char** argv) {
   layers::NetworkDescription description = layers::vgg_description(16, false);
   description.layers.resize(description.index_of("relu4_3") + 1);
   layers::fill_random_weights(description, 1);
+  const Device device = Device::parse(options.device);
   layers::Vgg network(std::move(description));
+  network.to(device);
   const Tensor photos = test::random_uniform({options.batch, options.size, options.size, 3}, 1, 0.0f, 255.0f);
   FastStyleData data{.styles = {test::random_uniform({1, options.size, options.size, 3}, 2, 0.0f, 255.0f)},
                      .photos = [&](int64_t) { return photos; },
@@ -72,10 +75,10 @@ int run(int argc, char** argv) {
     return true;
   });
   std::sort(seconds.begin(), seconds.end());
-  fmt::print("{} threads, {}: {:.3f} s a step (median of {}), {:.0f} MiB resident, {:.0f} MiB allocated\n",
-             num_threads(), options.precision, seconds[seconds.size() / 2], seconds.size(),
+  fmt::print("{}, {} threads, {}: {:.3f} s a step (median of {}), {:.0f} MiB resident, {:.0f} MiB allocated\n",
+             device.str(), num_threads(), options.precision, seconds[seconds.size() / 2], seconds.size(),
              static_cast<double>(test::peak_resident_kib()) / 1024.0,
-             static_cast<double>(allocator(Device::cpu()).stats().peak_in_use) / (1 << 20));
+             static_cast<double>(allocator(device).stats().peak_in_use) / (1 << 20));
   if (options.profile) fmt::print("{}", Profile::table());
   return kSuccess;
 }

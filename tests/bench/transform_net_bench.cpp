@@ -7,6 +7,7 @@
 #include <minidl/layers/ops.h>
 #include <minidl/layers/transform_net.h>
 #include <support/child_process.h>
+#include <support/device.h>
 #include <support/random_tensors.h>
 
 #include <algorithm>
@@ -33,6 +34,7 @@ struct Options {
   TransformNetOptions net;
   int threads = 0;  // 0: one per processor
   int repeats = 5;
+  std::string device = "cpu";
   bool layers = false;
 };
 
@@ -94,25 +96,31 @@ std::string report_layer(const Options& options, const Layer& layer) {
   const Padding::Mode mode = options.net.padding;
   const int64_t pad = layer.weight[1] / 2;
   const Window window{layer.stride, layer.stride, {mode, pad, pad, pad, pad}};
-  const Variable input(test::random_uniform(layer.input, 1)), bias(Tensor::zeros({layer.weight[0]}));
+  const Device device = Device::parse(options.device);
+  const Variable input(test::random_uniform(layer.input, 1).to(device));
+  const Variable bias(Tensor::zeros({layer.weight[0]}, Dtype::f32, device));
   const bool fractional = layer.upsampled && options.net.upsample == UpsampleKind::fractional;
   const Shape shape = layer.weight;
-  const Variable weight(test::random_uniform(fractional ? Shape{shape[3], 3, 3, shape[0]} : shape, 2, -0.1f, 0.1f));
+  const Variable weight(test::random_uniform(fractional ? Shape{shape[3], 3, 3, shape[0]} : shape, 2, -0.1f, 0.1f).to(device));
   const auto run = [&]() -> Variable {
     if (!layer.upsampled) return ops::conv2d(input, weight, bias, window);
     if (!fractional) return ops::upsample_conv2d(input, weight, bias, mode);
     return ops::conv2d_transpose(input, weight, bias, {2, 2, Padding::zero(1)}, 2 * layer.input[1], 2 * layer.input[2]);
   };
-  const double convolution = seconds_of(options.repeats, run);
+  const double convolution = seconds_of(options.repeats, [&] { run(), test::wait_for(device); });
   Variable output = run();
   const double norm = shape[0] == 3 ? 0.0 : seconds_of(options.repeats, [&] {
     output = ops::instance_norm(std::move(output), {}, {}, 1e-5f, Activation::relu);
+    test::wait_for(device);
   });
   std::string row = fmt::format("    {:<20}{:>3} x {:>8.2f} ms {:>7.0f} GFLOP/s, norm {:>7.2f} ms", layer.name,
                                 layer.count, 1e3 * convolution, 1e-9 * layer.flops() / convolution, 1e3 * norm);
   if (layer.upsampled && !fractional) {
     const double apart =
-        seconds_of(options.repeats, [&] { ops::conv2d(ops::upsample_nearest(input, 2), weight, bias, window); });
+        seconds_of(options.repeats, [&] {
+      ops::conv2d(ops::upsample_nearest(input, 2), weight, bias, window);
+      test::wait_for(device);
+    });
     row += fmt::format("; as two operations {:.2f} ms", 1e3 * apart);
   }
   return row + "\n";
@@ -121,14 +129,15 @@ std::string report_layer(const Options& options, const Layer& layer) {
 std::string run_case(const Options& options, const Size& size, Precision precision) {
   if (options.threads > 0) set_num_threads(options.threads);
   execution::set_precision(precision);
+  const Device device = Device::parse(options.device);  // in the child: a device does not follow into one
   TransformNet net(options.net);
-  net.freeze().train(false);
-  const Variable picture(test::random_uniform({1, size.height, size.width, 3}, 1, 0.0f, 255.0f));
-  const double seconds = seconds_of(options.repeats, [&] { net(picture); });
+  net.freeze().train(false).to(device);
+  const Variable picture(test::random_uniform({1, size.height, size.width, 3}, 1, 0.0f, 255.0f).to(device));
+  const double seconds = seconds_of(options.repeats, [&] { net(picture), test::wait_for(device); });
   std::string text = fmt::format("{:>5} x {:<6}{:<6}{:>9.3f}{:>11.1f}{:>15.0f}{:>16.0f}\n", size.width, size.height,
                                  to_string(precision), seconds, 1e-9 * flops_of(options.net, size) / seconds,
                                  static_cast<double>(test::peak_resident_kib()) / 1024.0,
-                                 static_cast<double>(allocator(Device::cpu()).stats().peak_in_use) / (1 << 20));
+                                 static_cast<double>(allocator(device).stats().peak_in_use) / (1 << 20));
   if (!options.layers) return text;
   for (const Layer& layer : layers_of(options.net, size)) text += report_layer(options, layer);
   return text;
@@ -157,6 +166,7 @@ int run(int argc, char** argv) {
       .integer("--width", width, 8, 64, "channels of the first layer")
       .toggle("--fractional", fractional, "upsampling by convolutions of stride 1/2")
       .toggle("--layers", options.layers, "each layer by itself, too")
+      .text("--device", options.device, "NAME", "where it is computed: cpu, cuda, cuda:1")
       .integer("--threads", options.threads, 0, 1024, "processor threads; 0: one per processor")
       .integer("--repeats", options.repeats, 1, 1000, "timed runs after one that is not");
   if (!flags.parse(argc, argv)) return kSuccess;

@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/core/cuda/backend.h>
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 
@@ -26,6 +27,11 @@ inline Device device() {
 }
 inline bool on_cpu() {
   return device() == Device::cpu();
+}
+
+/// Until all work on a device is done.
+inline void wait_for(Device where) {
+  if (where.kind == Device::Kind::cuda) cuda::synchronize(where.index);
 }
 
 /// Arguments that hold tensors.
