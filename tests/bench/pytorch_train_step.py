@@ -61,13 +61,18 @@ def main():
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tf32", action="store_true", help="let products of a GPU be computed in TF32")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
+    torch.backends.cudnn.benchmark = True
+    wait = torch.cuda.synchronize if options.device == "cuda" else lambda: None
     torch.manual_seed(1)
-    net, network = transform_net(options.width), Features()
-    photos = torch.rand(options.batch, 3, options.size, options.size) * 255
-    style = torch.rand(1, 3, options.size, options.size) * 255
+    net, network = transform_net(options.width).to(options.device), Features().to(options.device)
+    photos = (torch.rand(options.batch, 3, options.size, options.size) * 255).to(options.device)
+    style = (torch.rand(1, 3, options.size, options.size) * 255).to(options.device)
     if options.mode != "plain":
         net, network = (x.to(memory_format=torch.channels_last) for x in (net, network))
         photos = photos.to(memory_format=torch.channels_last)
@@ -92,13 +97,14 @@ def main():
     for _ in range(options.steps + 2):
         start = clock()
         adam.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16) if options.mode == "bf16" else contextlib.nullcontext():
+        with torch.autocast(options.device, torch.bfloat16) if options.mode == "bf16" else contextlib.nullcontext():
             loss = loss_of(photos)
         loss.backward()
         adam.step()
+        wait()
         seconds.append(clock() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"mode": options.mode, "torch": torch.__version__, "loss": loss.item(),
+    print(json.dumps({"mode": options.mode, "device": options.device, "tf32": options.tf32, "torch": torch.__version__, "loss": loss.item(),
                       "seconds": statistics.median(seconds[2:]), "resident_mib": peak}))
 
 

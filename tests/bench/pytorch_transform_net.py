@@ -57,26 +57,33 @@ def main():
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tf32", action="store_true", help="let products of a GPU be computed in TF32")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
+    torch.backends.cudnn.benchmark = True
+    wait = torch.cuda.synchronize if options.device == "cuda" else lambda: None
     columns, rows = map(int, options.size.split("x"))
     torch.manual_seed(1)
-    net, picture = transform_net(options.width).eval(), torch.rand(1, 3, rows, columns) * 255
+    net = transform_net(options.width).eval().to(options.device)
+    picture = (torch.rand(1, 3, rows, columns) * 255).to(options.device)
     if options.mode != "plain":
         net, picture = net.to(memory_format=torch.channels_last), picture.to(memory_format=torch.channels_last)
     if options.mode == "compiled":
         net = torch.compile(net)
-    cast = torch.autocast("cpu", torch.bfloat16) if options.mode == "bf16" else contextlib.nullcontext()
+    cast = torch.autocast(options.device, torch.bfloat16) if options.mode == "bf16" else contextlib.nullcontext()
     clock = time.process_time if options.threads == 1 else time.perf_counter
     seconds = []
     with torch.no_grad(), cast:
         for _ in range(options.repeats + 2):
             start = clock()
             net(picture)
+            wait()
             seconds.append(clock() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"size": options.size, "mode": options.mode, "torch": torch.__version__,
+    print(json.dumps({"size": options.size, "mode": options.mode, "device": options.device, "tf32": options.tf32, "torch": torch.__version__,
                       "seconds": statistics.median(seconds[2:]), "resident_mib": peak}))
 
 

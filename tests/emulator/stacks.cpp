@@ -1,5 +1,4 @@
 #include <emulator/block.h>
-#include <emulator/sanitizer.h>
 #include <emulator/stacks.h>
 #include <sys/mman.h>
 
@@ -14,12 +13,6 @@ constexpr size_t kStride = Stacks::kBytes + kGuard;
 constexpr size_t kTotal = kMaxThreads * kStride;
 
 }  // namespace
-
-Stacks::~Stacks() {
-  if (base_ == nullptr) return;
-  unpoison(base_, kTotal);
-  ::munmap(base_, kTotal);
-}
 
 std::byte* Stacks::stack(int number) {
   if (base_ == nullptr) {
@@ -42,7 +35,7 @@ bool Stacks::is_guard(const void* address) const {
 }
 
 Stacks& stacks() {
-  static thread_local Stacks instance;
+  static constinit thread_local Stacks instance;
   return instance;
 }
 

@@ -4,13 +4,12 @@
 namespace minidl::emulator {
 
 /// Stacks for the threads of one block, one after another with pages between that nobody may touch. Made once per OS
-/// thread.
+/// thread and never given back: work may be left to be done when a program ends, after whatever is destroyed.
 class Stacks {
  public:
   static constexpr size_t kBytes = size_t{128} << 10;
 
-  Stacks() = default;
-  ~Stacks();
+  constexpr Stacks() = default;
   Stacks(const Stacks&) = delete;
   Stacks& operator=(const Stacks&) = delete;
 
