@@ -2,7 +2,6 @@
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cudnn/conv2d_engines.h>
 #include <minidl/kernels/cudnn/execute.h>
-#include <minidl/kernels/cudnn/library.h>
 #include <minidl/kernels/dispatch.h>
 
 #include <algorithm>
@@ -31,7 +30,6 @@ template <bool kTf32>
 const char* decline(const Conv2dProblem& problem, Precision precision) {
   if (kTf32 && precision != Precision::tf32) return "computes in tf32 only";
   if (precision == Precision::fp16) return "computes in fp32 only";
-  if (missing_reason()) return missing_reason();
   if (cuda::device_count() == 0) return cuda::unavailable_reason().c_str();
   for (const Request& request : requests_of(problem, kTf32)) {
     const Plan& plan = current_plans().find(request);

@@ -2,6 +2,9 @@
 #include <minidl/core/error.h>
 #include <minidl/kernels/cudnn/library.h>
 
+#include <string>
+#include <type_traits>
+
 namespace minidl::cudnn {
 namespace {
 
@@ -19,7 +22,7 @@ Loaded load() {
   void* file = dlopen(kFile, RTLD_NOW | RTLD_LOCAL);
   if (!file) {
     const char* error = dlerror();
-    loaded.reason = std::string("cuDNN is not installed: ") + (error ? error : kFile);
+    loaded.reason = std::string("cuDNN cannot be loaded: ") + (error ? error : kFile);
     return loaded;
   }
   const auto find = [&](const char* name, auto& function) {
@@ -46,10 +49,6 @@ const Loaded& loaded() {
 const Library& library() {
   MINIDL_CHECK(loaded().reason.empty(), "[cudnn] {}", loaded().reason);
   return loaded().library;
-}
-
-const char* missing_reason() {
-  return loaded().reason.empty() ? nullptr : loaded().reason.c_str();
 }
 
 void check(cudnnStatus_t status, const char* what) {

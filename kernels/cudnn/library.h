@@ -1,8 +1,6 @@
 #pragma once
 #include <cudnn_backend.h>
 
-#include <string>
-
 /// cuDNN 9, loaded when the program runs: nothing of it is linked, so a machine without it has the other engines.
 namespace minidl::cudnn {
 
@@ -21,10 +19,8 @@ struct Library {
 #undef MINIDL_CUDNN_MEMBER
 };
 
-/// Looked for once. Throws Error with missing_reason() when it cannot be used.
+/// Looked for once. Throws Error, each time, when it cannot be used.
 const Library& library();
-/// Why library() cannot be used, in one sentence; nullptr: it can.
-const char* missing_reason();
 
 /// Throws Error with what was tried and what cuDNN says of it, unless it succeeded.
 void check(cudnnStatus_t status, const char* what);

@@ -2,6 +2,7 @@
 #include <minidl/kernels/cudnn/graph.h>
 #include <minidl/kernels/cudnn/plans.h>
 
+#include <algorithm>
 #include <bit>
 #include <deque>
 #include <set>
@@ -34,8 +35,28 @@ std::vector<int64_t> key_of(const Request& request) {
           request.aligned};
 }
 
-/// What the heuristics offer, best first.
-std::vector<Descriptor> offers(const Descriptor& graph, const Descriptor& properties, cudnnBackendHeurMode_t mode) {
+/// An engine that the heuristics offer.
+struct Offer {
+  explicit Offer(Descriptor from_heuristics) : configuration(std::move(from_heuristics)) {
+    configuration.get(CUDNN_ATTR_ENGINECFG_ENGINE, std::span<Descriptor>(&engine, 1));
+  }
+
+  Descriptor configuration, engine{CUDNN_BACKEND_ENGINE_DESCRIPTOR};
+
+  bool has(cudnnBackendNumericalNote_t note) const { return has(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, note); }
+  bool has(cudnnBackendBehaviorNote_t note) const { return has(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, note); }
+
+ private:
+  template <typename Note>
+  bool has(cudnnBackendAttributeName_t name, Note note) const {
+    Note notes[16];  // more than there are kinds of
+    const size_t count = engine.get(name, std::span<Note>(notes));
+    return std::find(notes, notes + count, note) != notes + count;
+  }
+};
+
+/// Best first.
+std::vector<Offer> offers(const Descriptor& graph, const Descriptor& properties, cudnnBackendHeurMode_t mode) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, mode);
@@ -45,97 +66,92 @@ std::vector<Descriptor> offers(const Descriptor& graph, const Descriptor& proper
   for (size_t count = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, std::span<Descriptor>()); count > 0; --count) {
     configurations.emplace_back(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
   }
-  const size_t usable = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, std::span<Descriptor>(configurations));
-  while (configurations.size() > usable) configurations.pop_back();
-  return configurations;
+  // Fewer may come than were announced.
+  const size_t count = heuristics.get(CUDNN_ATTR_ENGINEHEUR_RESULTS, std::span<Descriptor>(configurations));
+  std::vector<Offer> result;
+  for (size_t i = 0; i < count; ++i) result.emplace_back(std::move(configurations[i]));
+  return result;
 }
 
-Descriptor engine_of(const Descriptor& configuration) {
-  Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-  configuration.get(CUDNN_ATTR_ENGINECFG_ENGINE, std::span<Descriptor>(&engine, 1));
-  return engine;
-}
-
-/// Why an engine is not wanted; nullptr: it is.
-const char* objection(const Descriptor& engine, bool tf32) {
-  cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-  const std::span<cudnnBackendNumericalNote_t> numerical(notes);
-  for (const auto note : numerical.first(engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, numerical))) {
-    if (note == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) return "other bytes in every run";
-    if (note == CUDNN_NUMERICAL_NOTE_TENSOR_CORE && !tf32) return "TF32";
-    if (note != CUDNN_NUMERICAL_NOTE_TENSOR_CORE && note != CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP) {
-      return "transforms or lower precision";
-    }
+/// Why an offer is not wanted; nullptr: it is.
+const char* objection(const Offer& offer, bool tf32) {
+  if (offer.has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) return "other bytes in every run";
+  if (offer.has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && !tf32) return "TF32";
+  for (const auto note : {CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION,
+                          CUDNN_NUMERICAL_NOTE_FFT, CUDNN_NUMERICAL_NOTE_WINOGRAD}) {
+    if (offer.has(note)) return "lower precision or transforms";
   }
-  cudnnBackendBehaviorNote_t behaviors[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
-  const std::span<cudnnBackendBehaviorNote_t> behavioral(behaviors);
-  for (const auto note : behavioral.first(engine.get(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, behavioral))) {
-    if (note == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) return "compilation while the program runs";
-  }
-  return nullptr;
+  if (offer.has(CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION)) return "compilation while the program runs";
+  const bool fits = offer.configuration.get<int64_t>(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE) <= kMostWorkspace;
+  return fits ? nullptr : "too much workspace";
 }
 
 /// A plan with all that it is made of.
 struct Prepared {
   std::deque<Descriptor> graph;
-  Descriptor configuration;
-  Descriptor plan;
+  Offer offer;
+  Descriptor plan{CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR};
 };
+
+Plan prepare(std::deque<Descriptor> graph, Offer offer, const Descriptor& properties) {
+  const std::shared_ptr<Prepared> prepared(new Prepared{std::move(graph), std::move(offer)});
+  prepared->plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, prepared->offer.configuration);
+  prepared->plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties);
+  prepared->plan.finalize("the plan");
+  Plan plan;
+  plan.engine = prepared->offer.engine.get<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+  plan.tensor_cores = prepared->offer.has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
+  plan.workspace_bytes = prepared->plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE);
+  plan.descriptor = std::shared_ptr<const Descriptor>(prepared, &prepared->plan);
+  return plan;
+}
 
 /// The plan for the first offer that is wanted; throws Error when there is none.
 Plan make_plan(const Request& request, const Descriptor& properties) {
   std::deque<Descriptor> graph = operation_graph(request);
   std::set<std::string> objections;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    for (Descriptor& configuration : offers(graph.back(), properties, mode)) {
-      const Descriptor engine = engine_of(configuration);
-      const auto workspace_bytes = configuration.get<int64_t>(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE);
-      const char* reason = workspace_bytes > kMostWorkspace ? "too much workspace" : objection(engine, request.tf32);
-      if (reason) {
-        objections.insert(reason);
-        continue;
-      }
-      Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
-      plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties);
-      plan.finalize("the plan");
-      const auto prepared =
-          std::make_shared<const Prepared>(Prepared{std::move(graph), std::move(configuration), std::move(plan)});
-      return {.refusal = "",
-              .engine = engine.get<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX),
-              .workspace_bytes = prepared->plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE),
-              .descriptor = std::shared_ptr<const Descriptor>(prepared, &prepared->plan)};
+    for (Offer& offer : offers(graph.back(), properties, mode)) {
+      const char* reason = objection(offer, request.tf32);
+      if (!reason) return prepare(std::move(graph), std::move(offer), properties);
+      objections.insert(reason);
     }
   }
   std::string reasons;
   for (const std::string& reason : objections) reasons += (reasons.empty() ? ": " : ", ") + reason;
-  fail("[cudnn] no engine is wanted{}", reasons);
-}
-
-std::unique_ptr<Descriptor> properties_of(const auto& set) {
-  auto properties = std::make_unique<Descriptor>(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
-  set(*properties);
-  properties->finalize("the properties of the device");
-  return properties;
+  fail("[cudnn] {} has no engine that is wanted{}", Conv2dProblem{request.desc, request.direction}, reasons);
 }
 
 }  // namespace
 
-Plans::Plans(int device)
-    : properties_(properties_of(
-          [&](Descriptor& properties) { properties.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, int32_t{device}); })) {}
+Plans::Plans(int device) {
+  describe_device([&](Descriptor& properties) { properties.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, int32_t{device}); });
+}
 
-Plans::Plans(const std::string& properties)
-    : properties_(properties_of([&](Descriptor& descriptor) {
-        descriptor.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(properties));
-      })) {}
+Plans::Plans(const std::string& properties) {
+  describe_device([&](Descriptor& descriptor) {
+    descriptor.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(properties));
+  });
+}
+
+void Plans::describe_device(const std::function<void(Descriptor& properties)>& set) {
+  try {
+    Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+    set(properties);
+    properties.finalize("the properties of the device");
+    properties_ = std::make_unique<Descriptor>(std::move(properties));
+  } catch (const Error& error) {
+    refusal_ = error.what();
+  }
+}
 
 Plans::~Plans() = default;
 
 const Plan& Plans::find(const Request& request) {
   const std::scoped_lock lock(mutex_);
   const auto [entry, is_new] = plans_.try_emplace(key_of(request));
-  if (is_new) {
+  if (is_new && !properties_) entry->second.refusal = refusal_;
+  if (is_new && properties_) {
     try {
       entry->second = make_plan(request, *properties_);
     } catch (const Error& error) {

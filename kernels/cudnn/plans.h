@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/kernels/conv2d.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -26,18 +27,20 @@ inline constexpr int64_t kMostWorkspace = int64_t{256} << 20;
 
 /// What cuDNN's heuristics choose for a request, or why there is nothing.
 struct Plan {
-  std::string refusal;  // empty: there is a plan
-  int64_t engine = -1;  // its number among cuDNN's
+  std::string refusal;        // empty: there is a plan
+  int64_t engine = -1;        // its number among cuDNN's
+  bool tensor_cores = false;  // factors are rounded to TF32
   int64_t workspace_bytes = 0;
   std::shared_ptr<const Descriptor> descriptor;
 };
 
 /// Plans for one device. What was asked for once is kept at its address, also that there is nothing. The engine is the
 /// first one of the heuristics' list that gives the same bytes in every run, multiplies the numbers themselves (no
-/// Winograd, no Fourier transform, TF32 where that is allowed), comes compiled, and takes at most kMostWorkspace.
+/// Winograd, no Fourier transform, TF32 where that is allowed), comes compiled, and takes at most kMostWorkspace. Where
+/// cuDNN is missing or does not know the device, every request is refused.
 class Plans {
  public:
-  /// Of a CUDA device. Throws Error when cuDNN is missing or cannot use the device.
+  /// Of a CUDA device.
   explicit Plans(int device);
   /// Of a device with these properties, in cuDNN's JSON; it need not be there.
   explicit Plans(const std::string& properties);
@@ -46,7 +49,10 @@ class Plans {
   const Plan& find(const Request& request);
 
  private:
+  void describe_device(const std::function<void(Descriptor& properties)>& set);
+
   std::unique_ptr<Descriptor> properties_;
+  std::string refusal_;  // of every request; empty: there are properties
   std::mutex mutex_;
   std::map<std::vector<int64_t>, Plan> plans_;
 };
