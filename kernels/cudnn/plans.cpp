@@ -55,11 +55,11 @@ struct Offer {
   }
 };
 
-/// Best first.
-std::vector<Offer> offers(const Descriptor& graph, const Descriptor& properties, cudnnBackendHeurMode_t mode) {
+/// Best first; slow engines that take everything are at the end.
+std::vector<Offer> offers(const Descriptor& graph, const Descriptor& properties) {
   Descriptor heuristics(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-  heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, mode);
+  heuristics.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_HEUR_MODE_A);
   heuristics.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, properties);
   heuristics.finalize("the heuristics");
   std::vector<Descriptor> configurations;
@@ -110,12 +110,10 @@ Plan prepare(std::deque<Descriptor> graph, Offer offer, const Descriptor& proper
 Plan make_plan(const Request& request, const Descriptor& properties) {
   std::deque<Descriptor> graph = operation_graph(request);
   std::set<std::string> objections;
-  for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
-    for (Offer& offer : offers(graph.back(), properties, mode)) {
-      const char* reason = objection(offer, request.tf32);
-      if (!reason) return prepare(std::move(graph), std::move(offer), properties);
-      objections.insert(reason);
-    }
+  for (Offer& offer : offers(graph.back(), properties)) {
+    const char* reason = objection(offer, request.tf32);
+    if (!reason) return prepare(std::move(graph), std::move(offer), properties);
+    objections.insert(reason);
   }
   std::string reasons;
   for (const std::string& reason : objections) reasons += (reasons.empty() ? ": " : ", ") + reason;
