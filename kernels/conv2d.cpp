@@ -3,6 +3,7 @@
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cuda/conv2d_engines.h>
+#include <minidl/kernels/cudnn/conv2d_engines.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/engine.h>
@@ -16,10 +17,22 @@ namespace minidl {
 namespace {
 
 const Conv2dEngine* const kEngines[] = {
-    &cpu::conv2d_direct_bf16, &cpu::conv2d_direct,       &cpu::conv2d_winograd_bf16, &cpu::conv2d_winograd_amx_tf32,
-    &cpu::conv2d_winograd,    &cpu::conv2d_winograd_amx, &cpu::conv2d_im2col,        &cpu::conv2d_reference,
+    &cpu::conv2d_direct_bf16,
+    &cpu::conv2d_direct,
+    &cpu::conv2d_winograd_bf16,
+    &cpu::conv2d_winograd_amx_tf32,
+    &cpu::conv2d_winograd,
+    &cpu::conv2d_winograd_amx,
+    &cpu::conv2d_im2col,
+    &cpu::conv2d_reference,
 #ifdef MINIDL_HAS_CUDA
     &cuda::conv2d_simt,
+#endif
+#ifdef MINIDL_HAS_CUDNN
+    // Behind an engine that accepts everything, these are used only when they are asked for by name: what they compute
+    // has not been compared with anything on a device yet.
+    &cudnn::conv2d_cudnn,
+    &cudnn::conv2d_cudnn_tf32,
 #endif
 };  // order is preference
 

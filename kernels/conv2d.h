@@ -128,7 +128,7 @@ struct Conv2dEngine {
   void (*backward_weight)(const Conv2dDesc& desc, const Conv2dBackwardWeightArgs& args);
 };
 
-/// All engines of this build in order of preference; the last accepts everything.
+/// All engines of this build in order of preference; one of each device accepts everything.
 std::span<const Conv2dEngine* const> conv2d_engines();
 /// The engine that a call uses under the current execution settings.
 const Conv2dEngine& conv2d_engine_for(const Conv2dProblem& problem, Device device);

@@ -1,5 +1,6 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
+#include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_engines.h>
 #include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/kernels/cuda/outer_product.h>
@@ -144,20 +145,6 @@ void backward_zero_padded(const Conv2dDesc& d, const Tensor& weight, const float
                               .mask = target.relu_mask};
     gather_product(windows, grad_output, packed.data<float>() + offset, output, current_stream());
   });
-}
-
-bool is_continued(const Padding& padding) {
-  return padding.mode != Padding::Mode::zero && padding.any();
-}
-
-/// The same convolution of the continued picture.
-Conv2dDesc continued(const Conv2dDesc& d) {
-  const Padding& padding = d.window.padding;
-  Conv2dDesc result = d;
-  result.in_h += padding.top + padding.bottom;
-  result.in_w += padding.left + padding.right;
-  result.window.padding = {};
-  return result;
 }
 
 void backward_data(const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {

@@ -348,6 +348,7 @@ TEST_P(Conv2dEngines, FollowsItsWeights) {
       test::same_bytes(backward_data(desc, weight, grad_output), backward_data(desc, weight.clone(), grad_output)));
 }
 TEST_P(Conv2dEngines, RowsComputedApartHaveTheBytesOfTheWhole) {
+  if (std::string(GetParam()->name).starts_with("cudnn")) GTEST_SKIP() << "cuDNN chooses by the height of the picture";
   for (const auto& [input, weight, window] :
        {Case{{1, 37, 21, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
         Case{{1, 26, 17, 32}, {40, 3, 3, 32}, {1, 1, Padding::zero(1)}},
