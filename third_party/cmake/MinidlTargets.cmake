@@ -92,7 +92,11 @@ function(minidl_cuda_sources)
   target_sources(minidl_cuda PRIVATE ${files})
   if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
     list(FILTER files INCLUDE REGEX "\\.cu$")
-    set_source_files_properties(${files} TARGET_DIRECTORY minidl_cuda PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    set(options -x c++)
+    if(MINIDL_EMULATED_RACES)
+      list(APPEND options -fsanitize=thread -Wno-tsan)  # calls the emulator at every access; no sanitizer is linked
+    endif()
+    set_source_files_properties(${files} TARGET_DIRECTORY minidl_cuda PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
   endif()
 endfunction()
 
