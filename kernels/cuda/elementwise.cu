@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-// The elementwise operations of kernels/elementwise.h: maps, but for the mask, of which a thread writes one byte, and
+// The elementwise operations of kernels/elementwise.h: maps, but for the mask and
 // the combination of many arrays.
 namespace minidl::cuda {
 namespace {
@@ -68,24 +68,12 @@ struct Clamp {
 
 constexpr int kMaskThreads = 256;
 
-/// Eight elements a thread: byte i of the mask says which of x[8i] to x[8i + 7] are positive; bits beyond the last
-/// element are 0.
-template <bool kAligned>
+/// One element a thread, eight threads a byte: byte i of the mask says which of x[8i] to x[8i + 7] are positive; bits
+/// beyond the last element are 0.
 MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x, uint8_t* bits) {
-  constexpr int kWidth = kAligned ? 4 : 1;
-  const int64_t byte = int64_t{blockIdx.x} * kMaskThreads + threadIdx.x, first = 8 * byte;
-  if (first >= count) return;
-  unsigned set = 0;
-  if (first + 8 <= count) {
-    for (int k = 0; k < 8; k += kWidth) {
-      float values[kWidth];
-      load_vector<kWidth>(x + first + k, values);
-      for (int j = 0; j < kWidth; ++j) set |= static_cast<unsigned>(values[j] > 0.0f) << (k + j);
-    }
-  } else {
-    for (int k = 0; first + k < count; ++k) set |= static_cast<unsigned>(load(x + first + k) > 0.0f) << k;
-  }
-  store(bits + byte, static_cast<uint8_t>(set));
+  const int64_t i = int64_t{blockIdx.x} * kMaskThreads + threadIdx.x;
+  const unsigned set = __ballot_sync(0xffffffffu, i < count && load(x + i) > 0.0f), lane = threadIdx.x % 32;
+  if (lane % 8 == 0 && i < count) store(bits + i / 8, static_cast<uint8_t>(set >> lane));
 }
 
 constexpr int kCombinationThreads = 256;
@@ -149,12 +137,8 @@ void relu_forward(int64_t count, const float* input, float* output) {
 
 void positive_mask(int64_t count, const float* x, uint8_t* bits) {
   if (count == 0) return;
-  const unsigned blocks = blocks_for(count, 8 * kMaskThreads);
-  if (is_aligned(x)) {
-    MINIDL_LAUNCH((positive_mask_kernel<true>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
-  } else {
-    MINIDL_LAUNCH((positive_mask_kernel<false>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
-  }
+  MINIDL_LAUNCH(positive_mask_kernel, blocks_for(count, kMaskThreads), kMaskThreads, 0, current_stream(), count, x,
+                bits);
 }
 
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
