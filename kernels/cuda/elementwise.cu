@@ -1,10 +1,10 @@
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/channels.cuh>
 
 #include <algorithm>
 
-// The elementwise operations of kernels/elementwise.h: maps, but for the mask and
-// the combination of many arrays.
+// The elementwise operations of kernels/elementwise.h: maps, but for the mask, the sum with a number of each channel
+// and the combination of many arrays.
 namespace minidl::cuda {
 namespace {
 
@@ -48,13 +48,18 @@ struct ScaledDifference {
   MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return a * (x[0] - x[1]); }
 };
 
-template <typename Index>
+/// a x + b[c], of channels.cuh.
 struct AddPerChannel {
   float a;
-  const float* b;
-  Index channels;
-  MINIDL_DEVICE float operator()(int64_t i, const float (&x)[1]) const {
-    return a * x[0] + load(b + static_cast<Index>(i) % channels);
+  const float *x, *b;
+  template <int kWidth>
+  MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
+    float summands[kWidth];
+    load_vector<kWidth>(b + place.channel, summands);
+    return [factor = a, input = x, summands](int64_t element, float(&results)[kWidth]) {
+      load_vector<kWidth>(input + element, results);
+      for (int k = 0; k < kWidth; ++k) results[k] = factor * results[k] + summands[k];
+    };
   }
 };
 
@@ -163,12 +168,7 @@ void accumulate_product(int64_t count, const float* x, const float* y, const Gra
 }
 
 void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output) {
-  const int64_t count = positions * channels;
-  if (count <= INT32_MAX) {
-    map<1>(count, {{x}}, AddPerChannel<uint32_t>{a, b, static_cast<uint32_t>(channels)}, Output{output});
-  } else {
-    map<1>(count, {{x}}, AddPerChannel<int64_t>{a, b, channels}, Output{output});
-  }
+  channel_map(ChannelCut(1, positions, channels, {x, b, output}), AddPerChannel{a, x, b}, Output{output});
 }
 
 void clamp(int64_t count, float* x, float low, float high) {

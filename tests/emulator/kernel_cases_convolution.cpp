@@ -56,7 +56,7 @@ struct OuterLaunches {
   bool symmetric = false;
   int64_t input_bytes, output_bytes;  // of the tensors
 
-  std::vector<ExpectedLaunch> expected(const std::vector<int64_t>& blocks, ExpectedLaunch::Limits sum_limits = {},
+  std::vector<ExpectedLaunch> expected(const std::vector<int64_t>& blocks,
                                        ExpectedLaunch::Limits product_limits = {.bytes = 1.1}) const {
     const bool vectors = rows % 4 == 0 && length % 4 == 0;
     const int64_t tile = std::min(rows, length) > 64 && vectors ? 128 : 64;
@@ -78,7 +78,8 @@ struct OuterLaunches {
       minimum = kFloat * values * positions;
     }
     return {{"outer_product_kernel", input_bytes + partials, minimum + partials, product_limits},
-            {"outer_product_sum_kernel", kFloat * parts * rows * length + output_bytes, 0, sum_limits}};
+            {symmetric ? "mirrored_sum_kernel" : "outer_product_sum_kernel",
+             kFloat * parts * rows * length + output_bytes}};
   }
 };
 
@@ -162,7 +163,7 @@ KernelCase backward_weight(const Layer& layer) {
                                          .inside = t->inside(),
                                          .input_bytes = t->input.bytes() + t->output.bytes(),
                                          .output_bytes = t->grad_weight.bytes()};
-            return launches.expected(blocks, {}, layer.product);
+            return launches.expected(blocks, layer.product);
           }};
 }
 
@@ -235,9 +236,7 @@ KernelCase gram(int64_t positions, int64_t channels) {
                                       .symmetric = true,
                                       .input_bytes = features->bytes(),
                                       .output_bytes = matrix->bytes()};
-            // Half of the matrix is read along columns.
-            const ExpectedLaunch::Limits transposed{.sectors = 3.0};
-            std::vector<ExpectedLaunch> launches = outer.expected(blocks, transposed);
+            std::vector<ExpectedLaunch> launches = outer.expected(blocks);
             launches.push_back({"add_transposed_kernel", 2 * matrix->bytes(), 0, {.bytes = 1.5}});
             launches.push_back({"gather_product_kernel",
                                 3 * features->bytes() + matrix->bytes(),

@@ -72,9 +72,9 @@ KernelCase per_channel(const Shape& shape) {
             sum_per_channel(*x, 0.0f, *sums);
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
-            // b comes from caches; a thread writes the sums of four channels.
-            return {{"map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.5}},
-                    {"channel_sums_kernel", bytes + blocks.at(1) * partials, 0, {.sectors = 1.3}},
+            // A thread reads its part of b for eight positions.
+            return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.07}},
+                    {"channel_sums_kernel", bytes + blocks.at(1) * partials},
                     {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
           }};
 }
@@ -129,7 +129,7 @@ KernelCase overlapping_pool(const Shape& shape) {
           },
           // Pixels are in up to four windows.
           always({{"pool2d_forward_kernel", x->bytes() + y->bytes() + choice->bytes(), 0, {.bytes = 2.1}},
-                  {"pool2d_backward_kernel", x->bytes() + y->bytes() + choice->bytes(), 0, {.bytes = 2.1}}})};
+                  {"pool2d_backward_kernel", x->bytes() + y->bytes() + choice->bytes(), 0, {.bytes = 2.6}}})};
 }
 
 KernelCase closed_choice(int64_t extent, int64_t channels) {
@@ -154,7 +154,7 @@ KernelCase padding(const Shape& shape) {
             pad_backward(*y, pad, {}, *x);
           },
           // Pixels of the border are read again.
-          always({{"pad_forward_kernel", both, 0, {.bytes = 1.2}}, {"pad_backward_kernel", both}})};
+          always({{"pad_forward_kernel", both, 0, {.bytes = 1.4}}, {"pad_backward_kernel", both}})};
 }
 
 KernelCase upsampling(const Shape& shape) {
@@ -177,10 +177,10 @@ struct NormLaunches {
 
   /// A block of sums writes `sums` of them for c channels.
   int64_t partials(int64_t blocks, int64_t sums) const { return kDouble * blocks * sums * c; }
-  static ExpectedLaunch::Limits summed() { return {.sectors = 1.4, .bytes = 1.9}; }
-  static ExpectedLaunch::Limits small() { return {.sectors = 1.3, .bytes = 1.3}; }
-  /// Numbers of each channel are read by every position.
-  static ExpectedLaunch::Limits mapped() { return {.bytes = 3.5}; }
+  static ExpectedLaunch::Limits summed() { return {.bytes = 1.35}; }
+  static ExpectedLaunch::Limits small() { return {}; }
+  /// A thread reads the numbers of its channels once for up to eight positions.
+  static ExpectedLaunch::Limits mapped() { return {.bytes = 1.65}; }
 };
 
 KernelCase instance_norm(const Shape& shape) {
