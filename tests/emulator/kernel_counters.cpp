@@ -46,6 +46,7 @@ struct Report {
   bool check;
   std::set<std::string> seen;  // kernels
   bool failed = false;
+  std::string last_row = {};  // launches that are alike have one
 
   void fail(const std::string& what) {
     std::fprintf(stderr, "kernel_counters: %s\n", what.c_str());
@@ -77,11 +78,13 @@ struct Report {
     const double tiles = expected.tile_minimum > 0 ? ratio(bytes, expected.tile_minimum) : 0.0;
     const ExpectedLaunch::Limits target;
     // The target for matrix products is the least that their tiles can do with.
-    fmt::print("| {} | {} | {} | {} | {} | {} | {:.1f} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
-               launch.bank_conflicts > 0 ? fmt::format("**{}**", launch.bank_conflicts) : "0",
-               text(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
-               expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6,
-               launch.barriers);
+    const std::string row = fmt::format(
+        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
+        launch.bank_conflicts > 0 ? fmt::format("**{}**", launch.bank_conflicts) : "0",
+        text(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
+        expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6, launch.barriers);
+    if (row != last_row) fmt::print("{}", row);
+    last_row = row;
     std::fflush(stdout);
     if (!check) return;
     const ExpectedLaunch::Limits& limits = expected.limits;
