@@ -81,6 +81,10 @@ if(MINIDL_CUDA_BACKEND)
     string(REGEX MATCH "^[0-9]+" oldest ${oldest})
   endif()
   target_compile_definitions(minidl_cuda PRIVATE MINIDL_CUDA_OLDEST_ARCHITECTURE=${oldest})
+  if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED" AND NOT CMAKE_CROSSCOMPILING)
+    include(CheckCXXSourceRuns)
+    check_cxx_source_runs("int main() { return !__builtin_cpu_supports(\"fma\"); }" MINIDL_HOST_HAS_FMA)
+  endif()
 endif()
 
 # minidl_cuda_sources(FILE...): such sources of this folder; nothing in a build without CUDA.
@@ -93,6 +97,9 @@ function(minidl_cuda_sources)
   if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
     list(FILTER files INCLUDE REGEX "\\.cu$")
     set(options -x c++)
+    if(MINIDL_HOST_HAS_FMA)
+      list(APPEND options -mfma)  # multiply_add in one instruction, where the library for all processors calls a function
+    endif()
     if(MINIDL_EMULATED_RACES)
       list(APPEND options -fsanitize=thread -Wno-tsan)  # calls the emulator at every access; no sanitizer is linked
     endif()
