@@ -39,47 +39,48 @@ struct ChannelCut {
   }
 };
 
-/// The first of a thread's channels at one position.
+/// The first of a thread's channels.
 struct ChannelPlace {
-  int64_t element;  // its number in the array
-  int64_t entry;    // its number in [groups, c]
+  int64_t group, entry;  // entry: its number in [groups, c]
   int channel;
 };
 
-/// Calls body(place) for each position of the thread.
-template <typename Body>
-MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Body& body) {
+/// Calls body(element), with the number in the array of the first channel's element, for each position of the thread,
+/// where `body` is prepare(place): what belongs to the channels is read once.
+template <typename Prepare>
+MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Prepare& prepare) {
   const int thread = static_cast<int>(threadIdx.x), row = thread / cut.lanes;
   const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread % cut.lanes) * cut.width;
-  if (row >= cut.rows || channel >= cut.c) return;
   const int64_t group = blockIdx.z, begin = blockIdx.x * cut.per_chunk;
   const int64_t end = begin + cut.per_chunk < cut.positions ? begin + cut.per_chunk : cut.positions;
+  if (row >= cut.rows || channel >= cut.c || begin + row >= end) return;
+  const auto body = prepare(ChannelPlace{group, group * cut.c + channel, channel});
   for (int64_t position = begin + row; position < end; position += cut.rows) {
-    body(ChannelPlace{(group * cut.positions + position) * cut.c + channel, group * cut.c + channel, channel});
+    body((group * cut.positions + position) * cut.c + channel);
   }
 }
 
-/// partials[group, chunk, which, channel]: sums that f.add(place, sums) adds to, threads in order of positions.
+/// partials[group, chunk, which, channel]: sums that f.adder(place, sums), called with each element, adds to, threads
+/// in order of positions.
 template <int kWidth, int kSums, typename F>
 MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double* partials) {
-  MINIDL_SHARED(double, of_row, [kChannelThreads * kSums * kWidth]);
+  constexpr int kRow = kChannelThreads + 4;  // so that a channel's neighbours in a thread lie in other banks
+  MINIDL_SHARED(double, of_row, [kRow * kSums * kWidth]);
   double sums[kSums][kWidth] = {};
-  for_positions(cut, [&](const ChannelPlace& place) { f.template add<kWidth>(place, sums); });
+  for_positions(cut, [&](const ChannelPlace& place) { return f.template adder<kWidth>(place, sums); });
   const int thread = static_cast<int>(threadIdx.x);
   for (int s = 0; s < kSums; ++s) {
-    for (int k = 0; k < kWidth; ++k) store(&of_row[(s * kWidth + k) * kChannelThreads + thread], sums[s][k]);
+    for (int k = 0; k < kWidth; ++k) store(&of_row[(s * kWidth + k) * kRow + thread], sums[s][k]);
   }
   __syncthreads();
-  const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread) * kWidth;
-  if (thread >= cut.lanes || channel >= cut.c) return;
-  for (int s = 0; s < kSums; ++s) {
-    double* const target = partials + ((int64_t{blockIdx.z} * cut.chunks + blockIdx.x) * kSums + s) * cut.c + channel;
-    for (int k = 0; k < kWidth; ++k) {
+  const int channels = cut.lanes * kWidth, channel0 = static_cast<int>(blockIdx.y) * channels;
+  for (int i = thread; i < channels && channel0 + i < cut.c; i += kChannelThreads) {
+    for (int s = 0; s < kSums; ++s) {
       double sum = 0.0;
       for (int row = 0; row < cut.rows; ++row) {
-        sum += load(&of_row[(s * kWidth + k) * kChannelThreads + row * cut.lanes + thread]);
+        sum += load(&of_row[(s * kWidth + i % kWidth) * kRow + row * cut.lanes + i / kWidth]);
       }
-      store(target + k, sum);
+      store(partials + ((int64_t{blockIdx.z} * cut.chunks + blockIdx.x) * kSums + s) * cut.c + channel0 + i, sum);
     }
   }
 }
@@ -108,13 +109,15 @@ Tensor channel_sums(const ChannelCut& cut, const F& f) {
   return partials;
 }
 
-/// Writes f.result(place, results) of every element with the sink.
+/// Writes what f.mapper(place) makes of every element, called with it and the results, with the sink.
 template <int kWidth, typename F, typename Sink>
 MINIDL_KERNEL(kChannelThreads, channel_map_kernel, ChannelCut cut, F f, Sink sink) {
   for_positions(cut, [&](const ChannelPlace& place) {
-    float results[kWidth];
-    f.template result<kWidth>(place, results);
-    sink.template write<kWidth>(place.element, results);
+    return [mapper = f.template mapper<kWidth>(place), &sink](int64_t element) {
+      float results[kWidth];
+      mapper(element, results);
+      sink.template write<kWidth>(element, results);
+    };
   });
 }
 

@@ -1,10 +1,10 @@
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/channels.cuh>
 
 #include <algorithm>
 
-// The elementwise operations of kernels/elementwise.h: maps, but for the mask, of which a thread writes one byte, and
-// the combination of many arrays.
+// The elementwise operations of kernels/elementwise.h: maps, but for the mask, the sum with a number of each channel
+// and the combination of many arrays.
 namespace minidl::cuda {
 namespace {
 
@@ -48,13 +48,18 @@ struct ScaledDifference {
   MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return a * (x[0] - x[1]); }
 };
 
-template <typename Index>
+/// a x + b[c], of channels.cuh.
 struct AddPerChannel {
   float a;
-  const float* b;
-  Index channels;
-  MINIDL_DEVICE float operator()(int64_t i, const float (&x)[1]) const {
-    return a * x[0] + load(b + static_cast<Index>(i) % channels);
+  const float *x, *b;
+  template <int kWidth>
+  MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
+    float summands[kWidth];
+    load_vector<kWidth>(b + place.channel, summands);
+    return [factor = a, input = x, summands](int64_t element, float(&results)[kWidth]) {
+      load_vector<kWidth>(input + element, results);
+      for (int k = 0; k < kWidth; ++k) results[k] = factor * results[k] + summands[k];
+    };
   }
 };
 
@@ -68,24 +73,12 @@ struct Clamp {
 
 constexpr int kMaskThreads = 256;
 
-/// Eight elements a thread: byte i of the mask says which of x[8i] to x[8i + 7] are positive; bits beyond the last
-/// element are 0.
-template <bool kAligned>
+/// One element a thread, eight threads a byte: byte i of the mask says which of x[8i] to x[8i + 7] are positive; bits
+/// beyond the last element are 0.
 MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x, uint8_t* bits) {
-  constexpr int kWidth = kAligned ? 4 : 1;
-  const int64_t byte = int64_t{blockIdx.x} * kMaskThreads + threadIdx.x, first = 8 * byte;
-  if (first >= count) return;
-  unsigned set = 0;
-  if (first + 8 <= count) {
-    for (int k = 0; k < 8; k += kWidth) {
-      float values[kWidth];
-      load_vector<kWidth>(x + first + k, values);
-      for (int j = 0; j < kWidth; ++j) set |= static_cast<unsigned>(values[j] > 0.0f) << (k + j);
-    }
-  } else {
-    for (int k = 0; first + k < count; ++k) set |= static_cast<unsigned>(load(x + first + k) > 0.0f) << k;
-  }
-  store(bits + byte, static_cast<uint8_t>(set));
+  const int64_t i = int64_t{blockIdx.x} * kMaskThreads + threadIdx.x;
+  const unsigned set = __ballot_sync(0xffffffffu, i < count && load(x + i) > 0.0f), lane = threadIdx.x % 32;
+  if (lane % 8 == 0 && i < count) store(bits + i / 8, static_cast<uint8_t>(set >> lane));
 }
 
 constexpr int kCombinationThreads = 256;
@@ -149,12 +142,8 @@ void relu_forward(int64_t count, const float* input, float* output) {
 
 void positive_mask(int64_t count, const float* x, uint8_t* bits) {
   if (count == 0) return;
-  const unsigned blocks = blocks_for(count, 8 * kMaskThreads);
-  if (is_aligned(x)) {
-    MINIDL_LAUNCH((positive_mask_kernel<true>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
-  } else {
-    MINIDL_LAUNCH((positive_mask_kernel<false>), blocks, kMaskThreads, 0, current_stream(), count, x, bits);
-  }
+  MINIDL_LAUNCH(positive_mask_kernel, blocks_for(count, kMaskThreads), kMaskThreads, 0, current_stream(), count, x,
+                bits);
 }
 
 void tanh_forward(int64_t count, const float* input, float scale, float* output) {
@@ -179,12 +168,7 @@ void accumulate_product(int64_t count, const float* x, const float* y, const Gra
 }
 
 void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output) {
-  const int64_t count = positions * channels;
-  if (count <= INT32_MAX) {
-    map<1>(count, {{x}}, AddPerChannel<uint32_t>{a, b, static_cast<uint32_t>(channels)}, Output{output});
-  } else {
-    map<1>(count, {{x}}, AddPerChannel<int64_t>{a, b, channels}, Output{output});
-  }
+  channel_map(ChannelCut(1, positions, channels, {x, b, output}), AddPerChannel{a, x, b}, Output{output});
 }
 
 void clamp(int64_t count, float* x, float low, float high) {

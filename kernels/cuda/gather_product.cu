@@ -6,9 +6,9 @@
 // fp32. A block computes kTile x kTile results in steps of kStep terms: three tiles of each operand are under way in
 // shared memory, [row][term] with terms side by side as they are in memory. A thread has every 16th row and column of
 // (kTile / 16)^2 results and reads four terms of a row at a time; rows are kStep + 4 words apart, so that the eight
-// lanes that are served together hit 32 different banks. Grid (windows / kTile, channels / kTile), blocks of 256. Flops
-// 2 * windows * channels * length; traffic of a block 2 * kTile * length floats, the output once. Sums run along the
-// terms in order, in fp32.
+// lanes that are served together hit 32 different banks, as do the two rows that are written together. Grid (windows /
+// kTile, channels / kTile), blocks of 256. Flops 2 * windows * channels * length; traffic of a block 2 * kTile * length
+// floats, the output once. Sums run along the terms in order, in fp32.
 namespace minidl::cuda {
 namespace {
 
@@ -22,13 +22,20 @@ MINIDL_DEVICE float add_products(const float4& a, const float4& b, float sum) {
   return multiply_add(a.w, b.w, multiply_add(a.z, b.z, multiply_add(a.y, b.y, multiply_add(a.x, b.x, sum))));
 }
 
+/// The row of a tile that a group of lanes fetches. Two groups side by side are served together: their rows are 4
+/// apart, so that the 16 words of each lie in different banks.
+MINIDL_DEVICE int fetched_row(int group) {
+  return group / 8 * 8 + group % 2 * 4 + group / 2 % 4;
+}
+
 /// One result, of column `channel` and of the output's pixel number `pixel`. All lanes of a warp call together; those
 /// without a result say so.
-MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result) {
+MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result,
+                                float bias) {
   const int64_t i = pixel * (out.pitch ? out.pitch : out.channels) + channel;
   if (inside) {
     result *= out.scale;
-    if (out.bias) result += load(out.bias + channel);
+    if (out.bias) result += bias;
     if (out.relu && result < 0.0f) result = 0.0f;
     if (out.mask.bits && !is_set(out.mask, i)) result = 0.0f;
     if (out.beta != 0.0f) result += out.beta * load(out.output + i);
@@ -50,16 +57,17 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
   const int window0 = static_cast<int>(blockIdx.x) * kTile, channel0 = static_cast<int>(blockIdx.y) * kTile;
   const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kRow; };
 
+  const int first_row = fetched_row(thread / kLanes);
   WindowPlace places[kFetches];
   for (int i = 0; i < kFetches; ++i) {
-    const int window = window0 + thread / kLanes + i * kRowsAtOnce;
+    const int window = window0 + first_row + i * kRowsAtOnce;
     places[i] = window < count ? window_index(windows, window).place(windows) : WindowPlace{-1, 0, 0};
   }
   int term = thread % kLanes * kVector;
   TapPlace tap = tap_place(windows, term);
   const auto fetch_tiles = [&](int stage) {
     for (int i = 0; i < kFetches; ++i) {
-      const int row = thread / kLanes + i * kRowsAtOnce, channel = channel0 + row;
+      const int row = first_row + i * kRowsAtOnce, channel = channel0 + row;
       const int offset = row * kRow + thread % kLanes * kVector;
       fetch<kVector>(tile_of(stage, 0) + offset, value_read(windows, picture, places[i], tap), picture);
       const bool inside = channel < out.channels && term < length;
@@ -93,6 +101,14 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
     }
   }
 
+  float biases[kPerThread] = {};
+  if (out.bias) {
+    MINIDL_UNROLL
+    for (int j = 0; j < kPerThread; ++j) {
+      const int channel = channel0 + x + 16 * j;
+      if (channel < out.channels) biases[j] = load(out.bias + channel);
+    }
+  }
   MINIDL_UNROLL
   for (int i = 0; i < kPerThread; ++i) {
     const int window = window0 + y + 16 * i;
@@ -102,7 +118,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
     MINIDL_UNROLL
     for (int j = 0; j < kPerThread; ++j) {
       const int channel = channel0 + x + 16 * j;
-      write_result(out, window < count && channel < out.channels, pixel, channel, sums[i][j]);
+      write_result(out, window < count && channel < out.channels, pixel, channel, sums[i][j], biases[j]);
     }
   }
 }

@@ -16,13 +16,26 @@ Windows pixels_of(const GramShape& shape) {
       .n = 1, .in_h = 1, .in_w = positions, .in_c = static_cast<int>(shape.c), .windows_h = 1, .windows_w = positions};
 }
 
-/// output = scale * (x + its transpose), [n, c, c]. One element a thread.
-MINIDL_KERNEL(kMapThreads, add_transposed_kernel, int64_t count, int64_t c, float scale, const float* x,
-              float* output) {
-  const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
-  if (i >= count) return;
-  const int64_t matrix = i / (c * c) * (c * c), row = i % (c * c) / c, column = i % c;
-  store(output + i, scale * (load(x + i) + load(x + matrix + column * c + row)));
+constexpr int kTile = 32, kRows = 8;
+
+/// output = scale * (x + its transpose), [n, c, c]. A block has a tile of 32 x 32 of one matrix, for which it turns the
+/// tile on the other side of the diagonal in shared memory, so that all are accessed in rows. Grid (c / 32, c / 32, n),
+/// blocks of 32 x 8.
+MINIDL_KERNEL(kTile* kRows, add_transposed_kernel, int c, float scale, const float* x, float* output) {
+  MINIDL_SHARED(float, mirrored, [kTile][kTile + 1]);
+  const int column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
+  const int column0 = static_cast<int>(blockIdx.x) * kTile, row0 = static_cast<int>(blockIdx.y) * kTile;
+  const int64_t matrix = int64_t{blockIdx.z} * c * c;
+  for (int row = first; row < kTile; row += kRows) {
+    if (column0 + row >= c || row0 + column >= c) continue;
+    store(&mirrored[row][column], load(x + matrix + int64_t{column0 + row} * c + row0 + column));
+  }
+  __syncthreads();
+  for (int row = first; row < kTile; row += kRows) {
+    if (row0 + row >= c || column0 + column >= c) continue;
+    const int64_t i = matrix + int64_t{row0 + row} * c + column0 + column;
+    store(output + i, scale * (load(x + i) + load(&mirrored[column][row])));
+  }
 }
 
 void check_range(const GramShape& shape) {
@@ -47,8 +60,9 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
   const int64_t count = shape.n * shape.c * shape.c;
   if (count == 0 || shape.positions == 0) return;
   Tensor symmetric = Tensor::empty({count}, Dtype::f32, current_device());
-  MINIDL_LAUNCH(add_transposed_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(), count, shape.c,
-                shape.scale, grad_gram, symmetric.data<float>());
+  const unsigned tiles = blocks_for(shape.c, kTile);
+  MINIDL_LAUNCH(add_transposed_kernel, dim3(tiles, tiles, static_cast<unsigned>(shape.n)), dim3(kTile, kRows), 0,
+                current_stream(), static_cast<int>(shape.c), shape.scale, grad_gram, symmetric.data<float>());
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
     const GradTarget part = target.from(at);

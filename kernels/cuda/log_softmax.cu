@@ -12,16 +12,14 @@ struct Largest {
   MINIDL_DEVICE static double combine(double a, double b) { return b > a ? b : a; }
 };
 
-/// combine_block() for all threads.
+/// combine_block() for all threads. Whoever combines again meets the others there before the result is overwritten.
 template <typename Operation>
 MINIDL_DEVICE double combined(double value) {
   MINIDL_SHARED(double, result, [1]);
   value = combine_block<Operation>(value);
   if (threadIdx.x == 0) store(&result[0], value);
   __syncthreads();
-  value = load(&result[0]);
-  __syncthreads();
-  return value;
+  return load(&result[0]);
 }
 
 MINIDL_KERNEL(kReduceThreads, log_softmax_forward_kernel, int64_t length, const float* input, float* output) {

@@ -1,11 +1,13 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
 
 // Products of matrices in memory, by the products of convolutions: rows of A are windows of one pixel. What lies
-// otherwise than those want it is copied first, one element a thread.
+// otherwise than those want it is copied first: a whole transposed matrix by tiles, as a weight of one tap, other
+// things one element a thread.
 namespace minidl::cuda {
 namespace {
 
@@ -23,6 +25,17 @@ MINIDL_KERNEL(kMapThreads, copy_matrix_kernel, Copied matrix, const float* x, fl
 const float* rows_of(const Copied& matrix, const float* x, Tensor& memory) {
   if (matrix.column_stride == 1 && (matrix.row_stride == matrix.columns || matrix.rows == 1)) return x;
   memory = Tensor::empty({matrix.rows, matrix.columns}, Dtype::f32, current_device());
+  constexpr int64_t kMostColumns = int64_t{65535} * 32;  // that a grid of pack_reversed has tiles for
+  if (matrix.row_stride == 1 && matrix.column_stride == matrix.rows && matrix.columns <= kMostColumns) {
+    const Taps tap{.out_c = static_cast<int>(matrix.columns),
+                   .k_h = 1,
+                   .k_w = 1,
+                   .in_c = static_cast<int>(matrix.rows),
+                   .count_h = 1,
+                   .count_w = 1};
+    pack_reversed(tap, x, memory.data<float>(), current_stream());
+    return memory.data<float>();
+  }
   MINIDL_LAUNCH(copy_matrix_kernel, blocks_for(matrix.rows * matrix.columns, kMapThreads), kMapThreads, 0,
                 current_stream(), matrix, x, memory.data<float>());
   return memory.data<float>();

@@ -18,15 +18,18 @@ struct Moments {
 
   MINIDL_DEVICE float shift(int64_t group, int channel) const { return load(x + group * group_elements + channel); }
   template <int kWidth>
-  MINIDL_DEVICE void add(const ChannelPlace& place, double (&sums)[2][kWidth]) const {
-    float values[kWidth], shifts[kWidth];
-    load_vector<kWidth>(x + place.element, values);
-    load_vector<kWidth>(x + int64_t{blockIdx.z} * group_elements + place.channel, shifts);
-    for (int k = 0; k < kWidth; ++k) {
-      const double difference = static_cast<double>(values[k]) - static_cast<double>(shifts[k]);
-      sums[0][k] += difference;
-      sums[1][k] += difference * difference;
-    }
+  MINIDL_DEVICE auto adder(const ChannelPlace& place, double (&sums)[2][kWidth]) const {
+    float shifts[kWidth];
+    load_vector<kWidth>(x + place.group * group_elements + place.channel, shifts);
+    return [input = x, shifts, &sums](int64_t element) {
+      float values[kWidth];
+      load_vector<kWidth>(input + element, values);
+      for (int k = 0; k < kWidth; ++k) {
+        const double difference = static_cast<double>(values[k]) - static_cast<double>(shifts[k]);
+        sums[0][k] += difference;
+        sums[1][k] += difference * difference;
+      }
+    };
   }
 };
 
@@ -46,16 +49,18 @@ struct Affine {
   const float *x, *mean, *scale, *shift;
   bool relu;
   template <int kWidth>
-  MINIDL_DEVICE void result(const ChannelPlace& place, float (&results)[kWidth]) const {
+  MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
     float means[kWidth], scales[kWidth], shifts[kWidth];
-    load_vector<kWidth>(x + place.element, results);
     load_vector<kWidth>(mean + place.entry, means);
     load_vector<kWidth>(scale + place.entry, scales);
     load_vector<kWidth>(shift + place.entry, shifts);
-    for (int k = 0; k < kWidth; ++k) {
-      results[k] = (results[k] - means[k]) * scales[k] + shifts[k];
-      if (relu && results[k] < 0.0f) results[k] = 0.0f;
-    }
+    return [input = x, cut = relu, means, scales, shifts](int64_t element, float(&results)[kWidth]) {
+      load_vector<kWidth>(input + element, results);
+      for (int k = 0; k < kWidth; ++k) {
+        results[k] = (results[k] - means[k]) * scales[k] + shifts[k];
+        if (cut && results[k] < 0.0f) results[k] = 0.0f;
+      }
+    };
   }
 };
 
@@ -124,18 +129,21 @@ MINIDL_KERNEL(kEntryThreads, reciprocal_deviation_kernel, int64_t count, const f
 struct GradientSums {
   const float *x, *mean, *g;
   template <int kWidth>
-  MINIDL_DEVICE void add(const ChannelPlace& place, double (&sums)[3][kWidth]) const {
-    float values[kWidth], means[kWidth], grads[kWidth];
-    load_vector<kWidth>(x + place.element, values);
-    load_vector<kWidth>(g + place.element, grads);
+  MINIDL_DEVICE auto adder(const ChannelPlace& place, double (&sums)[3][kWidth]) const {
+    float means[kWidth];
     load_vector<kWidth>(mean + place.entry, means);
-    for (int k = 0; k < kWidth; ++k) {
-      const double difference = static_cast<double>(values[k]) - static_cast<double>(means[k]);
-      const double grad = static_cast<double>(grads[k]);
-      sums[0][k] += grad;
-      sums[1][k] += grad * difference;
-      sums[2][k] += difference;
-    }
+    return [input = x, grad_output = g, means, &sums](int64_t element) {
+      float values[kWidth], grads[kWidth];
+      load_vector<kWidth>(input + element, values);
+      load_vector<kWidth>(grad_output + element, grads);
+      for (int k = 0; k < kWidth; ++k) {
+        const double difference = static_cast<double>(values[k]) - static_cast<double>(means[k]);
+        const double grad = static_cast<double>(grads[k]);
+        sums[0][k] += grad;
+        sums[1][k] += grad * difference;
+        sums[2][k] += difference;
+      }
+    };
   }
 };
 
@@ -143,17 +151,20 @@ struct GradientSums {
 struct Gradient {
   const float *x, *g, *mean, *scale, *slope, *offset;
   template <int kWidth>
-  MINIDL_DEVICE void result(const ChannelPlace& place, float (&results)[kWidth]) const {
-    float values[kWidth], means[kWidth], scales[kWidth], slopes[kWidth], offsets[kWidth];
-    load_vector<kWidth>(g + place.element, results);
-    load_vector<kWidth>(x + place.element, values);
+  MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
+    float means[kWidth], scales[kWidth], slopes[kWidth], offsets[kWidth];
     load_vector<kWidth>(mean + place.entry, means);
     load_vector<kWidth>(scale + place.entry, scales);
     load_vector<kWidth>(slope + place.entry, slopes);
     load_vector<kWidth>(offset + place.entry, offsets);
-    for (int k = 0; k < kWidth; ++k) {
-      results[k] = scales[k] * (results[k] - (values[k] - means[k]) * slopes[k] - offsets[k]);
-    }
+    return [input = x, grad_output = g, means, scales, slopes, offsets](int64_t element, float(&results)[kWidth]) {
+      float values[kWidth];
+      load_vector<kWidth>(grad_output + element, results);
+      load_vector<kWidth>(input + element, values);
+      for (int k = 0; k < kWidth; ++k) {
+        results[k] = scales[k] * (results[k] - (values[k] - means[k]) * slopes[k] - offsets[k]);
+      }
+    };
   }
 };
 

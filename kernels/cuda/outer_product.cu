@@ -135,19 +135,47 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
 
 constexpr int kSumThreads = 256;
 
-/// Adds the parts of one result, in order. Of a symmetric product the half above the diagonal is that below.
+/// The parts of one result, in order.
+MINIDL_DEVICE float sum_of_parts(const OuterProduct& product, const Parts& parts, const float* partials, int64_t i) {
+  const int64_t count = static_cast<int64_t>(product.rows) * parts.length;
+  double sum = 0.0;
+  for (int part = 0; part < parts.count; ++part) sum += static_cast<double>(load(partials + part * count + i));
+  return static_cast<float>(static_cast<double>(product.scale) * sum);
+}
+
 MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parts parts, const float* partials,
               float* output) {
-  const int64_t count = static_cast<int64_t>(product.rows) * parts.length;
   const int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
-  if (i >= count) return;
-  const int64_t row = i / parts.length, column = i % parts.length;
-  const int64_t source = product.symmetric && column > row ? column * parts.length + row : i;
-  double sum = 0.0;
-  for (int part = 0; part < parts.count; ++part) sum += static_cast<double>(load(partials + part * count + source));
-  float result = static_cast<float>(static_cast<double>(product.scale) * sum);
+  if (i >= static_cast<int64_t>(product.rows) * parts.length) return;
+  float result = sum_of_parts(product, parts, partials, i);
   if (product.beta != 0.0f) result += product.beta * load(output + i);
   store(output + i, result);
+}
+
+constexpr int kMirrorTile = 32, kMirrorRows = 8;
+
+/// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
+/// the one below in shared memory, so that all is accessed in rows. Grid (rows / 32, rows / 32), blocks of 32 x 8.
+MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Parts parts, const float* partials,
+              float* output) {
+  MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
+  const int n = product.rows, column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
+  const int column0 = static_cast<int>(blockIdx.x) * kMirrorTile, row0 = static_cast<int>(blockIdx.y) * kMirrorTile;
+  const bool above = column0 > row0;
+  const int source_row0 = above ? column0 : row0, source_column0 = above ? row0 : column0;
+  for (int row = first; row < kMirrorTile; row += kMirrorRows) {
+    if (source_row0 + row >= n || source_column0 + column >= n) continue;
+    const int64_t i = int64_t{source_row0 + row} * n + source_column0 + column;
+    store(&sums[row][column], sum_of_parts(product, parts, partials, i));
+  }
+  __syncthreads();
+  for (int row = first; row < kMirrorTile; row += kMirrorRows) {
+    if (row0 + row >= n || column0 + column >= n) continue;
+    const int64_t i = int64_t{row0 + row} * n + column0 + column;
+    float result = load(above ? &sums[column][row] : &sums[row][column]);
+    if (product.beta != 0.0f) result += product.beta * load(output + i);
+    store(output + i, result);
+  }
 }
 
 template <int kTile, int kVector>
@@ -174,6 +202,12 @@ void outer_product(const OuterProduct& product, const float* rows, const float* 
     const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);
     const auto launch = !vectors ? launch_tiles<64, 1> : parts.tile == 128 ? launch_tiles<128, 4> : launch_tiles<64, 4>;
     launch(product, parts, rows, picture, partials.data<float>(), stream);
+  }
+  if (product.symmetric) {
+    const unsigned tiles = blocks_for(product.rows, kMirrorTile);
+    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, parts,
+                  partials.data<float>(), output);
+    return;
   }
   MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(int64_t{product.rows} * parts.length, kSumThreads), kSumThreads, 0,
                 stream, product, parts, partials.data<float>(), output);

@@ -3,7 +3,8 @@
 
 // Pooling and its gradient. A thread does 4 neighbouring channels of a pixel (or one, see map.cuh): of the output
 // forward, of the input backward, where it goes through the windows that contain the pixel and adds what they send
-// there. Blocks of 256. Traffic with windows side by side: input, output and choice once each way.
+// there. Where windows lie side by side, a thread does all pixels of one instead. Blocks of 256. Traffic with such
+// windows: input, output and choice once each way.
 namespace minidl::cuda {
 namespace {
 
@@ -118,6 +119,41 @@ MINIDL_KERNEL(kMapThreads, pool2d_backward_kernel, PoolSize size, const uint8_t*
   sink.write<kWidth>(i, sums);
 }
 
+bool side_by_side(const PoolSize& size) {
+  return size.stride_h == size.k_h && size.stride_w == size.k_w && size.top == 0 && size.left == 0;
+}
+
+/// With windows side by side, of which there are windows_h x windows_w, those counted that end outside of the input:
+/// the pixels of these have a gradient of zero.
+template <typename Index, int kWidth>
+MINIDL_KERNEL(kMapThreads, pool2d_backward_apart_kernel, PoolSize size, int windows_h, int windows_w, int64_t count,
+              const uint8_t* choice, const float* grad_output, GradientOutput sink) {
+  const int64_t i = kWidth * (int64_t{blockIdx.x} * kMapThreads + threadIdx.x);
+  if (i >= count) return;
+  const Element e = element_at<Index>(static_cast<Index>(i), windows_h, windows_w, size.c);
+  float values[kWidth] = {};
+  int chosen[kWidth] = {};
+  if (e.row < size.out_h && e.column < size.out_w) {
+    const int64_t from = ((e.n * size.out_h + e.row) * size.out_w + e.column) * size.c + e.channel;
+    load_vector<kWidth>(grad_output + from, values);
+    if (size.is_max) load_choice<kWidth>(choice + from, chosen);
+  }
+  if (!size.is_max) {
+    for (int k = 0; k < kWidth; ++k) values[k] /= static_cast<float>(size.k_h * size.k_w);
+  }
+  for (int r = 0; r < size.k_h; ++r) {
+    for (int s = 0; s < size.k_w; ++s) {
+      const int row = e.row * size.k_h + r, column = e.column * size.k_w + s;
+      if (row >= size.in_h || column >= size.in_w) continue;
+      float grads[kWidth];
+      for (int k = 0; k < kWidth; ++k) {
+        grads[k] = !size.is_max || chosen[k] == r * size.k_w + s ? values[k] : 0.0f;
+      }
+      sink.write<kWidth>(((e.n * size.in_h + row) * size.in_w + column) * size.c + e.channel, grads);
+    }
+  }
+}
+
 MINIDL_KERNEL(kMapThreads, close_choice_kernel, int64_t count, const float* largest, uint8_t* choice) {
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (i < count && !(load(largest + i) > 0.0f)) store(choice + i, uint8_t{4});
@@ -139,17 +175,30 @@ void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, u
   });
 }
 
+namespace {
+
+template <typename Index, int kWidth>
+void launch_backward(const PoolSize& size, const PoolGradient& pool) {
+  const GradientOutput sink{pool.target};
+  if (!side_by_side(size)) {
+    MINIDL_LAUNCH((pool2d_backward_kernel<Index, kWidth>), blocks_for(size.count, kWidth * kMapThreads), kMapThreads, 0,
+                  current_stream(), size, pool.choice, pool.grad_output, sink);
+    return;
+  }
+  const int windows_h = (size.in_h + size.k_h - 1) / size.k_h, windows_w = (size.in_w + size.k_w - 1) / size.k_w;
+  const int64_t count = pool.desc.n * windows_h * windows_w * size.c;
+  MINIDL_LAUNCH((pool2d_backward_apart_kernel<Index, kWidth>), blocks_for(count, kWidth * kMapThreads), kMapThreads, 0,
+                current_stream(), size, windows_h, windows_w, count, pool.choice, pool.grad_output, sink);
+}
+
+}  // namespace
+
 void pool2d_backward(const PoolGradient& pool) {
   const PoolSize size = size_of(pool.desc, pool.desc.input_shape());
   with_index(size.count, [&](auto index) {
     using Index = decltype(index);
-    if (takes_vectors(size.c, {pool.grad_output, pool.target.grad})) {
-      MINIDL_LAUNCH((pool2d_backward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, pool.choice, pool.grad_output, GradientOutput{pool.target});
-    } else {
-      MINIDL_LAUNCH((pool2d_backward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, pool.choice, pool.grad_output, GradientOutput{pool.target});
-    }
+    const bool vectors = takes_vectors(size.c, {pool.grad_output, pool.target.grad});
+    vectors ? launch_backward<Index, 4>(size, pool) : launch_backward<Index, 1>(size, pool);
   });
 }
 

@@ -51,10 +51,12 @@ struct Products {
 struct AddValue {
   const float* x;
   template <int kWidth>
-  MINIDL_DEVICE void add(const ChannelPlace& place, double (&sums)[1][kWidth]) const {
-    float values[kWidth];
-    load_vector<kWidth>(x + place.element, values);
-    for (int k = 0; k < kWidth; ++k) sums[0][k] += static_cast<double>(values[k]);
+  MINIDL_DEVICE auto adder(const ChannelPlace&, double (&sums)[1][kWidth]) const {
+    return [input = x, &sums](int64_t element) {
+      float values[kWidth];
+      load_vector<kWidth>(input + element, values);
+      for (int k = 0; k < kWidth; ++k) sums[0][k] += static_cast<double>(values[k]);
+    };
   }
 };
 

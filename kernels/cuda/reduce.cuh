@@ -81,9 +81,10 @@ void reduce(int64_t count, int64_t rows, const F& f, double* workspace, double* 
 template <typename Operation = Sum, typename F>
 double reduced(int64_t count, const F& f) {
   const Device device = current_device();
-  Tensor memory = Tensor::empty({reduce_workspace(count, 1) + 1}, Dtype::f64, device);
-  double* result = memory.data<double>();
-  reduce<Operation>(count, 1, f, result + 1, result, current_stream());
+  const int64_t partials = reduce_workspace(count, 1);
+  Tensor memory = Tensor::empty({partials + 1}, Dtype::f64, device);
+  double *const workspace = memory.data<double>(), *const result = workspace + partials;
+  reduce<Operation>(count, 1, f, workspace, result, current_stream());
   double value = 0.0;
   copy(&value, Device::cpu(), result, device, sizeof(value));
   return value;

@@ -1,6 +1,7 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
 
@@ -51,12 +52,12 @@ MINIDL_KERNEL(kMapThreads, phase_weight_kernel, WeightSize size, const float* we
         sum_of_taps(size, weight, k, c, taps_of_phase(phase / 2, tap / 2), taps_of_phase(phase % 2, tap % 2)));
 }
 
-/// taps [in_c, 4, 4, out_c].
+/// taps [out_c, 4, 4, in_c], the last one first: what pack_reversed makes a weight of.
 MINIDL_KERNEL(kMapThreads, gradient_weight_kernel, WeightSize size, const float* weight, float* taps) {
   const int64_t at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (at >= 16 * size.out_c * size.in_c) return;
-  const int64_t k = at % size.out_c, c = at / (16 * size.out_c);
-  const int tap = static_cast<int>(at / size.out_c % 16);
+  const int64_t c = at % size.in_c, k = at / (16 * size.in_c);
+  const int tap = 15 - static_cast<int>(at / size.in_c % 16);
   store(taps + at, sum_of_taps(size, weight, k, c, taps_of_gradient(tap / 4), taps_of_gradient(tap % 4)));
 }
 
@@ -132,9 +133,17 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& we
                                    const GradTarget& target) {
   check_range(d);
   const int64_t count = d.in_c * 16 * d.out_c;
+  Tensor sums = Tensor::empty({count}, Dtype::f32, weight.device());
   Tensor taps = Tensor::empty({count}, Dtype::f32, weight.device());
   MINIDL_LAUNCH(gradient_weight_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(),
-                WeightSize{d.out_c, d.in_c}, weight.data<float>(), taps.data<float>());
+                WeightSize{d.out_c, d.in_c}, weight.data<float>(), sums.data<float>());
+  const Taps all{.out_c = static_cast<int>(d.out_c),
+                 .k_h = 4,
+                 .k_w = 4,
+                 .in_c = static_cast<int>(d.in_c),
+                 .count_h = 4,
+                 .count_w = 4};
+  pack_reversed(all, sums.data<float>(), taps.data<float>(), current_stream());
   // Of a picture continued by one repeated pixel, the gradient of the continued one is taken first.
   const int border = mode_of(d) == Padding::Mode::replicate ? 1 : 0;
   const auto h = static_cast<int>(d.in_h) + 2 * border, w = static_cast<int>(d.in_w) + 2 * border;

@@ -38,6 +38,7 @@ void issue(void* shared, const void* global, size_t bytes, size_t zeros) {
   if (completion == Completion::early || (completion == Completion::random && current_block->random() % 2 == 0)) {
     perform(copy);
   } else {
+    race::write(copy.shared, copy.bytes);  // from now on it may happen
     current_thread->copies.push_back(copy);
   }
 }

@@ -28,8 +28,6 @@ struct Instruction {
   std::array<uint32_t, kWarpSize> executed{};
 };
 
-constinit bool counting = false;  // asked at every access
-
 struct State {
   LaunchCounters current;
   std::vector<LaunchCounters> launches;
@@ -111,6 +109,8 @@ std::vector<LaunchCounters> take_counters() {
 
 namespace counters {
 
+constinit bool counting = false;
+
 void begin_launch(const std::string& kernel, int64_t blocks, int64_t threads) {
   State& s = state();
   counting = options().count;
@@ -160,8 +160,8 @@ void access(const void* address, size_t bytes, Access access, const void* place)
   request.shared = shared;
 }
 
-void flops(int64_t count) {
-  if (counting) state().current.flops += count;
+void add_flops(int64_t count) {
+  state().current.flops += count;
 }
 
 void tensor_flops(int64_t count) {

@@ -14,9 +14,16 @@ void barrier();
 /// A collective of a warp; `whole` when no lane was missing.
 void collective(int warp, bool whole);
 
+/// Whether this launch is counted.
+extern constinit bool counting;
+
 /// Of the running thread; an access by core/cuda/launch.cuh, asynchronous copies among them.
 void access(const void* address, size_t bytes, Access access, const void* instruction);
-void flops(int64_t count);
+void add_flops(int64_t count);
+inline void flops(int64_t count) {
+  if (counting) [[unlikely]]
+    add_flops(count);
+}
 void tensor_flops(int64_t count);
 /// Cycles that an ldmatrix waits for banks beyond one per 8 rows.
 void bank_conflicts(int64_t cycles);

@@ -22,6 +22,7 @@ struct Options {
   bool count = false;
   uint64_t seed = 1;  // of everything random
 };
+/// At first what the environment says (MINIDL_EMULATOR_SCHEDULE, MINIDL_EMULATOR_COPIES; docs/emulator.md).
 Options& options();
 
 /// What a kernel, or the program around it, did wrong.

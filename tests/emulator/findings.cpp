@@ -35,11 +35,6 @@ cudaError_t error_of(Fault fault) {
 
 }  // namespace
 
-Options& options() {
-  static constinit Options instance;
-  return instance;
-}
-
 const char* name(Fault fault) {
   switch (fault) {
     case Fault::out_of_bounds:

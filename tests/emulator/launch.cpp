@@ -1,3 +1,4 @@
+#include <emulator/access.h>
 #include <emulator/block.h>
 #include <emulator/counters.h>
 #include <emulator/device_description.h>
@@ -35,6 +36,8 @@ void run(const Launch& launch) {
   const int64_t blocks = int64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
   counters::begin_launch(launch.kernel, blocks, blocks * launch.block.x * launch.block.y * launch.block.z);
   race::begin_launch();
+  forget_known();
+  accesses_watched = options().count || options().schedule == Schedule::random;
   for (const int64_t number : block_order(blocks)) {
     const auto n = static_cast<uint64_t>(number);
     const Index3 index{static_cast<unsigned>(n % launch.grid.x),

@@ -9,8 +9,6 @@
 namespace minidl::emulator {
 namespace {
 
-/// More than any device has, with room for guards.
-constexpr size_t kCapacity = size_t{1} << 20;
 constexpr size_t kAlignment = 128;  // one row of the 32 banks: a variable begins in bank 0
 constexpr size_t kGuard = 128;
 constexpr int kPoison = 0xff;
@@ -32,6 +30,7 @@ SharedMemory::~SharedMemory() {
 }
 
 void SharedMemory::begin_block(size_t dynamic_bytes) {
+  forget_known_shared();
   poison(base_, end_);
   variables_.clear();
   end_ = used_ = 0;
@@ -66,11 +65,6 @@ void* SharedMemory::variable(const void* key, const char* name, size_t bytes) {
   return make(key, name, bytes);
 }
 
-bool SharedMemory::contains(const void* address) const {
-  const auto* const byte = static_cast<const std::byte*>(address);
-  return byte >= base_ && byte < base_ + kCapacity;
-}
-
 const SharedMemory::Variable* SharedMemory::find(const void* address) const {
   const auto* const byte = static_cast<const std::byte*>(address);
   for (const Variable& variable : variables_) {
@@ -79,9 +73,10 @@ const SharedMemory::Variable* SharedMemory::find(const void* address) const {
   return nullptr;
 }
 
-bool SharedMemory::valid(const void* address, size_t bytes) const {
+KnownRange SharedMemory::range(const void* address) const {
   const Variable* const variable = find(address);
-  return variable != nullptr && static_cast<const std::byte*>(address) + bytes <= variable->begin + variable->bytes;
+  if (variable == nullptr) return {};
+  return {reinterpret_cast<uintptr_t>(variable->begin), variable->bytes};
 }
 
 std::string SharedMemory::describe(const void* address) const {

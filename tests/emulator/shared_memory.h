@@ -1,4 +1,6 @@
 #pragma once
+#include <emulator/access.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,13 +27,18 @@ class SharedMemory {
   size_t used() const { return used_; }
 
   /// Whether the address lies in the memory that a block could have.
-  bool contains(const void* address) const;
-  /// Whether all bytes lie in one variable.
-  bool valid(const void* address, size_t bytes) const;
+  bool contains(const void* address) const {
+    const auto* const byte = static_cast<const std::byte*>(address);
+    return byte >= base_ && byte < base_ + kCapacity;
+  }
+  /// The bytes of the variable around an address; of none, where there is no variable.
+  KnownRange range(const void* address) const;
   /// "shared array 'tile' (4096 bytes) + 12", or where outside of all the address lies.
   std::string describe(const void* address) const;
 
  private:
+  static constexpr size_t kCapacity = size_t{1} << 20;  // more than any device has, with room for guards
+
   struct Variable {
     const void* key;
     const char* name;

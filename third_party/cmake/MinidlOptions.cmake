@@ -15,6 +15,7 @@ option(MINIDL_BENCH "Build the benchmarks" OFF)
 option(MINIDL_WERROR "Treat warnings as errors" OFF)
 option(MINIDL_COVERAGE "Instrument for line coverage" OFF)
 set(MINIDL_SANITIZE "" CACHE STRING "Sanitizers for -fsanitize=, e.g. address,undefined or thread")
+option(MINIDL_EMULATED_RACES "Instrument emulated kernels for the emulator's race detector" OFF)
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
@@ -32,6 +33,9 @@ if(MINIDL_CUDA MATCHES "^(AUTO|ON)$")
   endif()
 elseif(MINIDL_CUDA STREQUAL "EMULATED" AND NOT MINIDL_TESTS)
   message(FATAL_ERROR "MINIDL_CUDA=EMULATED: the emulator is part of the tests; configure with MINIDL_TESTS=ON, too")
+endif()
+if(MINIDL_EMULATED_RACES AND (MINIDL_SANITIZE OR NOT MINIDL_CUDA STREQUAL "EMULATED"))
+  message(FATAL_ERROR "MINIDL_EMULATED_RACES=ON: only emulated kernels are watched, and beside no other sanitizer; configure with MINIDL_CUDA=EMULATED and without MINIDL_SANITIZE")
 endif()
 
 # MINIDL_HAS_CUDNN: whether that engine is built. It takes headers only, of a version that makes plans for devices that are not there.

@@ -81,6 +81,10 @@ if(MINIDL_CUDA_BACKEND)
     string(REGEX MATCH "^[0-9]+" oldest ${oldest})
   endif()
   target_compile_definitions(minidl_cuda PRIVATE MINIDL_CUDA_OLDEST_ARCHITECTURE=${oldest})
+  if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED" AND NOT CMAKE_CROSSCOMPILING)
+    include(CheckCXXSourceRuns)
+    check_cxx_source_runs("int main() { return !__builtin_cpu_supports(\"fma\"); }" MINIDL_HOST_HAS_FMA)
+  endif()
 endif()
 
 # minidl_cuda_sources(FILE...): such sources of this folder; nothing in a build without CUDA.
@@ -92,7 +96,14 @@ function(minidl_cuda_sources)
   target_sources(minidl_cuda PRIVATE ${files})
   if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
     list(FILTER files INCLUDE REGEX "\\.cu$")
-    set_source_files_properties(${files} TARGET_DIRECTORY minidl_cuda PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    set(options -x c++)
+    if(MINIDL_HOST_HAS_FMA)
+      list(APPEND options -mfma)  # multiply_add in one instruction, where the library for all processors calls a function
+    endif()
+    if(MINIDL_EMULATED_RACES)
+      list(APPEND options -fsanitize=thread -Wno-tsan)  # calls the emulator at every access; no sanitizer is linked
+    endif()
+    set_source_files_properties(${files} TARGET_DIRECTORY minidl_cuda PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${options}")
   endif()
 endfunction()
 

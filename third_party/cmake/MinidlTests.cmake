@@ -64,16 +64,26 @@ function(minidl_simd_tests sets)
 endfunction()
 
 # minidl_cuda_tests(TEST...): each TEST again as TEST.cuda with the label `cuda`, its operations on the first CUDA device, where every tensor is
-# an allocation of its own; skipped where there is no device.
+# an allocation of its own; skipped where there is no device. On the emulated device also as TEST.cuda.reverse and TEST.cuda.random with the
+# label `cuda_schedules`: no result may depend on the order in which blocks and threads run and copies are done (docs/emulator.md).
 function(minidl_cuda_tests)
   if(NOT MINIDL_CUDA_BACKEND)
     return()
   endif()
+  set(on_device MINIDL_TEST_DEVICE=cuda MINIDL_CUDA_CACHING=0)
   foreach(path ${ARGN})
     string(REPLACE "/" "_" target ${path})
     add_test(NAME ${path}.cuda COMMAND ${target})
-    set_tests_properties(${path}.cuda PROPERTIES LABELS cuda TIMEOUT ${test_timeout} ENVIRONMENT "MINIDL_TEST_DEVICE=cuda;MINIDL_CUDA_CACHING=0"
+    set_tests_properties(${path}.cuda PROPERTIES LABELS cuda TIMEOUT ${test_timeout} ENVIRONMENT "${on_device}"
       SKIP_REGULAR_EXPRESSION "'cuda' is not available")
+    if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
+      add_test(NAME ${path}.cuda.reverse COMMAND ${target})
+      add_test(NAME ${path}.cuda.random COMMAND ${target})
+      set_tests_properties(${path}.cuda.reverse ${path}.cuda.random PROPERTIES LABELS cuda_schedules TIMEOUT ${test_timeout})
+      set_tests_properties(${path}.cuda.reverse PROPERTIES ENVIRONMENT "${on_device};MINIDL_EMULATOR_SCHEDULE=reverse")
+      set_tests_properties(${path}.cuda.random PROPERTIES
+        ENVIRONMENT "${on_device};MINIDL_EMULATOR_SCHEDULE=random;MINIDL_EMULATOR_COPIES=random")
+    endif()
     if(NOT TARGET minidl_cuda_tests)
       add_custom_target(minidl_cuda_tests)
     endif()

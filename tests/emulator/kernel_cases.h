@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace minidl::emulator {
+
+/// One launch that a case must make, with the bytes that it could do with and how far above its counts may be.
+struct ExpectedLaunch {
+  std::string kernel;
+  int64_t compulsory = 0;    // every tensor once
+  int64_t tile_minimum = 0;  // of matrix products: what their tiles read, and the output once; 0: not asked
+  struct Limits {
+    double sectors = 1.1;  // ideal = 1
+    int64_t bank_conflicts = 0;
+    double bytes = 1.05;  // compulsory = 1; of matrix products, tile minimum = 1
+  } limits = {};
+};
+
+/// Operations on the device whose launches are counted. Tensors are made when the case is; `run` is counted.
+struct KernelCase {
+  std::string shape;
+  std::function<void()> run;
+  /// Asked after `run`, with the number of blocks of each launch.
+  std::function<std::vector<ExpectedLaunch>(const std::vector<int64_t>& blocks)> expected;
+};
+
+/// What makes the cases, one after the other, so that their tensors are not all there at once. `small`: shapes of which
+/// all together take seconds.
+std::vector<std::function<KernelCase()>> convolution_cases(bool small);
+std::vector<std::function<KernelCase()>> other_cases(bool small);
+
+}  // namespace minidl::emulator

@@ -1,0 +1,349 @@
+// Everything that is no matrix product: elementwise operations, pooling, norms, reductions.
+#include <emulator/device_tensors.h>
+#include <emulator/kernel_cases.h>
+#include <fmt/format.h>
+#include <minidl/kernels/adam_update.h>
+#include <minidl/kernels/batch_norm.h>
+#include <minidl/kernels/box_mean.h>
+#include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/half.h>
+#include <minidl/kernels/log_softmax.h>
+#include <minidl/kernels/pad.h>
+#include <minidl/kernels/reduce.h>
+#include <minidl/kernels/total_variation.h>
+#include <minidl/kernels/upsample.h>
+
+#include <memory>
+
+namespace minidl::emulator {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
+using Limits = ExpectedLaunch::Limits;
+using Launches = std::vector<ExpectedLaunch>;
+
+auto always(Launches launches) {
+  return [launches = std::move(launches)](const std::vector<int64_t>&) { return launches; };
+}
+
+std::string text(const Tensor& x) {
+  return x.shape().str();
+}
+
+/// A tensor that operations write.
+std::shared_ptr<Tensor> shared(const Shape& shape) {
+  return std::make_shared<Tensor>(device_tensor(shape));
+}
+
+KernelCase elementwise(const Shape& shape) {
+  const auto x = shared(shape), y = shared(shape);
+  const auto mask = std::make_shared<BitMask>(shape, cuda_device());
+  const int64_t bytes = x->bytes(), bits = x->count() / 8;
+  return {text(*x) + ": a x + b y, relu, mask, 150 tanh and its gradient, masked sum, clamp, fill",
+          [=] {
+            add_scaled(2.0f, *x, 3.0f, *y, *y);
+            relu_forward(*x, *y);
+            positive_mask(*y, *mask);
+            tanh_forward(*x, 150.0f, *y);
+            tanh_backward(*y, 150.0f, *x, {}, *y);
+            accumulate_scaled(1.0f, *x, {1.0f, mask.get()}, *y);
+            clamp(*y, -1.0f, 1.0f);
+            y->fill(0.0f);
+          },
+          always({{"map_kernel", 3 * bytes},
+                  {"map_kernel", 2 * bytes},
+                  {"positive_mask_kernel", bytes + bits},
+                  {"map_kernel", 2 * bytes},
+                  {"map_kernel", 3 * bytes},
+                  {"map_kernel", 3 * bytes + bits},
+                  {"map_kernel", 2 * bytes},
+                  {"fill_kernel", bytes}})};
+}
+
+KernelCase per_channel(const Shape& shape) {
+  const auto x = shared(shape), y = shared(shape);
+  const Tensor b = device_tensor({shape[3]});
+  const auto sums = shared({shape[3]});
+  const int64_t bytes = x->bytes(), partials = kDouble * shape[3];
+  return {text(*x) + ": x + b[c], sums of each channel",
+          [=] {
+            add_per_channel(1.0f, *x, b, *y);
+            sum_per_channel(*x, 0.0f, *sums);
+          },
+          [=](const std::vector<int64_t>& blocks) -> Launches {
+            // A thread reads its part of b for eight positions.
+            return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.07}},
+                    {"channel_sums_kernel", bytes + blocks.at(1) * partials},
+                    {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
+          }};
+}
+
+KernelCase halves(const Shape& shape) {
+  const auto x = shared(shape);
+  const auto f16 = std::make_shared<Tensor>(Tensor::empty(shape, Dtype::f16, cuda_device()));
+  const auto bf16 = std::make_shared<Tensor>(Tensor::empty(shape, Dtype::bf16, cuda_device()));
+  const int64_t bytes = x->bytes() + f16->bytes();
+  return {text(*x) + ": to f16, to bf16 and back",
+          [=] {
+            to_half(*x, *f16);
+            from_half(*f16, *x);
+            to_half(*x, *bf16);
+            from_half(*bf16, *x);
+          },
+          always({{"to_half_kernel", bytes},
+                  {"from_half_kernel", bytes},
+                  {"to_half_kernel", bytes},
+                  {"from_half_kernel", bytes}})};
+}
+
+/// With the form that the CPU's engines have in one: a convolution's output, pooled.
+KernelCase pooling(const Shape& shape) {
+  const Pool2dDesc max = Pool2dDesc::make(PoolKind::max, shape, 2, 2, {2, 2, {}});
+  const Pool2dDesc average = Pool2dDesc::make(PoolKind::average, shape, 2, 2, {2, 2, {}});
+  const auto x = shared(shape), y = shared(max.output_shape());
+  const auto choice = std::make_shared<Tensor>(Tensor::empty(max.output_shape(), Dtype::u8, cuda_device()));
+  const int64_t both = x->bytes() + y->bytes();
+  return {text(*x) + ", 2x2: maximum, its gradient, average, its gradient",
+          [=] {
+            Tensor none;
+            pool2d_forward(max, *x, *y, *choice);
+            pool2d_backward(max, *choice, *y, {}, *x);
+            pool2d_forward(average, *x, *y, none);
+            pool2d_backward(average, none, *y, {}, *x);
+          },
+          always({{"pool2d_forward_kernel", both + choice->bytes()},
+                  {"pool2d_backward_apart_kernel", both + choice->bytes()},
+                  {"pool2d_forward_kernel", both},
+                  {"pool2d_backward_apart_kernel", both}})};
+}
+
+KernelCase overlapping_pool(const Shape& shape) {
+  const Pool2dDesc max = Pool2dDesc::make(PoolKind::max, shape, 3, 3, {2, 2, {}});
+  const auto x = shared(shape), y = shared(max.output_shape());
+  const auto choice = std::make_shared<Tensor>(Tensor::empty(max.output_shape(), Dtype::u8, cuda_device()));
+  return {text(*x) + ", 3x3 with stride 2: maximum, its gradient",
+          [=] {
+            pool2d_forward(max, *x, *y, *choice);
+            pool2d_backward(max, *choice, *y, {}, *x);
+          },
+          // Pixels are in up to four windows.
+          always({{"pool2d_forward_kernel", x->bytes() + y->bytes() + choice->bytes(), 0, {.bytes = 2.1}},
+                  {"pool2d_backward_kernel", x->bytes() + y->bytes() + choice->bytes(), 0, {.bytes = 2.6}}})};
+}
+
+KernelCase closed_choice(int64_t extent, int64_t channels) {
+  const Conv2dDesc desc = Conv2dDesc::make({1, extent, extent, channels}, {channels, 1, 1, channels}, {});
+  const Tensor x = device_tensor(desc.input_shape()), weight = device_tensor(desc.weight_shape());
+  const auto y = shared({1, extent / 2, extent / 2, channels});
+  const auto route = std::make_shared<PoolRoute>(PoolRoute::make(desc, PoolKind::max, cuda_device()));
+  return {fmt::format("1x1 {}x{}, {} -> {} with a pool", extent, extent, channels, channels),
+          [=] { conv2d_pool2d_forward(desc, PoolKind::max, x, weight, {}, *y, route.get()); },
+          always({{"gather_product_kernel", 2 * x.bytes() + weight.bytes(), 0, {.bytes = 10.0}},
+                  {"pool2d_forward_kernel", x.bytes() + y->bytes() + y->count()},
+                  {"close_choice_kernel", y->bytes() + y->count(), 0, {.sectors = 1.5}}})};
+}
+
+KernelCase padding(const Shape& shape) {
+  const Padding pad = Padding::reflect(4);
+  const auto x = shared(shape), y = shared(padded_shape(shape, pad));
+  const int64_t both = x->bytes() + y->bytes();
+  return {text(*x) + ": continued by 4, its gradient",
+          [=] {
+            pad_forward(*x, pad, *y);
+            pad_backward(*y, pad, {}, *x);
+          },
+          // Pixels of the border are read again.
+          always({{"pad_forward_kernel", both, 0, {.bytes = 1.4}}, {"pad_backward_kernel", both}})};
+}
+
+KernelCase upsampling(const Shape& shape) {
+  const auto x = shared(shape), y = shared({shape[0], 2 * shape[1], 2 * shape[2], shape[3]});
+  const int64_t both = x->bytes() + y->bytes();
+  return {text(*x) + ": upsampled by 2, its gradient",
+          [=] {
+            upsample_nearest_forward(*x, 2, *y);
+            upsample_nearest_backward(*y, 2, {}, *x);
+          },
+          // Four pixels read the same one.
+          always({{"upsample_forward_kernel", both, 0, {.bytes = 1.65}}, {"upsample_backward_kernel", both}})};
+}
+
+/// The launches of a norm with `groups` x `c` statistics of x; of blocks, those of the sums.
+struct NormLaunches {
+  int64_t bytes;    // of x
+  int64_t entries;  // groups * c
+  int64_t c;
+
+  /// A block of sums writes `sums` of them for c channels.
+  int64_t partials(int64_t blocks, int64_t sums) const { return kDouble * blocks * sums * c; }
+  static ExpectedLaunch::Limits summed() { return {.bytes = 1.35}; }
+  static ExpectedLaunch::Limits small() { return {}; }
+  /// A thread reads the numbers of its channels once for up to eight positions.
+  static ExpectedLaunch::Limits mapped() { return {.bytes = 1.65}; }
+};
+
+KernelCase instance_norm(const Shape& shape) {
+  const auto x = shared(shape), y = shared(shape);
+  const int64_t n = shape[0], c = shape[3];
+  const auto weight = shared({c}), bias = shared({c}), grad_weight = shared({c}), grad_bias = shared({c});
+  const auto mean = shared({n, c}), rstd = shared({n, c});
+  const NormLaunches norm{x->bytes(), n * c, c};
+  return {
+      text(*x) + ": instance norm, its gradients",
+      [=] {
+        instance_norm_forward(*x, *weight, *bias, 1e-5f, Activation::relu, *y, *mean, *rstd);
+        instance_norm_backward(*x, *weight, *mean, *rstd, *x, {y.get(), {}, grad_weight.get(), 0.0f, grad_bias.get()});
+      },
+      [=](const std::vector<int64_t>& blocks) -> Launches {
+        const int64_t entries = kFloat * norm.entries;
+        return {{"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(0), 2), 0, norm.summed()},
+                {"norm_statistics_kernel", norm.partials(blocks.at(0), 2) + 7 * entries, 0, norm.small()},
+                {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
+                {"channel_sums_kernel", 2 * norm.bytes + entries + norm.partials(blocks.at(3), 3), 0, norm.summed()},
+                {"norm_gradient_kernel", norm.partials(blocks.at(3), 3) + 9 * entries, 0, norm.small()},
+                {"channel_map_kernel", 3 * norm.bytes + 4 * entries, 0, norm.mapped()},
+                {"norm_parameter_kernel", 3 * entries, 0, norm.small()},
+                {"norm_parameter_kernel", 3 * entries, 0, norm.small()}};
+      }};
+}
+
+/// Of a batch's evaluation, and the moments of an input's channels.
+KernelCase fixed_norm(const Shape& shape) {
+  const auto x = shared(shape), y = shared(shape);
+  const int64_t c = shape[3];
+  const Tensor weight = device_tensor({c}), bias = device_tensor({c}), mean = device_tensor({c});
+  const auto variance = shared({c});
+  variance->fill(2.0f);
+  const NormLaunches norm{x->bytes(), c, c};
+  return {text(*x) + ": batch norm with known statistics, moments of the channels",
+          [=] {
+            batch_norm_forward_evaluation(*x, weight, bias, mean, *variance, 1e-5f, Activation::relu, *y);
+            std::vector<double> means(static_cast<size_t>(c)), variances(static_cast<size_t>(c));
+            channel_moments(*x, means, variances);
+          },
+          [=](const std::vector<int64_t>& blocks) -> Launches {
+            const int64_t entries = kFloat * norm.entries;
+            return {{"reciprocal_deviation_kernel", 2 * entries},
+                    {"norm_fixed_kernel", 5 * entries},
+                    {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
+                    {"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(3), 2), 0, norm.summed()},
+                    {"channel_moments_kernel", norm.partials(blocks.at(3), 2) + 5 * entries, 0, norm.small()}};
+          }};
+}
+
+KernelCase reductions(const Shape& shape) {
+  const Tensor x = device_tensor(shape), y = device_tensor(shape);
+  const int64_t bytes = x.bytes();
+  return {text(x) + ": sum, product with another, dots of 2 with 1",
+          [=] {
+            sum(x);
+            dot(x, y);
+            std::vector<double> results(2);
+            const Tensor both[2] = {x, y}, one[1] = {y};
+            dots(both, one, results);
+          },
+          [=](const std::vector<int64_t>& blocks) -> Launches {
+            const auto partials = [&](size_t i) { return kDouble * blocks.at(i); };
+            return {{"reduce_kernel", bytes + partials(0)},
+                    {"reduce_blocks_kernel", partials(0) + kDouble},
+                    {"reduce_kernel", 2 * bytes + partials(2)},
+                    {"reduce_blocks_kernel", partials(2) + kDouble},
+                    // Each row reads the other tensor.
+                    {"reduce_kernel", 2 * bytes + partials(4), 0, {.bytes = 2.05}},
+                    {"reduce_blocks_kernel", partials(4) + 2 * kDouble}};
+          }};
+}
+
+/// A step of L-BFGS's direction, of Adam and of SGD.
+KernelCase updates(const Shape& shape) {
+  const auto x = shared(shape), first = shared(shape), second = shared(shape), parameter = shared(shape);
+  second->fill(1.0f);
+  const int64_t bytes = x->bytes();
+  return {text(*x) + ": x + a sum of 3, Adam, SGD",
+          [=] {
+            const double a[3] = {0.1, 0.2, 0.3};
+            const Tensor terms[3] = {*x, *first, *second};
+            add_combination(a, terms, *parameter);
+            adam_update({}, 1, *x, *first, *second, *parameter);
+            sgd_update(0.1f, 0.9f, 0.0f, *x, *first, *parameter);
+          },
+          always({{"add_combination_kernel", 5 * bytes},
+                  {"adam_update_kernel", 7 * bytes},
+                  {"sgd_update_kernel", 5 * bytes}})};
+}
+
+/// What a style loss does to the picture itself.
+KernelCase pictures(int64_t extent) {
+  const auto x = shared({1, extent, extent, 3}), y = shared({1, extent, extent, 3});
+  const int64_t bytes = x->bytes();
+  return {text(*x) + ": total variation, its gradient, mean over 9x9",
+          [=] {
+            total_variation(*x);
+            total_variation_backward(*x, 1.0f, {1.0f}, *y);
+            box_mean(*x, 9, *y);
+          },
+          [=](const std::vector<int64_t>& blocks) -> Launches {
+            // Neighbours come from caches.
+            return {{"reduce_kernel", bytes + kDouble * blocks.at(0), 0, {.sectors = 1.3, .bytes = 3.05}},
+                    {"reduce_blocks_kernel", kDouble * (blocks.at(0) + 1)},
+                    {"map_kernel", 3 * bytes, 0, {.sectors = 4.5, .bytes = 2.4}},
+                    {"column_sums_kernel", 3 * bytes, 0, {.bytes = 4.0}},
+                    {"row_sums_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
+          }};
+}
+
+KernelCase softmax(int64_t rows, int64_t length) {
+  const auto x = shared({rows, length}), y = shared({rows, length});
+  return {text(*x) + ": log(softmax), its gradient",
+          [=] {
+            log_softmax_forward(*x, *y);
+            log_softmax_backward(*y, *x, {}, *y);
+          },
+          // Rows are read several times, from caches.
+          always({{"log_softmax_forward_kernel", 2 * x->bytes(), 0, {.bytes = 2.05}},
+                  {"log_softmax_backward_kernel", 3 * x->bytes(), 0, {.bytes = 1.4}}})};
+}
+
+}  // namespace
+
+std::vector<std::function<KernelCase()>> other_cases(bool small) {
+  const int64_t extent = small ? 16 : 64;
+  const Shape map{1, extent, extent, 64};
+  std::vector<std::function<KernelCase()>> cases = {
+      [=] { return elementwise(map); },
+      [=] { return per_channel(map); },
+      [=] { return halves(map); },
+      [=] { return pooling(map); },
+      [=] { return overlapping_pool(map); },
+      [=] { return closed_choice(small ? 8 : 16, 64); },
+      [=] {
+        return padding({1, extent, extent, 32});
+      },
+      [=] {
+        return upsampling({1, extent / 2, extent / 2, 64});
+      },
+      [=] {
+        return instance_norm({1, extent, extent, 32});
+      },
+      [=] {
+        return instance_norm({2, extent / 4, extent / 4, 128});
+      },
+      [=] {
+        return fixed_norm({2, extent / 2, extent / 2, 64});
+      },
+      [=] { return reductions(map); },
+      [=] { return updates(map); },
+      [=] { return pictures(extent); },
+      [=] { return softmax(4, small ? 256 : 1000); },
+  };
+  if (!small) {
+    for (const Shape& shape :
+         {Shape{1, 32, 32, 128}, Shape{1, 16, 16, 256}, Shape{1, 8, 8, 512}, Shape{1, 4, 4, 512}}) {
+      cases.push_back([=] { return pooling(shape); });
+    }
+  }
+  return cases;
+}
+
+}  // namespace minidl::emulator

@@ -1,0 +1,131 @@
+// Counts what the kernels of the library ask of memory, each on shapes that networks have, and prints a Markdown table:
+// docs/cuda_counts.md. With --check on small shapes, where counts above the limits of kernel_cases.h make it fail.
+#include <emulator/emulator.h>
+#include <emulator/kernel_cases.h>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
+#include <string_view>
+
+namespace minidl::emulator {
+namespace {
+
+/// The kernels that the library's sources define.
+std::set<std::string> kernels_of_the_library() {
+  static const std::regex kDefinition(R"(MINIDL_KERNEL\([^,]+,\s*(\w+))");
+  std::set<std::string> names;
+  for (const char* folder : {"core/cuda", "kernels/cuda"}) {
+    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(MINIDL_SOURCE_DIR) / folder)) {
+      if (!entry.path().extension().string().starts_with(".cu") || entry.path().filename() == "launch.cuh") continue;
+      std::ifstream stream(entry.path());
+      const std::string text(std::istreambuf_iterator<char>(stream), {});
+      for (auto i = std::sregex_iterator(text.begin(), text.end(), kDefinition); i != std::sregex_iterator(); ++i) {
+        names.insert((*i)[1]);
+      }
+    }
+  }
+  return names;
+}
+
+double ratio(int64_t a, int64_t b) {
+  return static_cast<double>(a) / static_cast<double>(b);
+}
+
+std::string text(double value, double limit) {
+  return value > limit ? fmt::format("**{:.2f}**", value) : fmt::format("{:.2f}", value);
+}
+
+/// Of one run of the program.
+struct Report {
+  bool check;
+  std::set<std::string> seen;  // kernels
+  bool failed = false;
+  std::string last_row = {};  // launches that are alike have one
+
+  void fail(const std::string& what) {
+    std::fprintf(stderr, "kernel_counters: %s\n", what.c_str());
+    failed = true;
+  }
+
+  void add(const KernelCase& one) {
+    take_counters();
+    one.run();
+    const std::vector<LaunchCounters> launches = take_counters();
+    std::vector<int64_t> blocks;
+    for (const LaunchCounters& launch : launches) blocks.push_back(launch.blocks);
+    const std::vector<ExpectedLaunch> expected = one.expected(blocks);
+    bool same = launches.size() == expected.size();
+    for (size_t i = 0; same && i < launches.size(); ++i) same = launches[i].kernel == expected[i].kernel;
+    if (!same) {
+      std::string names;
+      for (const LaunchCounters& launch : launches) names += " " + launch.kernel;
+      return fail(one.shape + " makes other launches than expected:" + names);
+    }
+    for (size_t i = 0; i < launches.size(); ++i) add(one.shape, launches[i], expected[i]);
+  }
+
+  void add(const std::string& shape, const LaunchCounters& launch, const ExpectedLaunch& expected) {
+    seen.insert(launch.kernel);
+    const int64_t bytes = launch.bytes_read + launch.bytes_written;
+    const double sectors = ratio(launch.sectors, launch.ideal_sectors);
+    const double traffic = ratio(bytes, expected.compulsory);
+    const double tiles = expected.tile_minimum > 0 ? ratio(bytes, expected.tile_minimum) : 0.0;
+    const ExpectedLaunch::Limits target;
+    // The target for matrix products is the least that their tiles can do with.
+    const std::string row = fmt::format(
+        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
+        launch.bank_conflicts > 0 ? fmt::format("**{}**", launch.bank_conflicts) : "0",
+        text(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
+        expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6, launch.barriers);
+    if (row != last_row) fmt::print("{}", row);
+    last_row = row;
+    std::fflush(stdout);
+    if (!check) return;
+    const ExpectedLaunch::Limits& limits = expected.limits;
+    const double of_bytes = expected.tile_minimum > 0 ? tiles : traffic;
+    if (sectors > limits.sectors || launch.bank_conflicts > limits.bank_conflicts || of_bytes > limits.bytes) {
+      fail(fmt::format("{}, {}: {:.3f} sectors, {} bank conflicts, {:.3f} bytes, where {}, {}, {} are the limits",
+                       launch.kernel, shape, sectors, launch.bank_conflicts, of_bytes, limits.sectors,
+                       limits.bank_conflicts, limits.bytes));
+    }
+  }
+};
+
+int run(bool check) {
+  options().count = true;
+  options().deferred_streams = false;  // counts of a case are there when it is done
+  Report report{check, {}};
+  fmt::print(
+      "| kernel | shape | sectors / ideal | bank conflicts | bytes / compulsory | bytes / tiles | Mflop | barriers "
+      "|\n");
+  fmt::print("|---|---|---|---|---|---|---|---|\n");
+  for (const auto& make : convolution_cases(check)) report.add(make());
+  for (const auto& make : other_cases(check)) report.add(make());
+  for (const std::string& kernel : kernels_of_the_library()) {
+    if (!report.seen.contains(kernel)) report.fail("no case runs the kernel " + kernel);
+  }
+  return report.failed ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace minidl::emulator
+
+int main(int count, char** arguments) {
+  const bool check = count == 2 && std::string_view(arguments[1]) == "--check";
+  if (count > 1 && !check) {
+    std::fprintf(stderr, "usage: kernel_counters [--check]\n");
+    return 2;
+  }
+  try {
+    return minidl::emulator::run(check);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kernel_counters: %s\n", error.what());
+    return 1;
+  }
+}
