@@ -5,11 +5,13 @@ kernels, runs the tests with each of them on the emulated device and lists those
     cmake --preset emulated && cmake --build --preset emulated
     python3 tests/emulator/mutate.py [FILE...] [--survivors] [--jobs N] [--report docs/mutation.md]
 
-FILE names some of the sources (gather_product.cu); --survivors runs those again that survived the last time."""
+FILE names some of the sources (gather_product.cu); --survivors runs those again that survived the last time, with the
+slow tests, too."""
 import argparse
 import collections
 import concurrent.futures
 import datetime
+import hashlib
 import json
 import os
 import pathlib
@@ -28,6 +30,7 @@ WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh']
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
+SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*LargeGradients*'  # for survivors
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
     ('core_tensor_test', THREADS, []),
@@ -127,11 +130,18 @@ class Mutation:
             sys.exit(f'{path.name} with mutants does not compile:\n{done.stderr[:3000]}')
         return wrong
 
+    def digest(self, path):
+        """Of what an object is made of."""
+        parts = [self.written(p).read_bytes() for p in self.paths if p == path or p.suffix == '.cuh']
+        return hashlib.sha256(b''.join(parts + [(ROOT / 'tests/emulator/mutation.h').read_bytes()])).hexdigest()
+
     def build(self, pool):
         self.lines = commands('minidl_cuda')
         cu = [path for path in self.paths if path.suffix == '.cu']
         self.write()
-        pending = cu
+        stamps = WORK / 'objects.json'
+        made = json.loads(stamps.read_text()) if stamps.exists() else {}
+        pending = [path for path in cu if made.get(path.name) != self.digest(path)]
         while pending:  # what does not compile is left out, until everything else does
             found = list(pool.map(lambda path: self.compile(path, True), pending))
             print(f'{sum(map(len, found))} mutants do not compile', flush=True)
@@ -139,7 +149,9 @@ class Mutation:
             self.rejected |= set().union(*found)
             REJECTED.write_text(json.dumps([self.mutants[number].key for number in sorted(self.rejected)], indent=0))
             self.write()
-        list(pool.map(lambda path: self.compile(path, False), cu))
+        old = [path for path in cu if made.get(path.name) != self.digest(path)]
+        list(pool.map(lambda path: self.compile(path, False), old))
+        stamps.write_text(json.dumps({path.name: self.digest(path) for path in cu}, indent=0))
         objects = [str(WORK / f'{path.name}.o') for path in cu] + [str(WORK / 'mutation.o')]
         run(['c++', '-std=c++20', '-O2', '-I', str(ROOT / 'tests'), '-c', str(ROOT / 'tests/emulator/mutation.cpp'), '-o',
              objects[-1]], check=True)
@@ -178,15 +190,20 @@ class Mutation:
             print(done.stdout.decode(errors='replace')[-2000:])
         return 'does not end' if done.returncode in (-9, -24) else 'fails'
 
-    def find_tests(self, pool):
+    def find_tests(self, pool, slow):
         """For each site the tests that come to it, as (program, test, milliseconds)."""
         self.tests = collections.defaultdict(list)
 
         def record(entry):
             program, tests, files = entry
-            path = WORK / f'{program}.reached'
-            if self.test(program, tests, 60000, reached=path):
-                sys.exit(f'{program} fails without a mutant')
+            tests += '' if slow else SLOW
+            binary = (WORK / 'bin' / program).read_bytes()
+            path = WORK / f'{program}.{hashlib.sha256(binary + tests.encode()).hexdigest()[:16]}.reached'
+            if not path.exists():
+                partial = path.with_suffix('.partial')
+                if self.test(program, tests, 100000, reached=partial):
+                    sys.exit(f'{program} fails without a mutant')
+                partial.rename(path)
             for line in path.read_text().splitlines():
                 name, milliseconds, *sites = line.split()
                 for site in map(int, sites):
@@ -269,7 +286,7 @@ def main():
         start = time.time()
         mutation.build(pool)
         print(f'built in {time.time() - start:.0f} s', flush=True)
-        mutation.find_tests(pool)
+        mutation.find_tests(pool, options.survivors)
         print(f'tests recorded after {time.time() - start:.0f} s', flush=True)
         chosen = [number for number, mutant in mutation.mutants.items()
                   if number not in mutation.rejected and mutant.site.file in (options.files or names)]
