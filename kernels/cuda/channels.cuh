@@ -71,7 +71,7 @@ MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double*
   }
   __syncthreads();
   const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread) * kWidth;
-  if (thread >= cut.lanes || channel >= cut.c) return;
+  if (channel >= cut.c) return;  // there are fewer lanes than threads only where one tile has all channels
   for (int s = 0; s < kSums; ++s) {
     double* const target = partials + ((int64_t{blockIdx.z} * cut.chunks + blockIdx.x) * kSums + s) * cut.c + channel;
     for (int k = 0; k < kWidth; ++k) {

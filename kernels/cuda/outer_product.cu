@@ -90,7 +90,7 @@ MINIDL_KERNEL(kThreads, outer_product_kernel, OuterProduct product, Parts parts,
   const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (end - begin + kStep - 1) / kStep;
   float sums[kPerThread][kPerThread] = {};
   for (int step = 0; step < kStages - 1; ++step) {
-    if (step < steps) fetch_tiles(step, step);
+    fetch_tiles(step, step);
     async_commit();
   }
   for (int step = 0; step < steps; ++step) {

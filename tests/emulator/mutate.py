@@ -30,7 +30,8 @@ WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh']
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
-SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*LargeGradients*'  # for survivors
+SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*Large*'  # for survivors
+QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
     ('core_tensor_test', THREADS, []),
@@ -192,7 +193,7 @@ class Mutation:
 
     def find_tests(self, pool, slow):
         """For each site the tests that come to it, as (program, test, milliseconds)."""
-        self.tests = collections.defaultdict(list)
+        self.tests, self.slow = collections.defaultdict(list), slow
 
         def record(entry):
             program, tests, files = entry
@@ -214,8 +215,11 @@ class Mutation:
     def try_mutant(self, number):
         """How it is caught, or None."""
         mutant = self.mutants[number]
-        groups = collections.defaultdict(list)
-        for program, name, milliseconds in self.tests[mutant.site.number]:
+        groups, sum_of_all = collections.defaultdict(list), 0
+        for program, name, milliseconds in sorted(self.tests[mutant.site.number], key=lambda test: test[2]):
+            if sum_of_all > QUICK and not self.slow:
+                break
+            sum_of_all += milliseconds
             groups[milliseconds > 400, program].append((name, milliseconds))
         ordered = sorted(groups.items(), key=lambda group: sum(milliseconds for _, milliseconds in group[1]))
         for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED else []):

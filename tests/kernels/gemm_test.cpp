@@ -188,6 +188,23 @@ TEST(Linear, ForwardIsExact) {
   }
 }
 
+/// Enough tiles of 128 x 128, ragged on both sides, that a device takes them.
+TEST(Linear, LargeProductsAreExact) {
+  const int64_t m = 3713, n = 1028, k = 36;
+  const Tensor input = random_integers({m, k}, 7), weight = random_integers({n, k}, 8);
+  Tensor output = Tensor::full({m, n}, std::numeric_limits<float>::quiet_NaN());
+  ON_DEVICE(linear_forward)(input, weight, Tensor(), output);
+  std::vector<double> expected;
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      float sum = 0.0f;  // of integers
+      for (int64_t l = 0; l < k; ++l) sum += input.data<float>()[i * k + l] * weight.data<float>()[j * k + l];
+      expected.push_back(static_cast<double>(sum));
+    }
+  }
+  EXPECT_TRUE(test::equals(output, expected));
+}
+
 TEST(Linear, BackwardDataIsExactAndMasked) {
   const LinearCase c;
   const Tensor signs = random_integers({3, 37}, 5), before = random_integers({3, 37}, 6);
