@@ -12,15 +12,27 @@ struct Largest {
   MINIDL_DEVICE static double combine(double a, double b) { return b > a ? b : a; }
 };
 
+/// combine_block() for all threads.
+template <typename Operation>
+MINIDL_DEVICE double combined(double value) {
+  MINIDL_SHARED(double, result, [1]);
+  value = combine_block<Operation>(value);
+  if (threadIdx.x == 0) store(&result[0], value);
+  __syncthreads();
+  value = load(&result[0]);
+  __syncthreads();
+  return value;
+}
+
 MINIDL_KERNEL(kReduceThreads, log_softmax_forward_kernel, int64_t length, const float* input, float* output) {
   const float* const x = input + int64_t{blockIdx.x} * length;
   double largest = Largest::identity(), sum = 0.0;
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     largest = Largest::combine(largest, static_cast<double>(load(x + i)));
   }
-  largest = combine_block<Largest>(largest);
+  largest = combined<Largest>(largest);
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) sum += exp(static_cast<double>(load(x + i)) - largest);
-  const double log_sum = log(combine_block<Sum>(sum));
+  const double log_sum = log(combined<Sum>(sum));
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     store(output + int64_t{blockIdx.x} * length + i,
           static_cast<float>(static_cast<double>(load(x + i)) - largest - log_sum));
@@ -34,7 +46,7 @@ MINIDL_KERNEL(kReduceThreads, log_softmax_backward_kernel, int64_t length, const
   double sum = 0.0;
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads)
     sum += static_cast<double>(load(grad_output + row + i));
-  sum = combine_block<Sum>(sum);
+  sum = combined<Sum>(sum);
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     const double y = static_cast<double>(load(output + row + i)), g = static_cast<double>(load(grad_output + row + i));
     const float gradient[1] = {static_cast<float>(g - exp(y) * sum)};

@@ -23,7 +23,7 @@ struct Maximum {
   MINIDL_DEVICE static double combine(double a, double b) { return b > a || b != b ? b : a; }
 };
 
-/// The values of all threads of a block of kReduceThreads, for each of them. Once in a kernel for each operation.
+/// The values of all threads of a block of kReduceThreads, in thread 0.
 template <typename Operation>
 MINIDL_DEVICE double combine_block(double value) {
   MINIDL_SHARED(double, of_warp, [kReduceThreads / 32]);
@@ -33,7 +33,7 @@ MINIDL_DEVICE double combine_block(double value) {
   const unsigned thread = threadIdx.x;
   if (thread % 32 == 0) store(&of_warp[thread / 32], value);
   __syncthreads();
-  value = load(&of_warp[0]);
+  if (thread != 0) return value;
   for (int warp = 1; warp < kReduceThreads / 32; ++warp) value = Operation::combine(value, load(&of_warp[warp]));
   return value;
 }

@@ -30,7 +30,7 @@ WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh']
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
-SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*Large*'  # for survivors
+SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*LargeGradients*:*LargeProducts*'  # for survivors
 QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
@@ -54,6 +54,8 @@ PROGRAMS = [
                                                                              'outer_product.cu', 'gather_product.cu']),
     ('kernels_upsample_test', THREADS, []),
 ]
+MISALIGNED = ['kernels_batch_norm_test', 'kernels_elementwise_test', 'kernels_instance_norm_test', 'kernels_pad_test',
+              'kernels_pool2d_test', 'kernels_reduce_test', 'kernels_upsample_test']  # once more so
 DEVICE = {'MINIDL_TEST_DEVICE': 'cuda', 'MINIDL_CUDA_CACHING': '0', 'MINIDL_THREADS': '1'}
 # The order of threads and the moment of copies matter where threads wait for each other.
 SCHEDULES = [{'MINIDL_EMULATOR_SCHEDULE': 'reverse', 'MINIDL_EMULATOR_COPIES': 'early'},
@@ -192,40 +194,46 @@ class Mutation:
         return 'does not end' if done.returncode in (-9, -24) else 'fails'
 
     def find_tests(self, pool, slow):
-        """For each site the tests that come to it, as (program, test, milliseconds)."""
+        """For each site the tests that come to it, as (program, misaligned, test, milliseconds)."""
         self.tests, self.slow = collections.defaultdict(list), slow
 
         def record(entry):
-            program, tests, files = entry
+            program, tests, files, misaligned = entry
             tests += '' if slow else SLOW
             binary = (WORK / 'bin' / program).read_bytes()
-            path = WORK / f'{program}.{hashlib.sha256(binary + tests.encode()).hexdigest()[:16]}.reached'
+            digest = hashlib.sha256(binary + f'{tests} {misaligned}'.encode()).hexdigest()
+            path = WORK / f'{program}.{digest[:16]}.reached'
             if not path.exists():
                 partial = path.with_suffix('.partial')
-                if self.test(program, tests, 100000, reached=partial):
+                if self.test(program, tests, 100000, environment=self.alignment(misaligned), reached=partial):
                     sys.exit(f'{program} fails without a mutant')
                 partial.rename(path)
             for line in path.read_text().splitlines():
                 name, milliseconds, *sites = line.split()
                 for site in map(int, sites):
                     if not files or self.sites[site].file in files:
-                        self.tests[site].append((program, name, int(milliseconds)))
-        list(pool.map(record, PROGRAMS))
+                        self.tests[site].append((program, misaligned, name, int(milliseconds)))
+        entries = [(*entry, False) for entry in PROGRAMS]
+        list(pool.map(record, entries + [(*entry, True) for entry in PROGRAMS if entry[0] in MISALIGNED]))
+
+    @staticmethod
+    def alignment(misaligned):
+        return {'MINIDL_TEST_MISALIGNED': '1'} if misaligned else {}
 
     def try_mutant(self, number):
         """How it is caught, or None."""
         mutant = self.mutants[number]
-        groups, sum_of_all = collections.defaultdict(list), 0
-        for program, name, milliseconds in sorted(self.tests[mutant.site.number], key=lambda test: test[2]):
-            if sum_of_all > QUICK and not self.slow:
+        groups, total = collections.defaultdict(list), 0
+        for program, misaligned, name, milliseconds in sorted(self.tests[mutant.site.number], key=lambda test: test[3]):
+            if total > QUICK and not self.slow:
                 break
-            sum_of_all += milliseconds
-            groups[milliseconds > 400, program].append((name, milliseconds))
+            total += milliseconds
+            groups[milliseconds > 400, program, misaligned].append((name, milliseconds))
         ordered = sorted(groups.items(), key=lambda group: sum(milliseconds for _, milliseconds in group[1]))
         for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED else []):
-            for (_, program), tests in ordered:
+            for (_, program, misaligned), tests in ordered:
                 how = self.test(program, ':'.join(name for name, _ in tests), sum(ms for _, ms in tests), number,
-                                environment)
+                                {**environment, **self.alignment(misaligned)})
                 if how:
                     return f'{program} {how}' + ''.join(f' {value}' for value in environment.values())
         return None

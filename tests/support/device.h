@@ -35,7 +35,8 @@ inline Tensor copy_on_device(const Tensor& host) {
   static uint32_t draws = 1;
   draws = draws * 1664525 + 1013904223;  // a linear congruential generator
   if (!misaligned || host.count() == 0 || draws >> 31 == 0) return host.to(device());
-  Tensor copy = Tensor::empty({host.count() + 1}, host.dtype(), device()).slice(1, host.count() + 1).reshape(host.shape());
+  Tensor copy =
+      Tensor::empty({host.count() + 1}, host.dtype(), device()).slice(1, host.count() + 1).reshape(host.shape());
   copy.copy_from(host);
   return copy;
 }
