@@ -5,8 +5,8 @@ kernels, runs the tests with each of them on the emulated device and lists those
     cmake --preset emulated && cmake --build --preset emulated
     python3 tests/emulator/mutate.py [FILE...] [--survivors] [--jobs N] [--report docs/mutation.md]
 
-FILE names some of the sources (gather_product.cu); --survivors runs those again that survived the last time, with the
-slow tests, too."""
+FILE names some of the sources (gather_product.cu); --survivors runs those again that survived the last time, with
+more tests."""
 import argparse
 import collections
 import concurrent.futures
@@ -30,8 +30,8 @@ WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh']
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
-SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*Adjoint*:*HasTheBytes*:*LargeGradients*:*LargeProducts*'  # for survivors
-QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first
+SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGradients*:*LargeProducts*:*LongSums*'
+QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first; the rest is for survivors
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
     ('core_tensor_test', THREADS, []),
@@ -77,6 +77,7 @@ class Mutation:
         self.paths += sorted((ROOT / 'kernels/cuda').glob('*.cu')) + [ROOT / 'core/cuda/fill.cu']
         self.sources = {path: mutants.Source(path.read_text()) for path in self.paths}
         self.sites, self.mutants = {}, {}
+        alike = collections.Counter()
         for path, source in self.sources.items():
             for site in source.sites:
                 site.number, site.file = len(self.sites) + 1, path.name
@@ -84,7 +85,9 @@ class Mutation:
                 self.sites[site.number] = site
                 for mutant in site.mutants:
                     mutant.number, mutant.site = len(self.mutants) + 1, site
-                    mutant.key = f'{site.file}:{site.line}:{site.begin}:{mutant.kind}:{mutant.shown}'
+                    name = f'{site.file} {mutant.kind}: {mutant.shown}'
+                    alike[name] += 1
+                    mutant.key = f'{name} ({alike[name]})'
                     self.mutants[mutant.number] = mutant
         known = json.loads(REJECTED.read_text()) if REJECTED.exists() else []
         self.rejected = {number for number, mutant in self.mutants.items() if mutant.key in set(known)}
@@ -199,7 +202,7 @@ class Mutation:
 
         def record(entry):
             program, tests, files, misaligned = entry
-            tests += '' if slow else SLOW
+            tests += SLOW
             binary = (WORK / 'bin' / program).read_bytes()
             digest = hashlib.sha256(binary + f'{tests} {misaligned}'.encode()).hexdigest()
             path = WORK / f'{program}.{digest[:16]}.reached'
@@ -302,6 +305,8 @@ def main():
         print(f'tests recorded after {time.time() - start:.0f} s', flush=True)
         chosen = [number for number, mutant in mutation.mutants.items()
                   if number not in mutation.rejected and mutant.site.file in (options.files or names)]
+        known = {mutation.mutants[number].key for number in mutation.mutants}
+        results = {key: how for key, how in results.items() if key in known}
         if options.survivors:
             chosen = [number for number in chosen if not results.get(mutation.mutants[number].key)]
         for done, (number, how) in enumerate(zip(chosen, pool.map(mutation.try_mutant, chosen)), 1):
