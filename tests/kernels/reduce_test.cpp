@@ -106,7 +106,7 @@ TEST(Reduce, ManyDotsAreThoseOfEachPair) {
 
 TEST(Reduce, SumsPerChannel) {
   for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{3, 7, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0},
-                             Shape{2, 300, 300, 4}, Shape{681, 3}, Shape{2049, 1}, Shape{19, 301}, Shape{9, 1028}}) {
+                             Shape{2, 300, 300, 4}, Shape{681, 3}, Shape{2049, 1}, Shape{19, 301}, Shape{5, 1028}}) {
     const int64_t channels = shape[shape.rank() - 1];
     const Tensor x = random_integers(shape, 6);
     std::vector<double> sums(static_cast<size_t>(channels)), twice_more;
