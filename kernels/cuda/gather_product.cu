@@ -42,7 +42,7 @@ MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pi
     store(out.output + i, result);
   }
   if (!out.positive) return;
-  const unsigned bits = __ballot_sync(0xffffffffu, inside && result > 0.0f);
+  const unsigned bits = __ballot_sync(0xffffffffu, result > 0.0f);
   const unsigned lane = threadIdx.x % 32;
   if (lane % 8 == 0 && inside) store(out.positive + i / 8, static_cast<uint8_t>(bits >> lane));
 }
@@ -81,7 +81,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
   const int y = thread / 16, x = thread % 16, steps = (length + kStep - 1) / kStep;
   float sums[kPerThread][kPerThread] = {};
   for (int step = 0; step < kStages - 1; ++step) {
-    if (step < steps) fetch_tiles(step);
+    fetch_tiles(step);
     async_commit();
   }
   for (int step = 0; step < steps; ++step) {

@@ -95,11 +95,9 @@ struct GradientOutput {
     const int64_t bit = target.relu_mask.first + i;
     if (target.relu_mask.bits == nullptr) {
       for (int k = 0; k < kWidth; ++k) sums[k] += r[k];
-    } else if (bit % 8 + kWidth <= 8) {  // of one byte
+    } else {  // of one byte: the mask is that of a tensor, its first bit is a byte's first
       const unsigned bits = static_cast<unsigned>(load(target.relu_mask.bits + bit / 8)) >> bit % 8;
       for (int k = 0; k < kWidth; ++k) sums[k] += bits >> k & 1 ? r[k] : 0.0f;
-    } else {
-      for (int k = 0; k < kWidth; ++k) sums[k] += is_set(target.relu_mask, i + k) ? r[k] : 0.0f;
     }
     store_vector<kWidth>(target.grad + i, sums);
   }

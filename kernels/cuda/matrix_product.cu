@@ -23,6 +23,7 @@ MINIDL_KERNEL(kMapThreads, copy_matrix_kernel, Copied matrix, const float* x, fl
 
 /// The matrix with its rows side by side: itself, or a copy that `memory` holds.
 const float* rows_of(const Copied& matrix, const float* x, Tensor& memory) {
+  if (matrix.rows == 0 || matrix.columns == 0) return x;
   if (matrix.column_stride == 1 && (matrix.row_stride == matrix.columns || matrix.rows == 1)) return x;
   memory = Tensor::empty({matrix.rows, matrix.columns}, Dtype::f32, current_device());
   constexpr int64_t kMostColumns = int64_t{65535} * 32;  // that a grid of pack_reversed has tiles for
@@ -41,11 +42,13 @@ const float* rows_of(const Copied& matrix, const float* x, Tensor& memory) {
   return memory.data<float>();
 }
 
+/// Without channels, windows of no taps.
 Windows pixels_of(int64_t count, int64_t channels) {
   return {.n = 1,
           .in_h = 1,
           .in_w = static_cast<int>(count),
-          .in_c = static_cast<int>(channels),
+          .in_c = static_cast<int>(std::max<int64_t>(1, channels)),
+          .k_h = channels > 0 ? 1 : 0,
           .windows_h = 1,
           .windows_w = static_cast<int>(count)};
 }

@@ -64,7 +64,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kStep; };
 
   const int lane = thread % kLanes * kVector, row = row0 + lane, column = column0 + lane;
-  const TapPlace tap = tap_place(product.windows, column < parts.length ? column : 0);
+  const TapPlace tap = tap_place(product.windows, column);
   WindowIndex windows[kFetches];
   for (int i = 0; i < kFetches; ++i) {
     windows[i] = window_index(product.windows, begin + thread / kLanes + i * kAtOnce);
@@ -78,10 +78,8 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
       if (product.row_h > 0) pixel = row_pixel(product, windows[i]);
       fetch<kVector>(tile_of(stage, 0) + offset,
                      inside && row < product.rows ? rows + pixel * product.rows + row : nullptr, rows);
-      const float* value = nullptr;
-      if (inside && column < parts.length) {
-        value = value_read(product.windows, picture, windows[i].place(product.windows), tap);
-      }
+      const float* value = nullptr;  // as beyond the last tap
+      if (inside) value = value_read(product.windows, picture, windows[i].place(product.windows), tap);
       fetch<kVector>(tile_of(stage, 1) + offset, value, picture);
       windows[i].advance(product.windows, kStep);
     }
@@ -90,7 +88,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (end - begin + kStep - 1) / kStep;
   float sums[kPerThread][kPerThread] = {};
   for (int step = 0; step < kStages - 1; ++step) {
-    if (step < steps) fetch_tiles(step, step);
+    fetch_tiles(step, step);
     async_commit();
   }
   for (int step = 0; step < steps; ++step) {

@@ -32,6 +32,11 @@ PoolSize size_of(const Pool2dDesc& desc, const Shape& written) {
           desc.kind == PoolKind::max};
 }
 
+/// Four neighbouring choices as one word.
+bool takes_words(const uint8_t* choice) {
+  return reinterpret_cast<uintptr_t>(choice) % sizeof(unsigned) == 0;
+}
+
 template <int kWidth>
 MINIDL_DEVICE void store_choice(uint8_t* choice, const int (&values)[kWidth]) {
   if constexpr (kWidth == 4) {
@@ -165,7 +170,7 @@ void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, u
   const PoolSize size = size_of(desc, desc.output_shape());
   with_index(size.count, [&](auto index) {
     using Index = decltype(index);
-    if (takes_vectors(size.c, {input, output})) {
+    if (takes_vectors(size.c, {input, output}) && takes_words(choice)) {
       MINIDL_LAUNCH((pool2d_forward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
                     current_stream(), size, input, output, choice);
     } else {
@@ -197,7 +202,7 @@ void pool2d_backward(const PoolGradient& pool) {
   const PoolSize size = size_of(pool.desc, pool.desc.input_shape());
   with_index(size.count, [&](auto index) {
     using Index = decltype(index);
-    const bool vectors = takes_vectors(size.c, {pool.grad_output, pool.target.grad});
+    const bool vectors = takes_vectors(size.c, {pool.grad_output, pool.target.grad}) && takes_words(pool.choice);
     vectors ? launch_backward<Index, 4>(size, pool) : launch_backward<Index, 1>(size, pool);
   });
 }

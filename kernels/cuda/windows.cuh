@@ -3,6 +3,8 @@
 #include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/core/cuda/launch.cuh>
 
+#include <cstdlib>
+
 namespace minidl::cuda {
 
 /// padded_index() of kernels/padding.h.
@@ -10,9 +12,7 @@ MINIDL_DEVICE int index_read(int i, int extent, Padding::Mode mode) {
   if (i >= 0 && i < extent) return i;
   if (mode == Padding::Mode::zero) return -1;
   if (mode == Padding::Mode::replicate || extent == 1) return i < 0 ? 0 : extent - 1;
-  const int period = 2 * (extent - 1);
-  int phase = i % period;
-  if (phase < 0) phase += period;
+  const int period = 2 * (extent - 1), phase = abs(i) % period;
   return phase < extent ? phase : period - phase;
 }
 

@@ -277,6 +277,25 @@ TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
   }
 }
 
+/// A NaN comes to the windows that contain it and to no others, though tiles of products go beyond the window.
+TEST_P(Conv2dEngines, NanStaysInItsWindows) {
+  if (!GetParam()->exact_integers || grade() != Precision::fp32) GTEST_SKIP() << "sums of differences spread a NaN";
+  for (const Case& c : {Case{{1, 6, 5, 3}, {2, 1, 1, 3}, {}}, Case{{1, 6, 5, 4}, {2, 3, 2, 4}, {}}}) {
+    const Conv2dDesc desc = c.desc();
+    Tensor input = random_integers(c.input, 1);
+    const int64_t row = 3, column = 2;
+    for (int64_t channel = 0; channel < desc.in_c; ++channel) {
+      input.data<float>()[(row * desc.in_w + column) * desc.in_c + channel] = std::numeric_limits<float>::quiet_NaN();
+    }
+    const Tensor output = forward(desc, input, random_integers(c.weight, 2));
+    for (int64_t i = 0; i < output.count(); ++i) {
+      const int64_t h = i / desc.out_c / desc.out_w(), w = i / desc.out_c % desc.out_w();
+      const bool inside = h <= row && row < h + desc.k_h && w <= column && column < w + desc.k_w;
+      EXPECT_EQ(std::isnan(output.span<float>()[i]), inside) << i << " of " << desc.str();
+    }
+  }
+}
+
 TEST_P(Conv2dEngines, NanGoesThroughRelu) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 3, 3, 1}, {2, 1, 1, 1}, {});
   const Tensor output = forward(desc, Tensor::full({1, 3, 3, 1}, std::numeric_limits<float>::quiet_NaN()),

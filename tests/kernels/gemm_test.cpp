@@ -23,6 +23,10 @@ void PrintTo(const Case& c, std::ostream* out) {
   *out << c.m << "x" << c.n << "x" << c.k;
 }
 
+void product(const GemmDesc& desc, const Tensor& a, const Tensor& b, Tensor& c) {
+  gemm(desc, a.data<float>(), b.data<float>(), c.data<float>(), c.device());
+}
+
 /// A product with operands that are stored with `slack` unused elements at the end of each row.
 struct Operands {
   GemmDesc desc;
@@ -45,7 +49,7 @@ struct Operands {
             .ldc = size.n + slack};
   }
 
-  void run(Tensor& output) const { gemm(desc, a.data<float>(), b.data<float>(), output.data<float>()); }
+  void run(Tensor& output) const { ON_DEVICE(product)(desc, a, b, output); }
 
   /// The whole of C in f64, unused elements unchanged.
   std::vector<double> reference() const {
@@ -110,6 +114,7 @@ INSTANTIATE_TEST_SUITE_P(All, GemmSizes,
                                            Case{150, 130, 200}, Case{9, 7, 9000}, Case{500, 17, 3}));
 
 TEST(Gemm, IsExactWithEveryInstructionSet) {
+  if (!test::on_cpu()) GTEST_SKIP() << "instruction sets are those of the CPU";
   test::for_each_instruction_set([](const char* name) {
     for (const Case& size : {Case{13, 33, 17}, Case{7, 200, 193}, Case{97, 65, 385}, Case{24, 40, 9000}}) {
       for (const bool transposed : {false, true}) {
@@ -130,6 +135,7 @@ TEST(Gemm, BetaZeroDoesNotReadC) {
 }
 
 TEST(Gemm, SameBytesForAllThreadCounts) {
+  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
   for (const Case& size : {Case{200, 300, 500}, Case{24, 40, 20000}, Case{4000, 3, 70}}) {
     const Operands operands(size, true, false, 0, uniforms);
     EXPECT_TRUE(test::same_for_all_threads([&] {
@@ -142,7 +148,7 @@ TEST(Gemm, SameBytesForAllThreadCounts) {
 
 TEST(Gemm, LongSumsStayAccurate) {
   for (const float least : {0.0f, -1.0f}) {
-    const Operands operands({16, 16, 200000}, true, false, 0,
+    const Operands operands({16, 16, test::on_cpu() ? 200000 : 20000}, true, false, 0,
                             [&](Shape shape, uint64_t seed) { return random_uniform(shape, seed, least, 1.0f); });
     Tensor output = operands.c.clone();
     operands.run(output);
@@ -186,6 +192,23 @@ TEST(Linear, ForwardIsExact) {
     }
     EXPECT_TRUE(test::equals(output, expected));
   }
+}
+
+/// Enough tiles of 128 x 128, ragged on both sides, that a device takes them.
+TEST(Linear, LargeProductsAreExact) {
+  const int64_t m = 3713, n = 1028, k = 36;
+  const Tensor input = random_integers({m, k}, 7), weight = random_integers({n, k}, 8);
+  Tensor output = Tensor::full({m, n}, std::numeric_limits<float>::quiet_NaN());
+  ON_DEVICE(linear_forward)(input, weight, Tensor(), output);
+  std::vector<double> expected;
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      float sum = 0.0f;  // of integers
+      for (int64_t l = 0; l < k; ++l) sum += input.data<float>()[i * k + l] * weight.data<float>()[j * k + l];
+      expected.push_back(static_cast<double>(sum));
+    }
+  }
+  EXPECT_TRUE(test::equals(output, expected));
 }
 
 TEST(Linear, BackwardDataIsExactAndMasked) {

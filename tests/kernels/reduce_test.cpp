@@ -42,6 +42,19 @@ TEST(Reduce, IsExactOnIntegers) {
   }
 }
 
+/// More blocks than the second pass has threads.
+TEST(Reduce, IsExactOverManyBlocks) {
+  const Tensor x = random_integers({1200007}, 9);
+  double plain = 0.0, largest = 9.0;
+  for (const float value : x.span<float>()) plain += static_cast<double>(value);
+  EXPECT_EQ(ON_DEVICE(sum)(x), plain);
+  for (const int64_t at : {0, 600000, 1100000, 1200006}) {
+    Tensor y = x.clone();
+    y.data<float>()[at] = static_cast<float>(largest);
+    EXPECT_EQ(ON_DEVICE(max_abs)(y), largest) << at;
+  }
+}
+
 TEST(Reduce, FindsTheLargestAnywhere) {
   for (const int64_t count : {1, 5, 16, 37, 16384 + 21}) {
     for (const int64_t at : {int64_t{0}, count / 2, count - 1}) {
@@ -93,7 +106,7 @@ TEST(Reduce, ManyDotsAreThoseOfEachPair) {
 
 TEST(Reduce, SumsPerChannel) {
   for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{3, 7, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0},
-                             Shape{2, 300, 300, 4}}) {
+                             Shape{2, 300, 300, 4}, Shape{681, 3}, Shape{2049, 1}, Shape{19, 301}, Shape{5, 1028}}) {
     const int64_t channels = shape[shape.rank() - 1];
     const Tensor x = random_integers(shape, 6);
     std::vector<double> sums(static_cast<size_t>(channels)), twice_more;

@@ -90,3 +90,17 @@ function(minidl_cuda_tests)
     add_dependencies(minidl_cuda_tests ${target})
   endforeach()
 endfunction()
+
+# minidl_cuda_misaligned_tests(TEST...): each of these TESTs again as TEST.cuda.misaligned, with half of its tensors at addresses that are no
+# multiples of 16.
+function(minidl_cuda_misaligned_tests)
+  if(NOT MINIDL_CUDA_BACKEND)
+    return()
+  endif()
+  foreach(path ${ARGN})
+    string(REPLACE "/" "_" target ${path})
+    add_test(NAME ${path}.cuda.misaligned COMMAND ${target})
+    set_tests_properties(${path}.cuda.misaligned PROPERTIES LABELS cuda TIMEOUT ${test_timeout}
+      ENVIRONMENT "MINIDL_TEST_DEVICE=cuda;MINIDL_CUDA_CACHING=0;MINIDL_TEST_MISALIGNED=1" SKIP_REGULAR_EXPRESSION "'cuda' is not available")
+  endforeach()
+endfunction()
