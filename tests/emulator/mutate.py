@@ -286,6 +286,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('files', nargs='*', metavar='FILE')
     parser.add_argument('--survivors', action='store_true')
+    parser.add_argument('--only-report', action='store_true', help='of the last results')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     parser.add_argument('--report', default=str(WORK / 'mutation.md'))
     options = parser.parse_args()
@@ -305,6 +306,8 @@ def main():
         print(f'tests recorded after {time.time() - start:.0f} s', flush=True)
         chosen = [number for number, mutant in mutation.mutants.items()
                   if number not in mutation.rejected and mutant.site.file in (options.files or names)]
+        if options.only_report:
+            chosen = []
         known = {mutation.mutants[number].key for number in mutation.mutants}
         results = {key: how for key, how in results.items() if key in known}
         if options.survivors:
