@@ -48,8 +48,8 @@ MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pi
 }
 
 template <int kTile, int kVector>
-MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_product_kernel, Windows windows, int count, int length, const float* picture,
-              const float* weight, GatherOutput out) {
+MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_product_kernel, Windows windows,
+                       int count, int length, const float* picture, const float* weight, GatherOutput out) {
   constexpr int kLanes = kStep / kVector, kRowsAtOnce = kThreads / kLanes, kFetches = kTile / kRowsAtOnce;
   constexpr int kPerThread = kTile / 16;
   MINIDL_DYNAMIC_SHARED(float, tiles);

@@ -51,8 +51,8 @@ MINIDL_DEVICE int64_t row_pixel(const OuterProduct& product, const WindowIndex& 
 }
 
 template <int kTile, int kVector>
-MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, OuterProduct product, Parts parts, const float* rows,
-              const float* picture, float* partials) {
+MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, OuterProduct product, Parts parts,
+                       const float* rows, const float* picture, float* partials) {
   constexpr int kLanes = kTile / kVector, kAtOnce = kThreads / kLanes, kFetches = kStep / kAtOnce;
   constexpr int kGroups = kTile / 64, kPerThread = 4 * kGroups;
   MINIDL_DYNAMIC_SHARED(float, tiles);

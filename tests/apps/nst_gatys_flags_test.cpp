@@ -1,7 +1,7 @@
 // Every flag that nst_gatys --help lists does something: pixels, files, messages, threads or memory change. A flag
 // without a case here fails the test.
-#include <minidl/core/cuda/backend.h>
 #include <minidl/apps/common/report.h>
+#include <minidl/core/cuda/backend.h>
 #include <support/compare.h>
 #include <support/nst_gatys.h>
 

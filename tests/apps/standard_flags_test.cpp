@@ -1,6 +1,6 @@
-#include <minidl/core/cuda/backend.h>
 #include <minidl/apps/common/standard_flags.h>
 #include <minidl/core/allocator.h>
+#include <minidl/core/cuda/backend.h>
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/execution.h>
 #include <support/compare.h>

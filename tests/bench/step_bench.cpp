@@ -87,7 +87,8 @@ Json run_case(const Options& options, int64_t size, Precision precision) {
   network.to(device);
   const Extent square{size, size};
 
-  Json report{{"size", size}, {"precision", to_string(precision)}, {"threads", num_threads()}, {"device", device.str()}};
+  Json report{
+      {"size", size}, {"precision", to_string(precision)}, {"threads", num_threads()}, {"device", device.str()}};
   execution::set_precision(Precision::fp32);
   const std::set<std::string> fp32_engines = engines_of(network, square, device);
   execution::set_precision(precision);

@@ -101,7 +101,8 @@ std::string report_layer(const Options& options, const Layer& layer) {
   const Variable bias(Tensor::zeros({layer.weight[0]}, Dtype::f32, device));
   const bool fractional = layer.upsampled && options.net.upsample == UpsampleKind::fractional;
   const Shape shape = layer.weight;
-  const Variable weight(test::random_uniform(fractional ? Shape{shape[3], 3, 3, shape[0]} : shape, 2, -0.1f, 0.1f).to(device));
+  const Variable weight(
+      test::random_uniform(fractional ? Shape{shape[3], 3, 3, shape[0]} : shape, 2, -0.1f, 0.1f).to(device));
   const auto run = [&]() -> Variable {
     if (!layer.upsampled) return ops::conv2d(input, weight, bias, window);
     if (!fractional) return ops::upsample_conv2d(input, weight, bias, mode);
@@ -116,8 +117,7 @@ std::string report_layer(const Options& options, const Layer& layer) {
   std::string row = fmt::format("    {:<20}{:>3} x {:>8.2f} ms {:>7.0f} GFLOP/s, norm {:>7.2f} ms", layer.name,
                                 layer.count, 1e3 * convolution, 1e-9 * layer.flops() / convolution, 1e3 * norm);
   if (layer.upsampled && !fractional) {
-    const double apart =
-        seconds_of(options.repeats, [&] {
+    const double apart = seconds_of(options.repeats, [&] {
       ops::conv2d(ops::upsample_nearest(input, 2), weight, bias, window);
       test::wait_for(device);
     });

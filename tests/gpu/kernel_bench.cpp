@@ -39,10 +39,13 @@ class Bench {
     peak_bytes_ = 2.0 * static_cast<double>(from.bytes()) / seconds([&] { to.copy_from(from); });
     fmt::print("{}: {:.1f} TFLOP/s of multiply-adds, {:.0f} GB/s of a copy (read and written)\n\n", device_.str(),
                peak_flops_ * 1e-12, peak_bytes_ / kGiga);
-    fmt::print("| kernel | shape | ms | GFLOP/s | % of the limit | GB/s | % of the limit |\n|---|---|---|---|---|---|---|\n");
+    fmt::print(
+        "| kernel | shape | ms | GFLOP/s | % of the limit | GB/s | % of the limit |\n|---|---|---|---|---|---|---|\n");
   }
 
-  int64_t side(int64_t of_a_large_device) const { return small_ ? std::max<int64_t>(1, of_a_large_device / 64) : of_a_large_device; }
+  int64_t side(int64_t of_a_large_device) const {
+    return small_ ? std::max<int64_t>(1, of_a_large_device / 64) : of_a_large_device;
+  }
   Tensor random(const Shape& shape) const { return test::random_uniform(shape, ++seed_).to(device_); }
   Tensor empty(const Shape& shape, Dtype dtype = Dtype::f32) const { return Tensor::empty(shape, dtype, device_); }
   Device device() const { return device_; }
@@ -90,10 +93,17 @@ void bench_convolutions(Bench& bench) {
     const char* name;
     int64_t side, in_c, out_c, kernel, stride;
   };
-  for (const Case& c : {Case{"conv1_1", 512, 3, 64, 3, 1}, {"conv1_2", 512, 64, 64, 3, 1}, {"conv2_1", 256, 64, 128, 3, 1},
-                        {"conv2_2", 256, 128, 128, 3, 1}, {"conv3_1", 128, 128, 256, 3, 1}, {"conv3_2", 128, 256, 256, 3, 1},
-                        {"conv4_1", 64, 256, 512, 3, 1}, {"conv4_2", 64, 512, 512, 3, 1}, {"conv5_1", 32, 512, 512, 3, 1},
-                        {"9x9, 3 to 32", 512, 3, 32, 9, 1}, {"9x9, 32 to 3", 512, 32, 3, 9, 1},
+  for (const Case& c : {Case{"conv1_1", 512, 3, 64, 3, 1},
+                        {"conv1_2", 512, 64, 64, 3, 1},
+                        {"conv2_1", 256, 64, 128, 3, 1},
+                        {"conv2_2", 256, 128, 128, 3, 1},
+                        {"conv3_1", 128, 128, 256, 3, 1},
+                        {"conv3_2", 128, 256, 256, 3, 1},
+                        {"conv4_1", 64, 256, 512, 3, 1},
+                        {"conv4_2", 64, 512, 512, 3, 1},
+                        {"conv5_1", 32, 512, 512, 3, 1},
+                        {"9x9, 3 to 32", 512, 3, 32, 9, 1},
+                        {"9x9, 32 to 3", 512, 32, 3, 9, 1},
                         {"3x3 stride 2, 32 to 64", 512, 32, 64, 3, 2}}) {
     const int64_t side = std::max<int64_t>(c.kernel, bench.side(c.side)), pad = c.kernel / 2;
     const Conv2dDesc desc = Conv2dDesc::make({1, side, side, c.in_c}, {c.out_c, c.kernel, c.kernel, c.in_c},
@@ -145,13 +155,15 @@ void bench_passes(Bench& bench) {
   bench.row("add_scaled", text, 3 * elements, 3 * once, [&] { add_scaled(2.0f, x, 3.0f, y, output); });
   bench.row("relu", text, elements, 2 * once, [&] { relu_forward(x, output); });
   bench.row("positive_mask", text, elements, once * 33 / 32, [&] { positive_mask(x, mask); });
-  bench.row("accumulate_scaled, masked", text, 3 * elements, 3 * once * 97 / 96,
-            [&] { accumulate_scaled(0.5f, x, {1.0f, &mask}, output); });
+  bench.row("accumulate_scaled, masked", text, 3 * elements, 3 * once * 97 / 96, [&] {
+    accumulate_scaled(0.5f, x, {1.0f, &mask}, output);
+  });
   bench.row("tanh", text, elements, 2 * once, [&] { tanh_forward(x, 150.0f, output); });
   bench.row("instance_norm, forward", text, 6 * elements, 3 * once,
             [&] { instance_norm_forward(x, weight, bias, 1e-5f, Activation::relu, output, mean, rstd); });
   bench.row("instance_norm, backward", text, 10 * elements, 5 * once, [&] {
-    instance_norm_backward(x, weight, mean, rstd, y, {.grad_input = &output, .grad_weight = &grad_weight, .grad_bias = &grad_bias});
+    instance_norm_backward(x, weight, mean, rstd, y,
+                           {.grad_input = &output, .grad_weight = &grad_weight, .grad_bias = &grad_bias});
   });
   for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
     const Pool2dDesc pool = Pool2dDesc::make(kind, shape, 2, 2, {2, 2, {}});
@@ -161,7 +173,8 @@ void bench_passes(Bench& bench) {
     const double small = static_cast<double>(pooled.bytes()) * (kind == PoolKind::max ? 1.25 : 1.0);
     const std::string name = kind == PoolKind::max ? "max pool" : "average pool";
     bench.row(name + ", forward", text, elements, once + small, [&] { pool2d_forward(pool, x, pooled, choice); });
-    bench.row(name + ", backward", text, elements, once + small, [&] { pool2d_backward(pool, choice, pooled, {}, output); });
+    bench.row(name + ", backward", text, elements, once + small,
+              [&] { pool2d_backward(pool, choice, pooled, {}, output); });
   }
   const Tensor picture = bench.random({1, side, side, 3});
   Tensor grad = bench.empty(picture.shape());
@@ -178,7 +191,8 @@ int run(int argc, char** argv) {
   Flags flags({.program = "kernel_bench",
                .summary = "Times the CUDA kernels beside the limits of the device.",
                .example = "kernel_bench --device cuda"});
-  flags.text("--device", device, "NAME", "cuda, cuda:1").toggle("--small", small, "tiny shapes, each once: a trial of this program itself");
+  flags.text("--device", device, "NAME", "cuda, cuda:1")
+      .toggle("--small", small, "tiny shapes, each once: a trial of this program itself");
   if (!flags.parse(argc, argv)) return kSuccess;
   const Device where = Device::parse(device);
   if (where.kind != Device::Kind::cuda) throw UsageError("--device must be a CUDA device");

@@ -1,6 +1,6 @@
 #include <gpu/peak.h>
-#include <minidl/core/cuda/launch.cuh>
 #include <minidl/core/cuda/stream.h>
+#include <minidl/core/cuda/launch.cuh>
 
 // Multiply-adds in registers: what the fp32 units do when nothing else holds them up.
 namespace minidl::test {
