@@ -28,14 +28,11 @@ MINIDL_DEVICE int fetched_row(int group) {
   return group / 8 * 8 + group % 2 * 4 + group / 2 % 4;
 }
 
-/// One result, of column `channel` and of the output's pixel number `pixel`. All lanes of a warp call together; those
-/// without a result say so.
-MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result,
-                                float bias) {
+/// One result, with its bias, of column `channel` and of the output's pixel number `pixel`. All lanes of a warp call
+/// together; those without a result say so.
+MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result) {
   const int64_t i = pixel * (out.pitch ? out.pitch : out.channels) + channel;
   if (inside) {
-    result *= out.scale;
-    if (out.bias) result += bias;
     if (out.relu && result < 0.0f) result = 0.0f;
     if (out.mask.bits && !is_set(out.mask, i)) result = 0.0f;
     if (out.beta != 0.0f) result += out.beta * load(out.output + i);
@@ -101,12 +98,14 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
     }
   }
 
-  float biases[kPerThread] = {};
-  if (out.bias) {
+  MINIDL_UNROLL
+  for (int j = 0; j < kPerThread; ++j) {
+    const int channel = channel0 + x + 16 * j;
+    const float bias = out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
     MINIDL_UNROLL
-    for (int j = 0; j < kPerThread; ++j) {
-      const int channel = channel0 + x + 16 * j;
-      if (channel < out.channels) biases[j] = load(out.bias + channel);
+    for (int i = 0; i < kPerThread; ++i) {
+      sums[i][j] *= out.scale;
+      if (out.bias) sums[i][j] += bias;
     }
   }
   MINIDL_UNROLL
@@ -118,7 +117,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
     MINIDL_UNROLL
     for (int j = 0; j < kPerThread; ++j) {
       const int channel = channel0 + x + 16 * j;
-      write_result(out, window < count && channel < out.channels, pixel, channel, sums[i][j], biases[j]);
+      write_result(out, window < count && channel < out.channels, pixel, channel, sums[i][j]);
     }
   }
 }

@@ -18,7 +18,7 @@ namespace {
 
 /// The kernels that the library's sources define.
 std::set<std::string> kernels_of_the_library() {
-  static const std::regex kDefinition(R"(MINIDL_KERNEL\([^,]+,\s*(\w+))");
+  static const std::regex kDefinition(R"(MINIDL_KERNEL\w*\([^;{]*?(\w+_kernel)\b)");
   std::set<std::string> names;
   for (const char* folder : {"core/cuda", "kernels/cuda"}) {
     for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(MINIDL_SOURCE_DIR) / folder)) {
