@@ -265,9 +265,11 @@ def report(mutation, results, path, command):
         total += count
         rows.append((source.name, count))
     rows.append(('all', total))
+    compiled = len(mutation.mutants) - len(mutation.rejected)
     lines = ['# Mutants of the CUDA kernels', '',
              f'What `{command}` found on {datetime.date.today()} at commit {commit}; '
-             'how it works is in [testing.md](testing.md#mutants).', '',
+             'how it works is in [testing.md](testing.md#mutants). '
+             f'{total["mutants"]} of {compiled} mutants were tried.', '',
              '| file | sites | mutants | caught | | survivors | do not compile |', '|---|---|---|---|---|---|---|']
     for name, count in rows:
         lines.append(f'| {name} | {count["sites"]} | {count["mutants"]} | {count["caught"]} | '
