@@ -136,5 +136,14 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
       "[conv2d backward_weight] grad_weight"));
 }
 
+TEST(Conv2d, RowsNeedPaddingOfZerosSmallerThanTheKernel) {
+  const auto desc = [](const Padding& padding) { return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding}); };
+  EXPECT_TRUE(has_rows(desc(Padding::zero(2))));
+  EXPECT_FALSE(has_rows(desc(Padding::zero(3))));
+  EXPECT_FALSE(has_rows(desc(Padding::reflect(1))));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::reflect(1)), 0, 1); }, "a padding of zeros"));
+  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::zero(1)), 4, 10); }, "rows 4 to 10"));
+}
+
 }  // namespace
 }  // namespace minidl

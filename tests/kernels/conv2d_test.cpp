@@ -366,6 +366,7 @@ TEST_P(Conv2dEngines, FollowsItsWeights) {
   EXPECT_TRUE(
       test::same_bytes(backward_data(desc, weight, grad_output), backward_data(desc, weight.clone(), grad_output)));
 }
+
 TEST_P(Conv2dEngines, RowsComputedApartHaveTheBytesOfTheWhole) {
   if (std::string(GetParam()->name).starts_with("cudnn")) GTEST_SKIP() << "cuDNN chooses by the height of the picture";
   for (const auto& [input, weight, window] :
@@ -388,15 +389,6 @@ TEST_P(Conv2dEngines, RowsComputedApartHaveTheBytesOfTheWhole) {
       EXPECT_TRUE(test::same_bytes(output, expected.reshape(output.shape()))) << desc.str() << " from row " << begin;
     }
   }
-}
-
-TEST(Conv2dRowsTest, NeedPaddingOfZerosSmallerThanTheKernel) {
-  const auto desc = [](const Padding& padding) { return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding}); };
-  EXPECT_TRUE(has_rows(desc(Padding::zero(2))));
-  EXPECT_FALSE(has_rows(desc(Padding::zero(3))));
-  EXPECT_FALSE(has_rows(desc(Padding::reflect(1))));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::reflect(1)), 0, 1); }, "a padding of zeros"));
-  EXPECT_TRUE(test::throws_error([&] { conv2d_rows(desc(Padding::zero(1)), 4, 10); }, "rows 4 to 10"));
 }
 
 }  // namespace
