@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 
+sys.dont_write_bytecode = True  # nothing into the source tree
 import mutants
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
