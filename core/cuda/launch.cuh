@@ -9,14 +9,13 @@
 #include <cstdint>
 #include <utility>
 
-// MINIDL_KERNEL(kThreads, name, parameters...) { ... }   a kernel for blocks of at most kThreads threads, with commas
-// between parameters
-//                                                        as usual; a template<> may stand before it
-// MINIDL_KERNEL_RESIDENT(kThreads, kBlocks, name, ...)   the same, with registers for kBlocks blocks on a
-// multiprocessor MINIDL_DEVICE                                          before a function that kernels call
-// MINIDL_SHARED(float, tile, [32][33]);                  an array in shared memory, aligned to 16 bytes or more
-// MINIDL_DYNAMIC_SHARED(float, buffer);                  float* to the shared memory whose size the launch gives
-// MINIDL_UNROLL                                          before a loop whose index chooses among registers
+// MINIDL_KERNEL(kThreads, name, parameters...) { ... }: a kernel for blocks of at most kThreads threads; commas stand
+//   between parameters as usual, and a template<> may stand before it.
+// MINIDL_KERNEL_RESIDENT(kThreads, kBlocks, name, ...): the same with registers for kBlocks blocks on a multiprocessor.
+// MINIDL_DEVICE: before a function that kernels call.
+// MINIDL_SHARED(float, tile, [32][33]): an array in shared memory, aligned to 16 bytes or more.
+// MINIDL_DYNAMIC_SHARED(float, buffer): float* to the shared memory whose size the launch gives.
+// MINIDL_UNROLL: before a loop whose index chooses among registers.
 #ifdef MINIDL_CUDA_EMULATED
 
 #define MINIDL_KERNEL_RESIDENT(threads, blocks, kernel, ...) MINIDL_KERNEL(threads, kernel, __VA_ARGS__)
