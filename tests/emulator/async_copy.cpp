@@ -12,13 +12,13 @@ namespace {
 /// Access checks come here and not when the copy is issued: what it reads must still be there when it is done.
 void perform(const AsyncCopy& copy) {
   const size_t read = copy.bytes - copy.zeros;
-  if (read > 0) {
-    check_access(copy.global, read, copy.bytes, Access::read);
-    race::read(copy.global, read);
-  }
   check_access(copy.shared, copy.bytes, copy.bytes, Access::write);
   race::write(copy.shared, copy.bytes);
-  std::memcpy(copy.shared, copy.global, read);
+  if (read > 0) {  // otherwise the address may be anything
+    check_access(copy.global, read, copy.bytes, Access::read);
+    race::read(copy.global, read);
+    std::memcpy(copy.shared, copy.global, read);
+  }
   std::memset(static_cast<std::byte*>(copy.shared) + read, 0, copy.zeros);
 }
 
