@@ -15,7 +15,7 @@ constexpr int kMostIterations = 100'000'000;  // of all scales together they are
 // L-BFGS keeps 2 * history pictures: a long memory pays where pictures are small, and must not crowd out the features
 // where they are large.
 constexpr int kLongestHistory = 100;
-constexpr int64_t kHistoryBytes = int64_t{256} << 20;
+constexpr int64_t kHistoryBytes = int64_t{128} << 20;
 constexpr int kShortestHistory = 10;
 
 GatysSettings paper_preset() {
@@ -108,7 +108,7 @@ std::vector<std::string> GatysSettings::taps() const {
 
 int GatysSettings::history_for(int64_t values) const {
   if (history > 0) return history;
-  const int64_t fitting = kHistoryBytes / (2 * values * static_cast<int64_t>(sizeof(float)));
+  const int64_t fitting = kHistoryBytes / (2 * values * static_cast<int64_t>(size_of(kHistoryDtype)));
   return static_cast<int>(std::clamp<int64_t>(fitting, kShortestHistory, kLongestHistory));
 }
 

@@ -24,7 +24,9 @@ class LbfgsStepper final : public GatysStepper {
  public:
   LbfgsStepper(const GatysSettings& settings, GatysObjective& objective, const Tensor& picture)
       : objective_(objective),
-        lbfgs_(picture, {.history = settings.history_for(picture.count()), .preconditioner = optim::smoothing()}) {}
+        lbfgs_(picture, {.history = settings.history_for(picture.count()),
+                         .preconditioner = optim::smoothing(),
+                         .history_dtype = GatysSettings::kHistoryDtype}) {}
 
   Step step() override {
     std::vector<GatysLosses> tried;

@@ -159,11 +159,11 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
     const int64_t channels = network.feature_shape(layer.name, image)[3];
     targets += channels * channels * kFloat;
   }
-  // Pairs, position, direction and three gradients of L-BFGS; else gradient, last good picture and one or two moments.
-  const int64_t pairs = std::min(settings.history_for(image.count()), settings.iterations);
-  const int64_t vectors = settings.optimizer == GatysOptimizer::lbfgs  ? 2 * pairs + 5
-                          : settings.optimizer == GatysOptimizer::adam ? 4
-                                                                       : 3;
+  // Position, direction and three gradients of L-BFGS; else gradient, last good picture and one or two moments.
+  const bool lbfgs = settings.optimizer == GatysOptimizer::lbfgs;
+  const int64_t vectors = lbfgs ? 5 : settings.optimizer == GatysOptimizer::adam ? 4 : 3;
+  const int64_t pairs = lbfgs ? std::min(settings.history_for(image.count()), settings.iterations) : 0;
+  const auto pair_values = 2 * static_cast<int64_t>(size_of(GatysSettings::kHistoryDtype));
   int64_t pictures = 3 * image.count() * kFloat;
   for (const Extent& style : style_sizes) pictures += 3 * style.height * style.width * kFloat;
   int64_t targets_peak = forward_peak(steps);
@@ -175,7 +175,7 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
                {"transformed weights", kept},
                {"pictures", pictures},
                {"targets", targets},
-               {"optimiser", vectors * image.count() * kFloat},
+               {"optimiser", (vectors * kFloat + pairs * pair_values) * image.count()},
                {"features kept for the gradient", peak.features},
                {"gradients", peak.gradients},
                {"workspace", peak.workspace}};

@@ -1,6 +1,9 @@
 #pragma once
 #include <minidl/kernels/accumulate.h>
 
+#include <span>
+#include <vector>
+
 namespace minidl {
 
 /// Argument checks that every kernel shares. Each names the op and the argument.
@@ -17,6 +20,26 @@ inline void check_shape(const Tensor& x, const Shape& shape, const char* op, con
 inline void check_rank(const Tensor& x, int rank, const char* op, const char* name) {
   check_f32(x, op, name);
   MINIDL_CHECK(x.shape().rank() == rank, "[{}] {} has shape {}, it must have {} dimensions", op, name, x.shape(), rank);
+}
+
+/// Tensors of one shape that are read as numbers: all f32 or all bf16.
+inline void check_vectors(std::span<const Tensor> x, const Shape& shape, const char* op, const char* name) {
+  for (const Tensor& tensor : x) {
+    MINIDL_CHECK(tensor, "[{}] {} is undefined", op, name);
+    const Dtype dtype = tensor.dtype();
+    MINIDL_CHECK((dtype == Dtype::f32 || dtype == Dtype::bf16) && dtype == x.front().dtype(),
+                 "[{}] {} {} holds {} beside {}, all must be f32 or all bf16", op, name, tensor.shape(),
+                 to_string(dtype), to_string(x.front().dtype()));
+    MINIDL_CHECK(tensor.shape() == shape, "[{}] {} has shape {}, it must be {}", op, name, tensor.shape(), shape);
+  }
+}
+
+/// Of tensors whose elements are T, or have its bits.
+template <typename T>
+std::vector<const T*> pointers(std::span<const Tensor> x) {
+  std::vector<const T*> data;
+  for (const Tensor& tensor : x) data.push_back(static_cast<const T*>(tensor.raw()));
+  return data;
 }
 
 inline void check_mask(const BitMask& mask, const Tensor& target, const char* op) {

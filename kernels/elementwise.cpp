@@ -34,16 +34,18 @@ void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& outp
 void add_combination(std::span<const double> a, std::span<const Tensor> x, Tensor& output) {
   check_f32(output, "add_combination", "output");
   MINIDL_CHECK(a.size() == x.size(), "[add_combination] there are {} factors for {} tensors", a.size(), x.size());
-  std::vector<const float*> terms;
+  check_vectors(x, output.shape(), "add_combination", "x");
   for (const Tensor& term : x) {
-    check_shape(term, output.shape(), "add_combination", "x");
     common_device("add_combination", output, term);
     MINIDL_CHECK(!term.shares_storage_with(output), "[add_combination] output is one of the tensors to be added");
-    terms.push_back(term.data<float>());
   }
   const ProfileRange range("add_combination");
   const Device device = output.device();
-  MINIDL_ON(device, add_combination(output.count(), a, terms, output.data<float>()));
+  if (!x.empty() && x.front().dtype() == Dtype::bf16) {
+    MINIDL_ON(device, add_combination_bf16(output.count(), a, pointers<uint16_t>(x), output.data<float>()));
+  } else {
+    MINIDL_ON(device, add_combination(output.count(), a, pointers<float>(x), output.data<float>()));
+  }
 }
 
 void multiply(const Tensor& x, const Tensor& y, Tensor& output) {

@@ -24,19 +24,17 @@ void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double
   MINIDL_CHECK(output.size() == x.size() * y.size(), "[dots] output has {} values for {} times {} products",
                output.size(), x.size(), y.size());
   if (output.empty()) return;
-  const auto pointers = [&](std::span<const Tensor> tensors, const char* name) {
-    std::vector<const float*> data;
-    for (const Tensor& tensor : tensors) {
-      check_f32(tensor, "dots", name);
-      check_shape(tensor, x.front().shape(), "dots", name);
-      common_device("dots", x.front(), tensor);
-      data.push_back(tensor.data<float>());
-    }
-    return data;
-  };
-  const std::vector<const float*> left = pointers(x, "x"), right = pointers(y, "y");
+  const Tensor& first = x.front();
+  check_vectors(x, first.shape(), "dots", "x");
+  for (const Tensor& tensor : y) check_shape(tensor, first.shape(), "dots", "y");
+  for (const Tensor& tensor : x) common_device("dots", first, tensor);
+  for (const Tensor& tensor : y) common_device("dots", first, tensor);
   const ProfileRange range("dots");
-  MINIDL_ON(x.front().device(), dots(x.front().count(), left, right, output));
+  if (first.dtype() == Dtype::bf16) {
+    MINIDL_ON(first.device(), dots_bf16(first.count(), pointers<uint16_t>(x), pointers<float>(y), output));
+  } else {
+    MINIDL_ON(first.device(), dots(first.count(), pointers<float>(x), pointers<float>(y), output));
+  }
 }
 
 double squared_norm(const Tensor& x) {

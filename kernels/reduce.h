@@ -12,7 +12,8 @@ double sum(const Tensor& x);
 /// Sum of x * y; equal shapes.
 double dot(const Tensor& x, const Tensor& y);
 /// output[i * |y| + j] = dot(x[i], y[j]), the same bytes, for tensors of one shape: each x[i] crosses memory once as
-/// long as a block of every y stays in the cache. |x| * |y| results.
+/// long as a block of every y stays in the cache. |x| * |y| results. All x are f32 or all bf16, which is dot() of the
+/// same values in f32.
 void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output);
 /// Sum of squares.
 double squared_norm(const Tensor& x);

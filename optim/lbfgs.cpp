@@ -27,7 +27,7 @@ struct Lbfgs::Impl {
       : parameter(std::move(x)),
         settings(chosen),
         search_settings{chosen.max_evaluations, chosen.sufficient_decrease, chosen.curvature},
-        history(chosen.history, chosen.preconditioner) {
+        history(chosen.history, chosen.preconditioner, chosen.history_dtype) {
     search_settings.check();
   }
 
@@ -214,12 +214,17 @@ void Lbfgs::load_state(const State& state) {
       "[lbfgs] the state has loss {}, scale {} and {} pairs", values[0], values[1], values[2]);
   const auto pairs = static_cast<int64_t>(values[2]);
   const Device device = impl_->parameter.device();
-  LbfgsHistory history(impl_->settings.history, impl_->settings.preconditioner);
+  const auto vector = [&](const std::string& name) {
+    const auto entry = state.find(name);
+    const bool rounded = entry != state.end() && entry->second && entry->second.dtype() == Dtype::bf16;
+    return state_entry(state, name, shape, rounded ? Dtype::bf16 : Dtype::f32, "lbfgs").to(device);
+  };
+  const LbfgsSettings& settings = impl_->settings;
+  LbfgsHistory history(settings.history, settings.preconditioner, settings.history_dtype);
   history.restart(values[1]);
   for (int64_t i = 0; i < pairs; ++i) {
     const std::string index = std::to_string(i);
-    const bool kept = history.add(state_entry(state, "s." + index, shape, Dtype::f32, "lbfgs").to(device),
-                                  state_entry(state, "y." + index, shape, Dtype::f32, "lbfgs").to(device));
+    const bool kept = history.add(vector("s." + index), vector("y." + index));
     MINIDL_CHECK(kept, "[lbfgs] pair {} of the state has no positive curvature", i);
   }
   const Tensor& gradient = state_entry(state, "gradient", shape, Dtype::f32, "lbfgs");

@@ -15,6 +15,7 @@ struct LbfgsSettings {
   double curvature = 0.9;              // Wolfe constant c2 in (c1, 1)
   double first_step = 10.0;            // root mean square change of the first trial, in units of the parameter
   Preconditioner preconditioner = {};  // M: a run starts along -M gradient; empty: the identity
+  Dtype history_dtype = Dtype::f32;    // of the pairs; bf16 takes half the memory and rounds them to 8 bits
 };
 
 /// What one iteration did. `note` says in words when something other than an ordinary step happened (restart, recovery,
@@ -33,7 +34,7 @@ struct LbfgsReport {
 /// pair is kept only when y's is sufficiently positive (lbfgs_history.h), a failed search drops the history and tries
 /// steepest descent, and a loss or gradient that is not finite shortens the step instead of ending the run. It never
 /// stops silently. Thresholds are relative and scalars are f64, so multiplying the loss by a power of two changes no
-/// byte of the result. Memory: 2 * history times the parameter, and during a step at most five times more (position,
+/// byte of the result. Memory: 2 * history times the parameter (once with bf16), and during a step at most five times more (position,
 /// direction, three gradients).
 class Lbfgs {
  public:

@@ -1,4 +1,5 @@
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/half.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/optim/lbfgs_history.h>
 
@@ -12,17 +13,39 @@ namespace {
 constexpr double kMinCurvature = 1e-10;  // of s'y, relative to ||s|| ||y||
 constexpr double kScaleFactor = 2;
 
+/// The f32 values of a stored tensor; itself when it holds them.
+Tensor values_of(const Tensor& x) {
+  if (x.dtype() == Dtype::f32) return x;
+  Tensor values = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  from_half(x, values);
+  return values;
+}
+
 }  // namespace
 
-LbfgsHistory::LbfgsHistory(int capacity, Preconditioner preconditioner)
-    : capacity_(static_cast<size_t>(capacity)), preconditioner_(std::move(preconditioner)) {
+LbfgsHistory::LbfgsHistory(int capacity, Preconditioner preconditioner, Dtype dtype)
+    : capacity_(static_cast<size_t>(capacity)), dtype_(dtype), preconditioner_(std::move(preconditioner)) {
   MINIDL_CHECK(capacity >= 1, "[lbfgs] history is {}, it must be at least 1", capacity);
+  MINIDL_CHECK(dtype == Dtype::f32 || dtype == Dtype::bf16, "[lbfgs] history_dtype is {}, it must be f32 or bf16",
+               to_string(dtype));
+}
+
+/// Of a pair's f32 or bf16, in the type that is kept; itself when it has that.
+Tensor LbfgsHistory::stored(const Tensor& x) const {
+  if (dtype_ == Dtype::f32) return values_of(x);
+  if (x.dtype() == dtype_) return x;
+  Tensor rounded = Tensor::empty(x.shape(), dtype_, x.device());
+  to_half(x, rounded);
+  return rounded;
 }
 
 bool LbfgsHistory::add(Tensor s, Tensor y) {
-  const double sy = dot(s, y);
-  if (!(sy > kMinCurvature * std::sqrt(squared_norm(s) * squared_norm(y)))) return false;
-  scale_ = kScaleFactor * sy / dot(y, precondition(y));
+  s = stored(s);
+  y = stored(y);
+  const Tensor s_values = values_of(s), y_values = values_of(y);
+  const double sy = dot(s_values, y_values);
+  if (!(sy > kMinCurvature * std::sqrt(squared_norm(s_values) * squared_norm(y_values)))) return false;
+  scale_ = kScaleFactor * sy / dot(y_values, precondition(y_values));
   if (s_.size() == capacity_) {
     s_.erase(s_.begin());
     y_.erase(y_.begin());
@@ -51,24 +74,24 @@ Tensor LbfgsHistory::precondition(const Tensor& x) const {
   return output;
 }
 
-/// S'gradient; completes the columns of R in the same pass.
+/// S'gradient; completes the columns of R, the newest in the same pass.
 std::vector<double> LbfgsHistory::products_with(const Tensor& gradient) {
   const size_t pairs = s_.size();
-  std::vector<Tensor> vectors{gradient};
-  std::vector<size_t> incomplete;
-  for (size_t j = 0; j < pairs; ++j) {
+  if (pairs == 0) return {};
+  for (size_t j = 0; j + 1 < pairs; ++j) {
     if (columns_[j].size() == j + 1) continue;
-    incomplete.push_back(j);
-    vectors.push_back(y_[j]);
+    columns_[j].resize(j + 1);
+    const Tensor y = values_of(y_[j]);
+    dots(std::span(s_).first(j + 1), std::span(&y, 1), columns_[j]);
   }
-  std::vector<double> all(pairs * vectors.size()), with_gradient(pairs);
-  dots(s_, vectors, all);
-  for (size_t i = 0; i < pairs; ++i) with_gradient[i] = all[i * vectors.size()];
-  for (size_t k = 0; k < incomplete.size(); ++k) {
-    std::vector<double>& column = columns_[incomplete[k]];
-    column.resize(incomplete[k] + 1);
-    for (size_t i = 0; i < column.size(); ++i) column[i] = all[i * vectors.size() + k + 1];
+  const Tensor vectors[] = {gradient, values_of(y_.back())};
+  std::vector<double> both(2 * pairs), with_gradient(pairs), newest(pairs);
+  dots(s_, vectors, both);
+  for (size_t i = 0; i < pairs; ++i) {
+    with_gradient[i] = both[2 * i];
+    newest[i] = both[2 * i + 1];
   }
+  columns_.back() = std::move(newest);
   return with_gradient;
 }
 

@@ -54,11 +54,6 @@ void for_channels(const Wide& wide, const F& f) {
   });
 }
 
-template <class D>
-HWY_INLINE hn::Vec<D> load_promoted(D d, const float* x) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
-}
-
 /// f(d, i, j, add) for f64 vectors of elements [begin, end); its add(k, v) adds v to sum k of place j. sums
 /// [kSums, width]. Sums of several neighbouring places are kept in registers while the positions pass by.
 template <int kSums, typename F>

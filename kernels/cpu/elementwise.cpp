@@ -20,18 +20,17 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
 }
 
 /// output += a[0] * x[0] + ... for elements [i, i + lanes of d), one term after the other in f64.
-template <size_t kTerms, class D>
-HWY_INLINE void add_terms(D d, int64_t i, const double* a, const float* const* x, double* sums) {
+template <size_t kTerms, class D, typename T>
+HWY_INLINE void add_terms(D d, int64_t i, const double* a, const T* const* x, double* sums) {
   auto sum = hn::LoadU(d, sums + i);
   for (size_t k = 0; k < kTerms; ++k) {
-    const auto term = hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x[k] + i));
-    sum = hn::Add(sum, hn::Mul(hn::Set(d, a[k]), term));
+    sum = hn::Add(sum, hn::Mul(hn::Set(d, a[k]), load_promoted(d, x[k] + i)));
   }
   hn::StoreU(sum, d, sums + i);
 }
 
-template <size_t kTerms>
-void add_terms(int64_t count, const double* a, const float* const* x, double* sums) {
+template <size_t kTerms, typename T>
+void add_terms(int64_t count, const double* a, const T* const* x, double* sums) {
   const hn::ScalableTag<double> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
@@ -39,18 +38,27 @@ void add_terms(int64_t count, const double* a, const float* const* x, double* su
   for (; i < count; ++i) add_terms<kTerms>(hn::CappedTag<double, 1>(), i, a, x, sums);
 }
 
-void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+template <typename T>
+void add_combination_of(int64_t count, std::span<const double> a, std::span<const T* const> x, float* output) {
   constexpr size_t kTerms = 8;  // read side by side
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
     const int64_t size = end - begin;
     std::vector<double> sums(output + begin, output + end);
-    std::vector<const float*> terms;
-    for (const float* term : x) terms.push_back(term + begin);
+    std::vector<const T*> terms;
+    for (const T* term : x) terms.push_back(term + begin);
     size_t k = 0;
     for (; k + kTerms <= terms.size(); k += kTerms) add_terms<kTerms>(size, &a[k], &terms[k], sums.data());
     for (; k < terms.size(); ++k) add_terms<1>(size, &a[k], &terms[k], sums.data());
     for (int64_t i = 0; i < size; ++i) output[begin + i] = static_cast<float>(sums[static_cast<size_t>(i)]);
   });
+}
+
+void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+  add_combination_of(count, a, x, output);
+}
+
+void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+  add_combination_of(count, a, x, output);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {
@@ -123,6 +131,7 @@ namespace minidl::cpu {
 
 HWY_EXPORT(add_scaled);
 HWY_EXPORT(add_combination);
+HWY_EXPORT(add_combination_bf16);
 HWY_EXPORT(multiply);
 HWY_EXPORT(affine);
 HWY_EXPORT(relu_forward);
@@ -139,6 +148,9 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
 }
 void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
   MINIDL_DISPATCH(add_combination)(count, a, x, output);
+}
+void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+  MINIDL_DISPATCH(add_combination_bf16)(count, a, x, output);
 }
 void multiply(int64_t count, const float* x, const float* y, float* output) {
   MINIDL_DISPATCH(multiply)(count, x, y, output);

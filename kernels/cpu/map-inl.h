@@ -28,6 +28,18 @@ HWY_INLINE void hold(V& value) {
 #endif
 }
 
+/// f64 lanes of f32 or, as bits, bf16 values.
+template <class D>
+HWY_INLINE hn::Vec<D> load_promoted(D d, const float* x) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_promoted(D d, const uint16_t* x) {
+  const hn::Rebind<uint32_t, D> bits;
+  const auto shifted = hn::ShiftLeft<16>(hn::PromoteTo(bits, hn::LoadU(hn::Rebind<uint16_t, D>(), x)));
+  return hn::PromoteTo(d, hn::BitCast(hn::Rebind<float, D>(), shifted));
+}
+
 /// Calls f(d, i) for whole vectors of tag d from `begin` on, then for single elements: nothing outside [begin, end) is
 /// touched.
 template <typename F>

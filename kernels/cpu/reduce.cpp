@@ -4,9 +4,7 @@
 #define HWY_TARGET_INCLUDE "minidl/kernels/cpu/reduce.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
-#include <hwy/highway.h>
-#include <minidl/core/parallel.h>
-#include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/cpu/map-inl.h>
 
 #include <algorithm>
 #include <bit>
@@ -14,7 +12,6 @@
 
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 
 /// Element i of a block is added to sum i % kSums, whatever the width of a vector: the same bytes from every
 /// instruction set.
@@ -22,11 +19,6 @@ constexpr int64_t kSums = 16;
 using SumTag = hn::CappedTag<double, 8>;
 constexpr int64_t kLanes = hn::MaxLanes(SumTag());
 constexpr int64_t kVectors = kSums / kLanes;
-
-template <class D>
-HWY_INLINE hn::Vec<D> load_promoted(D d, const float* x) {
-  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), x));
-}
 
 /// Sum of f(inputs[i]...) over one block; `f` takes f64 vectors.
 template <typename F, typename... Inputs>
@@ -72,10 +64,11 @@ double dot(int64_t count, const float* x, const float* y) {
 
 /// output[r * stride] = x[r]'y for kRows blocks that begin at `begin`, with the partial sums of sum_block. Products of
 /// f32 values are exact in f64, so a fused multiplication and addition rounds as the two do.
-template <size_t kRows>
-HWY_INLINE void dot_block(int64_t begin, int64_t end, const float* const* x, const float* y, size_t stride,
+template <size_t kRows, typename T>
+HWY_INLINE void dot_block(int64_t begin, int64_t end, const T* const* x, const float* y, size_t stride,
                           double* output) {
   const SumTag d;
+  const hn::CappedTag<double, 1> d1;
   hn::Vec<SumTag> sums[kRows][kVectors];
   for (auto& row : sums) {
     for (auto& sum : row) sum = hn::Zero(d);
@@ -92,14 +85,16 @@ HWY_INLINE void dot_block(int64_t begin, int64_t end, const float* const* x, con
   for (size_t r = 0; r < kRows; ++r) {
     double lanes[kSums];
     for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(sums[r][v], d, lanes + v * kLanes);
-    for (int64_t k = i; k < end; ++k) lanes[k - i] += static_cast<double>(x[r][k]) * static_cast<double>(y[k]);
+    for (int64_t k = i; k < end; ++k)
+      lanes[k - i] += hn::GetLane(hn::Mul(load_promoted(d1, x[r] + k), load_promoted(d1, y + k)));
     double total = 0.0;
     for (const double lane : lanes) total += lane;
     output[r * stride] = total;
   }
 }
 
-void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+template <typename T>
+void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, std::span<double> output) {
   constexpr size_t kRows = std::max<size_t>(1, 8 / kVectors);  // whose sums stay in registers
   const size_t columns = y.size();
   std::vector<double> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain) * output.size());
@@ -116,6 +111,15 @@ void dots(int64_t count, std::span<const float* const> x, std::span<const float*
   });
   std::fill(output.begin(), output.end(), 0.0);
   for (size_t i = 0; i < blocks.size(); ++i) output[i % output.size()] += blocks[i];
+}
+
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+  dots_of(count, x, y, output);
+}
+
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
+               std::span<double> output) {
+  dots_of(count, x, y, output);
 }
 
 double squared_norm(int64_t count, const float* x) {
@@ -165,6 +169,7 @@ namespace minidl::cpu {
 HWY_EXPORT(sum);
 HWY_EXPORT(dot);
 HWY_EXPORT(dots);
+HWY_EXPORT(dots_bf16);
 HWY_EXPORT(squared_norm);
 HWY_EXPORT(absolute_sum);
 HWY_EXPORT(max_abs);
@@ -178,6 +183,10 @@ double dot(int64_t count, const float* x, const float* y) {
 }
 void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
   MINIDL_DISPATCH(dots)(count, x, y, output);
+}
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
+               std::span<double> output) {
+  MINIDL_DISPATCH(dots_bf16)(count, x, y, output);
 }
 double squared_norm(int64_t count, const float* x) {
   return MINIDL_DISPATCH(squared_norm)(count, x);

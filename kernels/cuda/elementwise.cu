@@ -84,24 +84,44 @@ MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x,
 constexpr int kCombinationThreads = 256;
 constexpr int kTerms = 128;  // of one launch: 2 KiB of the 4 KiB that arguments may have
 
+template <typename T>
 struct Terms {
   double a[kTerms];
-  const float* x[kTerms];
+  const T* x[kTerms];
   int count;
 };
 
 /// One element a thread: sum = (partial of earlier terms) + sum of a[k] x[k][i], kept in f64 until the last launch adds
 /// it to the output.
-MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, Terms terms, const double* earlier,
+template <typename T>
+MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, Terms<T> terms, const double* earlier,
               double* partial, float* output) {
   const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + threadIdx.x;
   if (i >= count) return;
   double sum = earlier ? load(earlier + i) : static_cast<double>(load(output + i));
-  for (int k = 0; k < terms.count; ++k) sum += terms.a[k] * static_cast<double>(load(terms.x[k] + i));
+  for (int k = 0; k < terms.count; ++k) sum += terms.a[k] * load_double(terms.x[k] + i);
   if (partial) {
     store(partial + i, sum);
   } else {
     store(output + i, static_cast<float>(sum));
+  }
+}
+
+template <typename T>
+void add_combination_of(int64_t count, std::span<const double> a, std::span<const T* const> x, float* output) {
+  if (count == 0 || a.empty()) return;
+  Tensor partial;
+  for (size_t begin = 0; begin < a.size(); begin += kTerms) {
+    const size_t terms = std::min<size_t>(kTerms, a.size() - begin);
+    const bool last = begin + terms == a.size();
+    Terms<T> some{};
+    some.count = static_cast<int>(terms);
+    std::copy_n(a.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.a);
+    std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.x);
+    if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
+    double* sums = partial ? partial.data<double>() : nullptr;
+    MINIDL_LAUNCH((add_combination_kernel<T>), blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
+                  current_stream(), count, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
   }
 }
 
@@ -112,20 +132,11 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
 }
 
 void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
-  if (count == 0 || a.empty()) return;
-  Tensor partial;
-  for (size_t begin = 0; begin < a.size(); begin += kTerms) {
-    const size_t terms = std::min<size_t>(kTerms, a.size() - begin);
-    const bool last = begin + terms == a.size();
-    Terms some{};
-    some.count = static_cast<int>(terms);
-    std::copy_n(a.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.a);
-    std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.x);
-    if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
-    double* sums = partial ? partial.data<double>() : nullptr;
-    MINIDL_LAUNCH(add_combination_kernel, blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
-                  current_stream(), count, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
-  }
+  add_combination_of(count, a, x, output);
+}
+
+void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+  add_combination_of(count, a, x, output);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {

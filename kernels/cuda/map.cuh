@@ -35,6 +35,14 @@ MINIDL_DEVICE void store_vector(float* x, const float (&values)[kWidth]) {
   }
 }
 
+MINIDL_DEVICE double load_double(const float* x) {
+  return static_cast<double>(load(x));
+}
+/// Of the bits of a bf16.
+MINIDL_DEVICE double load_double(const uint16_t* x) {
+  return static_cast<double>(__uint_as_float(static_cast<unsigned>(load(x)) << 16));
+}
+
 inline bool is_aligned(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0;
 }

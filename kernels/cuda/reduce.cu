@@ -11,10 +11,6 @@
 namespace minidl::cuda {
 namespace {
 
-MINIDL_DEVICE double load_double(const float* x) {
-  return static_cast<double>(load(x));
-}
-
 struct Value {
   const float* x;
   MINIDL_DEVICE double operator()(int64_t, int64_t i) const { return load_double(x + i); }
@@ -41,8 +37,9 @@ struct SquaredDifference {
 constexpr int kMostVectors = 128;  // of one launch
 
 /// Row r is x[r] times y.
+template <typename T>
 struct Products {
-  const float* x[kMostVectors];
+  const T* x[kMostVectors];
   const float* y;
   MINIDL_DEVICE double operator()(int64_t row, int64_t i) const { return load_double(x[row] + i) * load_double(y + i); }
 };
@@ -69,24 +66,15 @@ MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const 
   store(output + channel, static_cast<float>(before + sum));
 }
 
-}  // namespace
-
-double sum(int64_t count, const float* x) {
-  return reduced(count, Value{x});
-}
-
-double dot(int64_t count, const float* x, const float* y) {
-  return reduced(count, Products{{x}, y});
-}
-
-void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+template <typename T>
+void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, std::span<double> output) {
   const Device device = current_device();
   const auto rows = static_cast<int64_t>(std::min<size_t>(x.size(), kMostVectors));
   Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, device);
   Tensor results = Tensor::empty({std::ssize(y), std::ssize(x)}, Dtype::f64, device);
   for (size_t j = 0; j < y.size(); ++j) {
     for (size_t begin = 0; begin < x.size(); begin += kMostVectors) {
-      Products products{{}, y[j]};
+      Products<T> products{{}, y[j]};
       const size_t some = std::min<size_t>(kMostVectors, x.size() - begin);
       std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), some, products.x);
       reduce<Sum>(count, static_cast<int64_t>(some), products, workspace.data<double>(),
@@ -97,6 +85,25 @@ void dots(int64_t count, std::span<const float* const> x, std::span<const float*
   for (size_t i = 0; i < x.size(); ++i) {
     for (size_t j = 0; j < y.size(); ++j) output[i * y.size() + j] = host.data<double>()[j * x.size() + i];
   }
+}
+
+}  // namespace
+
+double sum(int64_t count, const float* x) {
+  return reduced(count, Value{x});
+}
+
+double dot(int64_t count, const float* x, const float* y) {
+  return reduced(count, Products<float>{{x}, y});
+}
+
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+  dots_of(count, x, y, output);
+}
+
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
+               std::span<double> output) {
+  dots_of(count, x, y, output);
 }
 
 double squared_norm(int64_t count, const float* x) {

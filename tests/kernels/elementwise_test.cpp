@@ -2,6 +2,7 @@
 #include <support/accumulation.h>
 #include <support/compare.h>
 #include <support/device.h>
+#include <support/halves.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -68,6 +69,25 @@ TEST(Elementwise, ACombinationIsExactOnIntegers) {
       }
       ON_DEVICE(add_combination)(a, x, output);
       EXPECT_TRUE(equals(output, sums)) << terms;
+    }
+  }
+}
+
+TEST(Elementwise, ACombinationOfBf16IsThatOfItsValues) {
+  for (const Shape& shape : kShapes) {
+    for (const size_t terms : {1u, 8u, 19u}) {
+      std::vector<Tensor> x, rounded;
+      std::vector<double> a;
+      for (size_t k = 0; k < terms; ++k) {
+        x.push_back(random_uniform(shape, 41 + k));
+        rounded.push_back(test::to_bf16(x[k]));
+        x[k] = test::from_bf16(rounded[k]);
+        a.push_back(static_cast<double>(k % 5) - 1.7);
+      }
+      Tensor output = random_uniform(shape, 40), of_values = output.clone();
+      ON_DEVICE(add_combination)(a, rounded, output);
+      ON_DEVICE(add_combination)(a, x, of_values);
+      EXPECT_TRUE(test::same_bytes(output, of_values)) << terms;
     }
   }
 }

@@ -1,6 +1,7 @@
 #include <minidl/kernels/reduce.h>
 #include <support/compare.h>
 #include <support/device.h>
+#include <support/halves.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -104,6 +105,23 @@ TEST(Reduce, ManyDotsAreThoseOfEachPair) {
   dots({}, {}, {});
 }
 
+TEST(Reduce, DotsOfBf16AreThoseOfItsValues) {
+  for (const Shape& shape : kShapes) {
+    std::vector<Tensor> x, rounded, y;
+    for (uint64_t i = 0; i < 5; ++i) {
+      x.push_back(random_uniform(shape, 20 + i));
+      rounded.push_back(test::to_bf16(x[i]));
+      x[i] = test::from_bf16(rounded[i]);
+    }
+    for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
+    std::vector<double> products(15, kNan);
+    ON_DEVICE(dots)(rounded, y, products);
+    for (size_t i = 0; i < 5; ++i) {
+      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], ON_DEVICE(dot)(x[i], y[j])) << shape.str();
+    }
+  }
+}
+
 TEST(Reduce, SumsPerChannel) {
   for (const Shape& shape : {Shape{5}, Shape{4, 1}, Shape{3, 7, 5, 3}, Shape{1, 2, 2, 33}, Shape{0, 4}, Shape{3, 0},
                              Shape{2, 300, 300, 4}, Shape{681, 3}, Shape{2049, 1}, Shape{19, 301}, Shape{5, 1028}}) {
@@ -194,6 +212,10 @@ TEST(Reduce, BadArgumentsAreNamed) {
       "[dots] output has 4 values for 1 times 1 products"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(mixed, mixed, four); }, "[dots] x has shape [6], it must be [2,3]"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(xs, none, one); }, "[dots] y is undefined"));
+  const std::vector<Tensor> rounded{Tensor::zeros({2, 3}, Dtype::bf16)}, both{x, rounded[0]}, f16{Tensor::zeros({2, 3}, Dtype::f16)};
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(both, both, four); }, "holds bf16 beside f32"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(f16, xs, one); }, "[dots] x [2,3] holds f16"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(xs, rounded, one); }, "[dots] y [2,3] holds bf16"));
   Tensor scalar = Tensor::zeros({}), two = Tensor::zeros({2});
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(sum_per_channel)(scalar, 0.0f, two); }, "[sum_per_channel] x is a scalar"));
   EXPECT_TRUE(throws_error(

@@ -1,4 +1,5 @@
 #include <minidl/optim/lbfgs_history.h>
+#include <support/halves.h>
 #include <support/objectives.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
@@ -9,9 +10,11 @@
 namespace minidl::optim {
 namespace {
 
+using test::from_bf16;
 using test::random_uniform;
 using test::same_bytes;
 using test::throws_error;
+using test::to_bf16;
 using test::Vector;
 
 double product(const Vector& x, const Vector& y) {
@@ -85,6 +88,35 @@ TEST(LbfgsHistory, IsTheTwoLoopRecursion) {
   }
 }
 
+TEST(LbfgsHistory, InBf16ItIsThatOfTheRoundedPairs) {
+  const int64_t count = 40003;
+  LbfgsHistory history(5, weigh, Dtype::bf16), given_bf16(5, weigh, Dtype::bf16), of_rounded(5, weigh);
+  const Tensor gradient = random_uniform({count}, 90);
+  for (uint64_t step = 0; step < 9; ++step) {
+    const Pair made = pair(count, step);
+    const Tensor s = to_bf16(made.s), y = to_bf16(made.y);
+    ASSERT_TRUE(history.add(made.s, made.y));
+    ASSERT_TRUE(given_bf16.add(s, y));
+    ASSERT_TRUE(of_rounded.add(from_bf16(s), from_bf16(y)));
+    EXPECT_EQ(history.scale(), of_rounded.scale());
+    EXPECT_EQ(history.s().back().dtype(), Dtype::bf16);
+    if (step % 4 == 2) continue;
+    const Tensor direction = direction_of(history, gradient);
+    EXPECT_TRUE(same_bytes(direction, direction_of(of_rounded, gradient))) << step;
+    EXPECT_TRUE(same_bytes(direction, direction_of(given_bf16, gradient))) << step;
+  }
+}
+
+TEST(LbfgsHistory, InF32ItTakesBf16) {
+  LbfgsHistory history(2), of_values(2);
+  const Pair made = pair(50, 1);
+  const Tensor gradient = random_uniform({50}, 2), s = to_bf16(made.s), y = to_bf16(made.y);
+  ASSERT_TRUE(history.add(s, y));
+  ASSERT_TRUE(of_values.add(from_bf16(s), from_bf16(y)));
+  EXPECT_EQ(history.y().back().dtype(), Dtype::f32);
+  EXPECT_TRUE(same_bytes(direction_of(history, gradient), direction_of(of_values, gradient)));
+}
+
 TEST(LbfgsHistory, MapsTheNewestChangeOfTheGradientToThatOfThePosition) {
   LbfgsHistory history(8, weigh);
   for (uint64_t step = 0; step < 8; ++step) {
@@ -154,8 +186,9 @@ TEST(LbfgsHistory, ThreadsDoNotChangeTheResult) {
   }));
 }
 
-TEST(LbfgsHistory, RefusesToBeEmpty) {
+TEST(LbfgsHistory, RefusesBadSettings) {
   EXPECT_TRUE(throws_error([] { LbfgsHistory(0); }, "history is 0"));
+  EXPECT_TRUE(throws_error([] { LbfgsHistory(1, {}, Dtype::f16); }, "history_dtype is f16"));
 }
 
 }  // namespace

@@ -59,15 +59,20 @@ TEST(Lbfgs, ALossScaledByAPowerOfTwoChangesNoByte) {
   EXPECT_EQ(plain.evaluations, large.evaluations);
 }
 
-TEST(Lbfgs, ContinuesFromItsStateBitForBit) {
+class LbfgsOfDtype : public ::testing::TestWithParam<Dtype> {};
+INSTANTIATE_TEST_SUITE_P(History, LbfgsOfDtype, ::testing::Values(Dtype::f32, Dtype::bf16),
+                         [](const auto& tested) { return to_string(tested.param); });
+
+TEST_P(LbfgsOfDtype, ContinuesFromItsStateBitForBit) {
   for (const int history : {1, 3, 10}) {
     for (const int before : {0, 1, 2, 15}) {
+      const LbfgsSettings settings{.history = history, .history_dtype = GetParam()};
       Objective objective(rosenbrock), resumed_objective(rosenbrock);
-      Lbfgs lbfgs(start_of_rosenbrock(20), {.history = history});
+      Lbfgs lbfgs(start_of_rosenbrock(20), settings);
       for (int i = 0; i < before; ++i) lbfgs.step(std::ref(objective));
       const State state = lbfgs.state();
       const int evaluations = objective.evaluations;
-      Lbfgs resumed(lbfgs.parameter().clone(), {.history = history});
+      Lbfgs resumed(lbfgs.parameter().clone(), settings);
       for (int i = 0; i < 10; ++i) lbfgs.step(std::ref(objective));
       resumed.load_state(state);  // after the steps: they must not have written to it
       for (int i = 0; i < 10; ++i) resumed.step(std::ref(resumed_objective));
@@ -75,6 +80,20 @@ TEST(Lbfgs, ContinuesFromItsStateBitForBit) {
       EXPECT_EQ(objective.evaluations - evaluations, resumed_objective.evaluations);
     }
   }
+}
+
+TEST_P(LbfgsOfDtype, TakesAStateOfTheOther) {
+  const Dtype other = GetParam() == Dtype::f32 ? Dtype::bf16 : Dtype::f32;
+  Objective objective(rosenbrock);
+  Lbfgs lbfgs(start_of_rosenbrock(20), {.history_dtype = other});
+  for (int i = 0; i < 6; ++i) lbfgs.step(std::ref(objective));
+  Lbfgs resumed(lbfgs.parameter().clone(), {.history_dtype = GetParam()});
+  resumed.load_state(lbfgs.state());
+  EXPECT_EQ(resumed.state().at("s.0").dtype(), GetParam());
+  EXPECT_EQ(resumed.state().size(), lbfgs.state().size());
+  const double before = lbfgs.step(std::ref(objective)).loss;
+  for (int i = 0; i < 3; ++i) resumed.step(std::ref(objective));
+  EXPECT_LT(resumed.step(std::ref(objective)).loss, before);
 }
 
 TEST(Lbfgs, KeepsTheNewestPairsOfALongerHistory) {

@@ -87,6 +87,21 @@ TEST(Lbfgs, NeedsAboutOneEvaluationPerIterationWhenIllConditioned) {
   EXPECT_LT(lbfgs.step(std::ref(objective)).loss, 1e-4 * first);
 }
 
+TEST(Lbfgs, ARoundedHistoryTakesHardlyMoreEvaluations) {
+  const int64_t count = 1000;
+  for (const double condition : {1e2, 1e4, 1e6}) {
+    Lbfgs exact(test::random_uniform({count}, 2, -100.0f, 100.0f), {.history = 50});
+    Lbfgs rounded(exact.parameter().clone(), {.history = 50, .history_dtype = Dtype::bf16});
+    Objective of_exact(quadratic(count, condition)), of_rounded(quadratic(count, condition));
+    for (const int evaluations : {20, 80, 300}) {
+      run(exact, of_exact, evaluations);
+      run(rounded, of_rounded, evaluations);
+      EXPECT_LT(rounded.step(std::ref(of_rounded)).loss, 1.2 * exact.step(std::ref(of_exact)).loss)
+          << condition << " " << evaluations;
+    }
+  }
+}
+
 TEST(Lbfgs, AFirstStepHasTheLengthAskedFor) {
   const int64_t count = 64;
   const Tensor before = test::random_uniform({count}, 3);
