@@ -97,7 +97,8 @@ CachingAllocator::~CachingAllocator() {
 void* CachingAllocator::allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::scoped_lock lock(mutex_);
-  const size_t size = round_up(std::min(bytes, kLargest), bytes > kSmall ? kLargeUnit : kSmallUnit);
+  const size_t unit = keeps_ == Keeps::nothing ? 1 : bytes > kSmall ? kLargeUnit : kSmallUnit;
+  const size_t size = round_up(std::min(bytes, kLargest), unit);
   MINIDL_CHECK(limit_ == 0 || stats_.in_use + static_cast<int64_t>(size) <= limit_,
                "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture "
                "or a larger limit",
@@ -131,6 +132,7 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
   source_.set_usable(pointer, block->second.size, false);
 
   add_free_block(block);
+  if (keeps_ == Keeps::nothing) release_free_segments();
 }
 
 void CachingAllocator::add_free_block(std::map<char*, Block>::iterator block) {
@@ -159,6 +161,7 @@ void CachingAllocator::add_free_block(std::map<char*, Block>::iterator block) {
 /// A small request must not cut a large block into pieces that keep it from being reused whole, unless there is nothing
 /// else.
 char* CachingAllocator::take_block(size_t size) {
+  if (keeps_ == Keeps::nothing) return take_segment(size);
   if (source_.extends()) return take_block_of_range(size);
   char* pointer = take_free_block(size, size > kSmall ? kLargest : kSegmentUnit);
   if (!pointer && size > kSmall && size < kShared) pointer = take_segment(kSharedSegment);

@@ -26,9 +26,12 @@ class RawSource {
 /// together are one range that grows at its end, by what is missing, when no free block inside it is large enough: a
 /// program whose tensors come and go in all sizes then holds hardly more than it uses. When the source has no more,
 /// every free segment is given back and the request is tried once again before Error is thrown.
+/// One that keeps nothing takes every block from the source and gives it back at once, so that a checker of memory
+/// errors sees where each one ends.
 class CachingAllocator final : public Allocator {
  public:
-  explicit CachingAllocator(RawSource& source) : source_(source) {}
+  enum class Keeps { segments, nothing };
+  explicit CachingAllocator(RawSource& source, Keeps keeps = Keeps::segments) : source_(source), keeps_(keeps) {}
   ~CachingAllocator() override;
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
@@ -62,6 +65,7 @@ class CachingAllocator final : public Allocator {
   void release_free_segments();
 
   RawSource& source_;
+  const Keeps keeps_;
   mutable std::mutex mutex_;
   std::map<char*, Block> blocks_;                 // every block by address: neighbours of a segment are neighbours here
   std::set<std::pair<size_t, char*>> free_list_;  // free blocks by (size, address): best fit, lowest address first

@@ -55,11 +55,6 @@ void check_window(const Window& window) {
                "[conv2d] padding {} must not be negative", padding);
 }
 
-void check_device(const char* op, const Tensor& first, const char* first_name, const Tensor& other, const char* name) {
-  MINIDL_CHECK(first.device() == other.device(), "[{}] {} {} is on {}, {} {} on {}; move one with to()", op, first_name,
-               first.shape(), first.device(), name, other.shape(), other.device());
-}
-
 const char* name_of(Conv2dDirection direction) {
   switch (direction) {
     case Conv2dDirection::forward:
@@ -185,9 +180,7 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   check_shape(weight, desc.weight_shape(), "conv2d", "weight");
   if (bias) check_shape(bias, {desc.out_c}, "conv2d", "bias");
   check_shape(output, desc.output_shape(), "conv2d", "output");
-  check_device("conv2d", input, "input", weight, "weight");
-  check_device("conv2d", input, "input", output, "output");
-  if (bias) check_device("conv2d", input, "input", bias, "bias");
+  common_device("conv2d", input, weight, output, bias);
   if (relu_mask) check_mask(*relu_mask, output, "conv2d");
   bool mask_written = false;
   run_engine({desc, Conv2dDirection::forward}, output, [&](const Conv2dEngine& engine, Tensor& target) {
@@ -205,8 +198,7 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   check_shape(grad_output, desc.output_shape(), op, "grad_output");
   check_shape(grad_input, desc.input_shape(), op, "grad_input");
   check_accumulate(how, grad_input, op);
-  check_device(op, weight, "weight", grad_output, "grad_output");
-  check_device(op, weight, "weight", grad_input, "grad_input");
+  common_device(op, weight, grad_output, grad_input);
   run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
     engine.backward_data(desc, {weight, grad_output.data<float>(), how.beta, mask_span(how), target.data<float>()});
   });
@@ -218,8 +210,7 @@ void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const T
   check_shape(input, desc.input_shape(), op, "input");
   check_shape(grad_output, desc.output_shape(), op, "grad_output");
   check_shape(grad_weight, desc.weight_shape(), op, "grad_weight");
-  check_device(op, input, "input", grad_output, "grad_output");
-  check_device(op, input, "input", grad_weight, "grad_weight");
+  common_device(op, input, grad_output, grad_weight);
   run_engine({desc, Conv2dDirection::backward_weight}, grad_weight, [&](const Conv2dEngine& engine, Tensor& target) {
     engine.backward_weight(desc, {input.data<float>(), grad_output.data<float>(), beta, target.data<float>()});
   });

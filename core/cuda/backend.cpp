@@ -1,12 +1,10 @@
 #include <minidl/core/caching_allocator.h>
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/check.h>
-#include <minidl/core/cuda/direct_allocator.h>
 #include <minidl/core/cuda/stream.h>
 
 #include <cstdlib>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <string_view>
 
@@ -36,23 +34,18 @@ class DeviceSource final : public RawSource {
   int index_;
 };
 
-bool keeps_blocks() {
+CachingAllocator::Keeps what_is_kept() {
   const char* setting = std::getenv("MINIDL_CUDA_CACHING");
-  return !setting || std::string_view(setting) != "0";
+  return setting && std::string_view(setting) == "0" ? CachingAllocator::Keeps::nothing
+                                                     : CachingAllocator::Keeps::segments;
 }
 
 struct DeviceState {
-  explicit DeviceState(int index) : source(index) {
-    if (keeps_blocks()) {
-      allocator = std::make_unique<CachingAllocator>(source);
-    } else {
-      allocator = std::make_unique<DirectAllocator>(source);
-    }
-  }
+  explicit DeviceState(int index) : source(index) {}
 
   Stream stream;
   DeviceSource source;
-  std::unique_ptr<Allocator> allocator;
+  CachingAllocator allocator{source, what_is_kept()};
 };
 
 struct Devices {
@@ -98,7 +91,7 @@ std::map<int, DeviceState*>& states() {
   static std::map<int, DeviceState*>& all = *[] {
     std::atexit([] {
       for (const auto& [index, state] : states()) {
-        state->allocator->release_cached();
+        state->allocator.release_cached();
         state->stream = Stream(nullptr);
       }
     });
@@ -155,7 +148,7 @@ Allocator& allocator(int index) {
   MINIDL_CHECK(index >= 0 && index<device_count(), "[cuda] cuda:{} is not usable: {}", index, device_count()> 0
                    ? "there are " + std::to_string(device_count())
                    : unavailable_reason());
-  return *state_of(index).allocator;
+  return state_of(index).allocator;
 }
 
 void copy(void* target, Device target_device, const void* source, Device source_device, size_t bytes) {

@@ -99,13 +99,10 @@ template <int kSums, typename F>
 Tensor channel_sums(const ChannelCut& cut, const F& f) {
   Tensor partials = Tensor::empty({cut.groups, cut.chunks, kSums, cut.c}, Dtype::f64, current_device());
   if (cut.chunks == 0) return partials;
-  if (cut.width == 4) {
-    MINIDL_LAUNCH((channel_sums_kernel<4, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
+  with_width(cut.width == 4, [&](auto width) {
+    MINIDL_LAUNCH((channel_sums_kernel<width, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
                   partials.data<double>());
-  } else {
-    MINIDL_LAUNCH((channel_sums_kernel<1, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
-                  partials.data<double>());
-  }
+  });
   return partials;
 }
 
@@ -124,11 +121,9 @@ MINIDL_KERNEL(kChannelThreads, channel_map_kernel, ChannelCut cut, F f, Sink sin
 template <typename F, typename Sink>
 void channel_map(const ChannelCut& cut, const F& f, const Sink& sink) {
   if (cut.chunks == 0) return;
-  if (cut.width == 4) {
-    MINIDL_LAUNCH((channel_map_kernel<4, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
-  } else {
-    MINIDL_LAUNCH((channel_map_kernel<1, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
-  }
+  with_width(cut.width == 4, [&](auto width) {
+    MINIDL_LAUNCH((channel_map_kernel<width, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
+  });
 }
 
 }  // namespace minidl::cuda

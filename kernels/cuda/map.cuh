@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
 
 namespace minidl::cuda {
 
@@ -57,6 +58,17 @@ inline bool takes_vectors(int64_t channels, std::initializer_list<const void*> a
 template <typename Launch>
 void with_index(int64_t count, const Launch& launch) {
   count <= INT32_MAX ? launch(uint32_t{}) : launch(int64_t{});
+}
+
+/// Calls launch(width) with the elements that a thread does, 4 or 1, as a constant.
+template <typename Launch>
+void with_width(bool vectors, const Launch& launch) {
+  vectors ? launch(std::integral_constant<int, 4>()) : launch(std::integral_constant<int, 1>());
+}
+
+template <typename Launch>
+void with_index_and_width(int64_t count, bool vectors, const Launch& launch) {
+  with_index(count, [&](auto index) { with_width(vectors, [&](auto width) { launch(index, width); }); });
 }
 
 /// Of an element's number in [n, h, w, c].
@@ -146,13 +158,10 @@ void map(int64_t count, const MapInputs<kInputs>& inputs, const F& f, const Sink
   if (count == 0) return;
   bool aligned = is_aligned(sink.pointer());
   for (const float* x : inputs.x) aligned = aligned && is_aligned(x);
-  if (aligned) {
-    MINIDL_LAUNCH((map_kernel<4, kInputs, F, Sink>), blocks_for(count, 4 * kMapThreads), kMapThreads, 0,
+  with_width(aligned, [&](auto width) {
+    MINIDL_LAUNCH((map_kernel<width, kInputs, F, Sink>), blocks_for(count, width * kMapThreads), kMapThreads, 0,
                   current_stream(), count, inputs, f, sink);
-  } else {
-    MINIDL_LAUNCH((map_kernel<1, kInputs, F, Sink>), blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(),
-                  count, inputs, f, sink);
-  }
+  });
 }
 
 }  // namespace minidl::cuda

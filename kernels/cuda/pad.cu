@@ -80,15 +80,9 @@ void pad_forward(const Shape& shape, const Padding& padding, const float* input,
   size.count =
       shape[0] * (shape[1] + padding.top + padding.bottom) * (shape[2] + padding.left + padding.right) * shape[3];
   if (size.count == 0) return;
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    if (takes_vectors(size.c, {input, output})) {
-      MINIDL_LAUNCH((pad_forward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output);
-    } else {
-      MINIDL_LAUNCH((pad_forward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output);
-    }
+  with_index_and_width(size.count, takes_vectors(size.c, {input, output}), [&](auto index, auto width) {
+    MINIDL_LAUNCH((pad_forward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, input, output);
   });
 }
 
@@ -96,15 +90,9 @@ void pad_backward(const Shape& shape, const Padding& padding, const float* grad_
   const PadSize size{shape.count(), static_cast<int>(shape[1]), static_cast<int>(shape[2]), static_cast<int>(shape[3]),
                      padding};
   if (size.count == 0) return;
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    if (takes_vectors(size.c, {grad_output, target.grad})) {
-      MINIDL_LAUNCH((pad_backward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, grad_output, GradientOutput{target});
-    } else {
-      MINIDL_LAUNCH((pad_backward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, grad_output, GradientOutput{target});
-    }
+  with_index_and_width(size.count, takes_vectors(size.c, {grad_output, target.grad}), [&](auto index, auto width) {
+    MINIDL_LAUNCH((pad_backward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, grad_output, GradientOutput{target});
   });
 }
 

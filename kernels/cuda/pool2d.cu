@@ -168,42 +168,30 @@ MINIDL_KERNEL(kMapThreads, close_choice_kernel, int64_t count, const float* larg
 
 void pool2d_forward(const Pool2dDesc& desc, const float* input, float* output, uint8_t* choice) {
   const PoolSize size = size_of(desc, desc.output_shape());
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    if (takes_vectors(size.c, {input, output}) && takes_words(choice)) {
-      MINIDL_LAUNCH((pool2d_forward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output, choice);
-    } else {
-      MINIDL_LAUNCH((pool2d_forward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output, choice);
-    }
-  });
+  with_index_and_width(
+      size.count, takes_vectors(size.c, {input, output}) && takes_words(choice), [&](auto index, auto width) {
+        MINIDL_LAUNCH((pool2d_forward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                      kMapThreads, 0, current_stream(), size, input, output, choice);
+      });
 }
 
-namespace {
-
-template <typename Index, int kWidth>
-void launch_backward(const PoolSize& size, const PoolGradient& pool) {
+void pool2d_backward(const PoolGradient& pool) {
+  const PoolSize size = size_of(pool.desc, pool.desc.input_shape());
   const GradientOutput sink{pool.target};
+  const bool vectors = takes_vectors(size.c, {pool.grad_output, pool.target.grad}) && takes_words(pool.choice);
   if (!side_by_side(size)) {
-    MINIDL_LAUNCH((pool2d_backward_kernel<Index, kWidth>), blocks_for(size.count, kWidth * kMapThreads), kMapThreads, 0,
-                  current_stream(), size, pool.choice, pool.grad_output, sink);
+    with_index_and_width(size.count, vectors, [&](auto index, auto width) {
+      MINIDL_LAUNCH((pool2d_backward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                    kMapThreads, 0, current_stream(), size, pool.choice, pool.grad_output, sink);
+    });
     return;
   }
   const int windows_h = (size.in_h + size.k_h - 1) / size.k_h, windows_w = (size.in_w + size.k_w - 1) / size.k_w;
   const int64_t count = pool.desc.n * windows_h * windows_w * size.c;
-  MINIDL_LAUNCH((pool2d_backward_apart_kernel<Index, kWidth>), blocks_for(count, kWidth * kMapThreads), kMapThreads, 0,
-                current_stream(), size, windows_h, windows_w, count, pool.choice, pool.grad_output, sink);
-}
-
-}  // namespace
-
-void pool2d_backward(const PoolGradient& pool) {
-  const PoolSize size = size_of(pool.desc, pool.desc.input_shape());
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    const bool vectors = takes_vectors(size.c, {pool.grad_output, pool.target.grad}) && takes_words(pool.choice);
-    vectors ? launch_backward<Index, 4>(size, pool) : launch_backward<Index, 1>(size, pool);
+  with_index_and_width(size.count, vectors, [&](auto index, auto width) {
+    MINIDL_LAUNCH((pool2d_backward_apart_kernel<decltype(index), width>), blocks_for(count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, windows_h, windows_w, count, pool.choice, pool.grad_output,
+                  sink);
   });
 }
 

@@ -52,30 +52,18 @@ UpsampleSize size_of(const Shape& shape, int64_t factor, int64_t count) {
 void upsample_nearest_forward(const Shape& shape, int64_t factor, const float* input, float* output) {
   const UpsampleSize size = size_of(shape, factor, shape.count() * factor * factor);
   if (size.count == 0) return;
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    if (takes_vectors(size.c, {input, output})) {
-      MINIDL_LAUNCH((upsample_forward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output);
-    } else {
-      MINIDL_LAUNCH((upsample_forward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, input, output);
-    }
+  with_index_and_width(size.count, takes_vectors(size.c, {input, output}), [&](auto index, auto width) {
+    MINIDL_LAUNCH((upsample_forward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, input, output);
   });
 }
 
 void upsample_nearest_backward(const Shape& shape, int64_t factor, const float* grad_output, const GradTarget& target) {
   const UpsampleSize size = size_of(shape, factor, shape.count());
   if (size.count == 0) return;
-  with_index(size.count, [&](auto index) {
-    using Index = decltype(index);
-    if (takes_vectors(size.c, {grad_output, target.grad})) {
-      MINIDL_LAUNCH((upsample_backward_kernel<Index, 4>), blocks_for(size.count, 4 * kMapThreads), kMapThreads, 0,
-                    current_stream(), size, grad_output, GradientOutput{target});
-    } else {
-      MINIDL_LAUNCH((upsample_backward_kernel<Index, 1>), blocks_for(size.count, kMapThreads), kMapThreads, 0,
-                    current_stream(), size, grad_output, GradientOutput{target});
-    }
+  with_index_and_width(size.count, takes_vectors(size.c, {grad_output, target.grad}), [&](auto index, auto width) {
+    MINIDL_LAUNCH((upsample_backward_kernel<decltype(index), width>), blocks_for(size.count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, grad_output, GradientOutput{target});
   });
 }
 

@@ -39,6 +39,25 @@ TEST_F(CachingAllocatorTest, CutsSmallRequestsFromOneSegment) {
   EXPECT_EQ(allocator.stats().allocations, 3);
 }
 
+TEST(CachingAllocator, ThatKeepsNothingGivesEveryBlockBack) {
+  FakeSource source(kMiB);
+  CachingAllocator allocator(source, CachingAllocator::Keeps::nothing);
+  void *const a = allocator.allocate(1), *const b = allocator.allocate(kMiB / 2 + 3);
+  EXPECT_EQ(source.segments(), 2u);
+  EXPECT_EQ(source.out(), kMiB / 2 + 4);
+  EXPECT_EQ(allocator.stats().in_use, kMiB / 2 + 4);
+  EXPECT_EQ(allocator.stats().held, kMiB / 2 + 4);
+  EXPECT_TRUE(throws_error([&] { allocator.allocate(kMiB / 2); }, "out of memory"));
+  allocator.deallocate(a);
+  EXPECT_EQ(source.out(), kMiB / 2 + 3);
+  allocator.deallocate(b);
+  EXPECT_EQ(source.out(), 0);
+  EXPECT_EQ(allocator.stats().held, 0);
+  EXPECT_EQ(allocator.stats().peak_in_use, kMiB / 2 + 4);
+  allocator.set_limit(10);
+  EXPECT_TRUE(throws_error([&] { allocator.allocate(11); }, "limit"));
+}
+
 TEST_F(CachingAllocatorTest, RoundsLargeRequestsTo64Kibibytes) {
   allocate(kMiB);
   EXPECT_EQ(allocator.stats().in_use, kMiB);
