@@ -74,7 +74,10 @@ Variable log_softmax(const Variable& x);
 /// shares[n,s] * rows[s,c].
 Variable mix_rows(const Variable& rows, const Tensor& shares);
 
-/// Sum of all elements, as a scalar; mean likewise.
+/// Scalars, the sums and losses that follow, are on the CPU, whatever device x is on: they are read there, and neither
+/// their arithmetic nor their gradients wait for a device.
+
+/// Sum of all elements; mean likewise.
 Variable sum(const Variable& x);
 Variable mean(const Variable& x);
 

@@ -12,7 +12,7 @@ class SumNode final : public Node {
   const char* name() const override { return "sum"; }
   void backward(const Tensor& grad_output, GradSink& grads) override {
     const auto [grad_input, beta, relu_mask] = grads.slot(0);
-    const Tensor ones = Tensor::full(shape_, 1.0f, grad_output.device());
+    const Tensor ones = Tensor::full(shape_, 1.0f, grad_input.device());
     accumulate_scaled(factor_ * grad_output.item(), ones, {beta, relu_mask}, grad_input);
   }
 
@@ -58,13 +58,13 @@ class TotalVariationNode final : public Node {
   TotalVariationKind kind_;
 };
 
-Tensor scalar(double value, const Variable& like) {
-  return Tensor::full({}, static_cast<float>(value), like.value().device());
+Tensor scalar(double value) {
+  return Tensor::full({}, static_cast<float>(value));
 }
 
 /// factor * sum of x.
 Variable scaled_sum(const Variable& x, double factor) {
-  return record(scalar(factor * minidl::sum(x.value()), x), {x},
+  return record(scalar(factor * minidl::sum(x.value())), {x},
                 [&](const Wants&) { return std::make_unique<SumNode>(static_cast<float>(factor), x.shape()); });
 }
 
@@ -83,7 +83,7 @@ Variable content_loss(const Variable& features, const Tensor& target, float fact
   MINIDL_CHECK(features.shape() == target.shape(), "[content_loss] features {} and target {} must have the same shape",
                features.shape(), target.shape());
   const double loss = 0.5 * factor * squared_distance(features.value(), target);
-  return record(scalar(loss, features), {features},
+  return record(scalar(loss), {features},
                 [&](const Wants&) { return std::make_unique<ContentLossNode>(features, target, factor); });
 }
 
@@ -91,7 +91,7 @@ Variable total_variation(const Variable& x, float factor, TotalVariationKind kin
   const Tensor& value = x.value();
   const double variation =
       kind == TotalVariationKind::full ? minidl::total_variation(value) : total_variation_interior(value);
-  return record(scalar(factor * variation, x), {x},
+  return record(scalar(factor * variation), {x},
                 [&](const Wants&) { return std::make_unique<TotalVariationNode>(value, factor, kind); });
 }
 
