@@ -40,7 +40,10 @@ struct TotalVariationForm {
   bool interior;  // only the pairs that start in the (h-1) x (w-1) interior
 };
 
-struct AdamState {
+/// Of one parameter.
+struct AdamArrays {
+  int64_t step, count;
+  const float* grad;
   float *first_moment, *second_moment, *parameter;
 };
 struct SgdFactors {

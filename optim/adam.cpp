@@ -25,17 +25,19 @@ Adam::Adam(std::vector<Variable> parameters, AdamSettings settings)
 }
 
 void Adam::step() {
+  std::vector<AdamTensors> updates;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& grad = parameters_[i].grad();
     if (!grad) continue;
-    Tensor& value = parameters_[i].mutable_value();
+    const Tensor& value = parameters_[i].mutable_value();
     Moments& moments = moments_[i];
     if (moments.steps++ == 0) {
       moments.first = zeros_like(value);
       moments.second = zeros_like(value);
     }
-    adam_update(settings_, moments.steps, grad, moments.first, moments.second, value);
+    updates.push_back({moments.steps, grad, moments.first, moments.second, value});
   }
+  adam_update(settings_, updates);
 }
 
 void Adam::set_lr(float lr) {

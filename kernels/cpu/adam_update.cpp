@@ -11,24 +11,28 @@
 HWY_BEFORE_NAMESPACE();
 namespace minidl::cpu::HWY_NAMESPACE {
 
-void adam_update(const AdamSettings& settings, int64_t step, int64_t count, const float* grad, const AdamState& state) {
-  const double steps = static_cast<double>(step);
+void update_one(const AdamSettings& settings, const AdamArrays& one) {
+  const double steps = static_cast<double>(one.step);
   const float first_scale = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(settings.beta1), steps)));
   const float second_scale = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(settings.beta2), steps)));
   const auto update = [&](auto d, int64_t i) HWY_ATTR {
-    const auto x = hn::LoadU(d, state.parameter + i);
-    const auto g = hn::Add(hn::LoadU(d, grad + i), hn::Mul(hn::Set(d, settings.weight_decay), x));
-    const auto m = hn::Add(hn::Mul(hn::Set(d, settings.beta1), hn::LoadU(d, state.first_moment + i)),
+    const auto x = hn::LoadU(d, one.parameter + i);
+    const auto g = hn::Add(hn::LoadU(d, one.grad + i), hn::Mul(hn::Set(d, settings.weight_decay), x));
+    const auto m = hn::Add(hn::Mul(hn::Set(d, settings.beta1), hn::LoadU(d, one.first_moment + i)),
                            hn::Mul(hn::Set(d, 1.0f - settings.beta1), g));
-    const auto v = hn::Add(hn::Mul(hn::Set(d, settings.beta2), hn::LoadU(d, state.second_moment + i)),
+    const auto v = hn::Add(hn::Mul(hn::Set(d, settings.beta2), hn::LoadU(d, one.second_moment + i)),
                            hn::Mul(hn::Set(d, 1.0f - settings.beta2), hn::Mul(g, g)));
-    hn::StoreU(m, d, state.first_moment + i);
-    hn::StoreU(v, d, state.second_moment + i);
+    hn::StoreU(m, d, one.first_moment + i);
+    hn::StoreU(v, d, one.second_moment + i);
     const auto direction = hn::Div(hn::Mul(m, hn::Set(d, first_scale)),
                                    hn::Add(hn::Sqrt(hn::Mul(v, hn::Set(d, second_scale))), hn::Set(d, settings.eps)));
-    hn::StoreU(hn::Sub(x, hn::Mul(hn::Set(d, settings.lr), direction)), d, state.parameter + i);
+    hn::StoreU(hn::Sub(x, hn::Mul(hn::Set(d, settings.lr), direction)), d, one.parameter + i);
   };
-  parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR { for_lanes(begin, end, update); });
+  parallel_for(0, one.count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR { for_lanes(begin, end, update); });
+}
+
+void adam_update(const AdamSettings& settings, std::span<const AdamArrays> parameters) {
+  for (const AdamArrays& one : parameters) update_one(settings, one);
 }
 
 void sgd_update(const SgdFactors& factors, int64_t count, const float* grad, float* velocity, float* parameter) {
@@ -51,8 +55,8 @@ namespace minidl::cpu {
 HWY_EXPORT(adam_update);
 HWY_EXPORT(sgd_update);
 
-void adam_update(const AdamSettings& settings, int64_t step, int64_t count, const float* grad, const AdamState& state) {
-  MINIDL_DISPATCH(adam_update)(settings, step, count, grad, state);
+void adam_update(const AdamSettings& settings, std::span<const AdamArrays> parameters) {
+  MINIDL_DISPATCH(adam_update)(settings, parameters);
 }
 void sgd_update(const SgdFactors& factors, int64_t count, const float* grad, float* velocity, float* parameter) {
   MINIDL_DISPATCH(sgd_update)(factors, count, grad, velocity, parameter);

@@ -4,26 +4,42 @@
 #include <cmath>
 
 // Steps of Adam and SGD. One element a thread; traffic: the gradient once, parameter and moments in and out. Blocks of
-// 256.
+// 256. Adam does up to 64 parameters in a launch: their blocks are numbered one after the other.
 namespace minidl::cuda {
 namespace {
 
-struct AdamFactors {
+constexpr int kMostParameters = 64;  // 3.8 KiB of the 4 KiB that arguments may have
+
+struct AdamLaunch {
   AdamSettings settings;
-  float first_scale, second_scale;  // 1 / (1 - beta^step)
+  int parameters;
+  unsigned first_block[kMostParameters];
+  float first_scale[kMostParameters], second_scale[kMostParameters];  // 1 / (1 - beta^step)
+  AdamArrays arrays[kMostParameters];
 };
 
-MINIDL_KERNEL(kMapThreads, adam_update_kernel, int64_t count, AdamFactors factors, const float* grad, AdamState state) {
-  const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
-  if (i >= count) return;
-  const AdamSettings& settings = factors.settings;
-  const float x = load(state.parameter + i), g = load(grad + i) + settings.weight_decay * x;
-  const float m = settings.beta1 * load(state.first_moment + i) + (1.0f - settings.beta1) * g;
-  const float v = settings.beta2 * load(state.second_moment + i) + (1.0f - settings.beta2) * (g * g);
-  store(state.first_moment + i, m);
-  store(state.second_moment + i, v);
-  const float direction = m * factors.first_scale / (sqrtf(v * factors.second_scale) + settings.eps);
-  store(state.parameter + i, x - settings.lr * direction);
+MINIDL_KERNEL(kMapThreads, adam_update_kernel, AdamLaunch all) {
+  int which = 0;  // the last one that begins with this block or before it
+  for (int last = all.parameters - 1; which < last;) {
+    const int middle = (which + last + 1) / 2;
+    if (all.first_block[middle] <= blockIdx.x) {
+      which = middle;
+    } else {
+      last = middle - 1;
+    }
+  }
+  const int64_t i = int64_t{blockIdx.x - all.first_block[which]} * kMapThreads + threadIdx.x;
+  if (i >= all.arrays[which].count) return;
+  const AdamSettings& settings = all.settings;
+  float *const parameter = all.arrays[which].parameter + i, *const first_moment = all.arrays[which].first_moment + i,
+               *const second_moment = all.arrays[which].second_moment + i;
+  const float x = load(parameter), g = load(all.arrays[which].grad + i) + settings.weight_decay * x;
+  const float m = settings.beta1 * load(first_moment) + (1.0f - settings.beta1) * g;
+  const float v = settings.beta2 * load(second_moment) + (1.0f - settings.beta2) * (g * g);
+  store(first_moment, m);
+  store(second_moment, v);
+  const float direction = m * all.first_scale[which] / (sqrtf(v * all.second_scale[which]) + settings.eps);
+  store(parameter, x - settings.lr * direction);
 }
 
 MINIDL_KERNEL(kMapThreads, sgd_update_kernel, int64_t count, SgdFactors factors, const float* grad, float* velocity,
@@ -38,13 +54,29 @@ MINIDL_KERNEL(kMapThreads, sgd_update_kernel, int64_t count, SgdFactors factors,
 
 }  // namespace
 
-void adam_update(const AdamSettings& settings, int64_t step, int64_t count, const float* grad, const AdamState& state) {
-  if (count == 0) return;
-  const auto scale = [&](float beta) {
+void adam_update(const AdamSettings& settings, std::span<const AdamArrays> parameters) {
+  const auto scale = [](float beta, int64_t step) {
     return static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(beta), static_cast<double>(step))));
   };
-  MINIDL_LAUNCH(adam_update_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(), count,
-                AdamFactors{settings, scale(settings.beta1), scale(settings.beta2)}, grad, state);
+  AdamLaunch all{};
+  all.settings = settings;
+  unsigned blocks = 0;
+  const auto launch = [&] {
+    if (blocks > 0) MINIDL_LAUNCH(adam_update_kernel, blocks, kMapThreads, 0, current_stream(), all);
+    all.parameters = 0;
+    blocks = 0;
+  };
+  for (const AdamArrays& one : parameters) {
+    const unsigned added = blocks_for(one.count, kMapThreads);
+    if (all.parameters == kMostParameters || added > INT32_MAX - blocks) launch();
+    const int i = all.parameters++;
+    all.first_block[i] = blocks;
+    all.first_scale[i] = scale(settings.beta1, one.step);
+    all.second_scale[i] = scale(settings.beta2, one.step);
+    all.arrays[i] = one;
+    blocks += added;
+  }
+  launch();
 }
 
 void sgd_update(const SgdFactors& factors, int64_t count, const float* grad, float* velocity, float* parameter) {

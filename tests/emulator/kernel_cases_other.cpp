@@ -36,6 +36,12 @@ std::shared_ptr<Tensor> shared(const Shape& shape) {
   return std::make_shared<Tensor>(device_tensor(shape));
 }
 
+Tensor device_bf16(const Shape& shape) {
+  Tensor halves = Tensor::empty(shape, Dtype::bf16, cuda_device());
+  to_half(device_tensor(shape), halves);
+  return halves;
+}
+
 KernelCase elementwise(const Shape& shape) {
   const auto x = shared(shape), y = shared(shape);
   const auto mask = std::make_shared<BitMask>(shape, cuda_device());
@@ -233,15 +239,17 @@ KernelCase fixed_norm(const Shape& shape) {
 }
 
 KernelCase reductions(const Shape& shape) {
-  const Tensor x = device_tensor(shape), y = device_tensor(shape);
+  const Tensor x = device_tensor(shape), y = device_tensor(shape), x16 = device_bf16(shape), y16 = device_bf16(shape);
   const int64_t bytes = x.bytes();
-  return {text(x) + ": sum, product with another, dots of 2 with 1",
+  return {text(x) + ": sum, product with another, dots of 2 with 1, of 2 of bf16 with 1",
           [=] {
             sum(x);
             dot(x, y);
             std::vector<double> results(2);
             const Tensor both[2] = {x, y}, one[1] = {y};
             dots(both, one, results);
+            const Tensor both16[2] = {x16, y16};
+            dots(both16, one, results);
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             const auto partials = [&](size_t i) { return kDouble * blocks.at(i); };
@@ -251,24 +259,30 @@ KernelCase reductions(const Shape& shape) {
                     {"reduce_blocks_kernel", partials(2) + kDouble},
                     // Each row reads the other tensor.
                     {"reduce_kernel", 2 * bytes + partials(4), 0, {.bytes = 2.05}},
-                    {"reduce_blocks_kernel", partials(4) + 2 * kDouble}};
+                    {"reduce_blocks_kernel", partials(4) + 2 * kDouble},
+                    {"reduce_kernel", 2 * bytes + partials(6), 0, {.bytes = 1.55}},
+                    {"reduce_blocks_kernel", partials(6) + 2 * kDouble}};
           }};
 }
 
 /// A step of L-BFGS's direction, of Adam and of SGD.
 KernelCase updates(const Shape& shape) {
   const auto x = shared(shape), first = shared(shape), second = shared(shape), parameter = shared(shape);
+  const Tensor x16 = device_bf16(shape), y16 = device_bf16(shape), z16 = device_bf16(shape);
   second->fill(1.0f);
   const int64_t bytes = x->bytes();
-  return {text(*x) + ": x + a sum of 3, Adam, SGD",
+  return {text(*x) + ": x + a sum of 3, of 3 of bf16, Adam, SGD",
           [=] {
             const double a[3] = {0.1, 0.2, 0.3};
             const Tensor terms[3] = {*x, *first, *second};
             add_combination(a, terms, *parameter);
+            const Tensor terms16[3] = {x16, y16, z16};
+            add_combination(a, terms16, *parameter);
             adam_update({}, 1, *x, *first, *second, *parameter);
             sgd_update(0.1f, 0.9f, 0.0f, *x, *first, *parameter);
           },
           always({{"add_combination_kernel", 5 * bytes},
+                  {"add_combination_kernel", 2 * bytes + 3 * bytes / 2},
                   {"adam_update_kernel", 7 * bytes},
                   {"sgd_update_kernel", 5 * bytes}})};
 }

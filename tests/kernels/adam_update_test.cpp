@@ -44,6 +44,31 @@ TEST(AdamUpdate, FirstStepIsTheSignOfTheGradient) {
   EXPECT_EQ(x.span<float>()[2], 0.0f);
 }
 
+TEST(AdamUpdate, ManyAtOnceAreEachByItself) {
+  const AdamSettings settings{.lr = 0.1f, .weight_decay = 0.01f};
+  for (const size_t parameters : {0u, 1u, 2u, 64u, 65u, 130u}) {
+    std::vector<AdamTensors> together, apart;
+    for (uint64_t i = 0; i < parameters; ++i) {
+      const Shape shape{static_cast<int64_t>(i % 7 == 3 ? 0 : 1 + i * 37 % 300)};  // some empty, some of two blocks
+      const AdamTensors one{static_cast<int64_t>(1 + i % 3), random_uniform(shape, 4 * i),
+                            random_uniform(shape, 4 * i + 1), random_uniform(shape, 4 * i + 2, 0.0f, 1.0f),
+                            random_uniform(shape, 4 * i + 3)};
+      together.push_back({one.step, test::copy_on_device(one.grad.clone()), test::copy_on_device(one.first_moment.clone()),
+                          test::copy_on_device(one.second_moment.clone()), test::copy_on_device(one.parameter.clone())});
+      apart.push_back(one);
+    }
+    adam_update(settings, together);
+    for (size_t i = 0; i < parameters; ++i) {
+      AdamTensors& one = apart[i];
+      ON_DEVICE(adam_update)(settings, one.step, one.grad, one.first_moment, one.second_moment, one.parameter);
+      const auto same = [&](const Tensor& a, const Tensor& b) { return test::same_bytes(a.to(Device::cpu()), b); };
+      EXPECT_TRUE(same(together[i].first_moment, one.first_moment)) << parameters << " " << i;
+      EXPECT_TRUE(same(together[i].second_moment, one.second_moment)) << parameters << " " << i;
+      EXPECT_TRUE(same(together[i].parameter, one.parameter)) << parameters << " " << i;
+    }
+  }
+}
+
 TEST(AdamUpdate, LateStepsStayFinite) {
   Tensor x = Tensor::zeros({2}), m = Tensor::zeros({2}), v = Tensor::zeros({2});
   const int64_t step = int64_t{1} << 40;
