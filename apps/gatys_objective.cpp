@@ -64,53 +64,99 @@ void GatysObjective::set_form_factors() {
   factors_["tv"] = total_variation_factor(settings_.form, shape_);
 }
 
+void GatysObjective::set_factors(std::map<std::string, double> factors) {
+  factors_ = std::move(factors);
+  recording_.reset();
+}
+
+double GatysObjective::content_weight(const layers::WeightedLayer& layer) const {
+  return settings_.alpha * layer.weight * factors_.at("content " + layer.name);
+}
+double GatysObjective::style_weight(const layers::WeightedLayer& layer) const {
+  return settings_.beta * layer.weight * factors_.at("style " + layer.name);
+}
+double GatysObjective::tv_weight() const {
+  return settings_.tv * factors_.at("tv");
+}
+
 GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
   MINIDL_CHECK(picture.shape() == shape_, "[gatys] the picture has shape {}, the content {}", picture.shape(), shape_);
-  GatysLosses losses;
+  const bool repeated = gradient && picture.device().kind == Device::Kind::cuda;
+  Terms terms = repeated ? recorded_terms(picture) : compute(picture, gradient != nullptr);
+  if (gradient) *gradient = terms.gradient;
+  return losses_of(terms);
+}
+
+GatysObjective::Terms GatysObjective::recorded_terms(const Tensor& picture) {
+  const Recorded wanted{picture.raw(), execution::precision(), execution::conv2d_engine()};
+  if (!recording_ || !(recorded_ == wanted)) recording_.emplace(picture.device().index);
+  recorded_ = wanted;
+  recording_->run([&] {
+    terms_ = {};  // so that the second evaluation finds the memory as the first did
+    terms_ = compute(picture, true);
+  });
+  Terms terms = terms_;
+  terms.gradient = terms_.gradient.clone();  // the next evaluation writes to the same place
+  return terms;
+}
+
+/// Each term as the paper defines it is what is reported; its weight is applied in f64 for the report and on the tape
+/// for the gradient. Values of the terms are not read here: they may not have arrived.
+GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_gradient) {
   Tape tape;
   Variable total;
-  const Variable image(picture, gradient != nullptr);
+  const Variable image(picture, with_gradient);
   std::optional<TapeScope> recording;
-  if (gradient) recording.emplace(tape);
+  if (with_gradient) recording.emplace(tape);
 
-  // The term as the paper defines it is what is reported; its weight is applied in f64 for the report and on the tape
-  // for the gradient.
-  const auto add = [&](const Variable& term, double weight, double& unweighted, double& part) {
-    unweighted = term.value().item();
-    part += weight * unweighted;
-    if (gradient && weight > 0) {
-      const Variable weighted = static_cast<float>(weight) * term;
-      total = total ? total + weighted : weighted;
-    }
-  };
   std::map<std::string, Variable> content_terms, style_terms;  // computed as the features pass by
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
     if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
     if (grams_.contains(name)) style_terms[name] = ops::style_loss(features, grams_.at(name));
   });
-  for (const layers::WeightedLayer& layer : settings_.content_layers) {
-    add(content_terms.at(layer.name), settings_.alpha * layer.weight * factors_.at("content " + layer.name),
-        losses.content_layers[layer.name], losses.content);
-  }
-  for (const layers::WeightedLayer& layer : settings_.style_layers) {
-    add(style_terms.at(layer.name), settings_.beta * layer.weight * factors_.at("style " + layer.name),
-        losses.style_layers[layer.name], losses.style);
-  }
+  Terms terms;
+  const auto add = [&](const Variable& term, double weight) {
+    if (with_gradient && weight > 0) {
+      const Variable weighted = static_cast<float>(weight) * term;
+      total = total ? total + weighted : weighted;
+    }
+    return term.value();
+  };
+  for (const layers::WeightedLayer& layer : settings_.content_layers)
+    terms.content[layer.name] = add(content_terms.at(layer.name), content_weight(layer));
+  for (const layers::WeightedLayer& layer : settings_.style_layers)
+    terms.style[layer.name] = add(style_terms.at(layer.name), style_weight(layer));
   const auto kind =
       settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
-  add(ops::total_variation(image, 1.0f, kind), settings_.tv * factors_.at("tv"), losses.tv, losses.tv_term);
-  losses.objective = losses.content + losses.style + losses.tv_term;
-  losses.total = settings_.form == LossForm::mean ? losses.content + losses.style : losses.objective;
+  terms.tv = add(ops::total_variation(image, 1.0f, kind), tv_weight());
 
-  if (gradient) {
+  if (with_gradient) {
     recording.reset();
     if (total) tape.backward(total);
-    *gradient = image.grad() ? image.grad() : Tensor::zeros(shape_, Dtype::f32, picture.device());
+    terms.gradient = image.grad() ? image.grad() : Tensor::zeros(shape_, Dtype::f32, picture.device());
   }
+  return terms;
+}
+
+GatysLosses GatysObjective::losses_of(const Terms& terms) const {
+  GatysLosses losses;
+  for (const layers::WeightedLayer& layer : settings_.content_layers) {
+    losses.content_layers[layer.name] = terms.content.at(layer.name).item();
+    losses.content += content_weight(layer) * losses.content_layers[layer.name];
+  }
+  for (const layers::WeightedLayer& layer : settings_.style_layers) {
+    losses.style_layers[layer.name] = terms.style.at(layer.name).item();
+    losses.style += style_weight(layer) * losses.style_layers[layer.name];
+  }
+  losses.tv = terms.tv.item();
+  losses.tv_term = tv_weight() * losses.tv;
+  losses.objective = losses.content + losses.style + losses.tv_term;
+  losses.total = settings_.form == LossForm::mean ? losses.content + losses.style : losses.objective;
   return losses;
 }
 
 void GatysObjective::normalize_at(const Tensor& picture) {
+  recording_.reset();
   const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
   const std::map<std::string, Variable> values = network_(Variable(picture), taps_);
   for (const auto& [name, target] : content_) {

@@ -1,7 +1,10 @@
 #pragma once
 #include <minidl/apps/gatys_settings.h>
+#include <minidl/core/cuda/recording.h>
+#include <minidl/kernels/execution.h>
 
 #include <map>
+#include <optional>
 #include <string>
 
 namespace minidl {
@@ -33,7 +36,8 @@ class GatysObjective {
                  const std::vector<Style>& styles);
 
   /// Writes d objective / d picture to `gradient` ([1, h, w, 3]) unless it is nullptr. Throws nothing for values that
-  /// are not finite.
+  /// are not finite. On a CUDA device, evaluations of one picture, the same storage with other values, with a gradient
+  /// are recorded and repeated (cuda::Recording).
   GatysLosses evaluate(const Tensor& picture, Tensor* gradient);
 
   /// Sets the factor of each term so that the L1 norm of its gradient with respect to its layer's features is 1 at
@@ -41,10 +45,29 @@ class GatysObjective {
   void normalize_at(const Tensor& picture);
   /// Factors by "content relu4_2" and the like, for saving and restoring a run.
   const std::map<std::string, double>& factors() const { return factors_; }
-  void set_factors(std::map<std::string, double> factors) { factors_ = std::move(factors); }
+  void set_factors(std::map<std::string, double> factors);
 
  private:
+  /// Everything that an evaluation computes: scalars of the terms, unweighted, and the gradient.
+  struct Terms {
+    std::map<std::string, Tensor> content, style;
+    Tensor tv, gradient;
+  };
+  /// What a recording was made with besides the factors.
+  struct Recorded {
+    const void* picture = nullptr;
+    Precision precision = Precision::fp32;
+    std::string engine;
+    bool operator==(const Recorded&) const = default;
+  };
+
   void set_form_factors();
+  double content_weight(const layers::WeightedLayer& layer) const;
+  double style_weight(const layers::WeightedLayer& layer) const;
+  double tv_weight() const;
+  Terms compute(const Tensor& picture, bool with_gradient);
+  Terms recorded_terms(const Tensor& picture);
+  GatysLosses losses_of(const Terms& terms) const;
 
   layers::Vgg& network_;
   GatysSettings settings_;
@@ -53,6 +76,9 @@ class GatysObjective {
   std::map<std::string, Tensor> grams_;    // [1, c, c] by layer, divided by the number of positions
   std::map<std::string, double> factors_;  // of the paper's terms, by "content NAME" and "style NAME"; "tv"
   Shape shape_;
+  std::optional<cuda::Recording> recording_;
+  Recorded recorded_;
+  Terms terms_;  // of the recording: its memory
 };
 
 }  // namespace minidl

@@ -257,6 +257,11 @@ void CachingAllocator::release_cached() {
   release_free_segments();
 }
 
+bool CachingAllocator::owns(void* pointer) const {
+  const std::scoped_lock lock(mutex_);
+  return blocks_.contains(static_cast<char*>(pointer));
+}
+
 void CachingAllocator::set_limit(int64_t bytes) {
   const std::scoped_lock lock(mutex_);
   limit_ = bytes;

@@ -42,6 +42,8 @@ class CachingAllocator final : public Allocator {
   void reset_peak() override;
   void release_cached() override;
   void set_limit(int64_t bytes) override;
+  /// Whether `pointer` is a block of this allocator, in use or not.
+  bool owns(void* pointer) const;
 
  private:
   struct Block {

@@ -2,6 +2,7 @@
 #include <minidl/kernels/accumulate.h>
 #include <minidl/kernels/activation.h>
 #include <minidl/kernels/checks.h>
+#include <minidl/kernels/number.h>
 #include <minidl/kernels/pool2d.h>
 
 #include <cstdint>

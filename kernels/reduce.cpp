@@ -6,11 +6,35 @@
 #include <vector>
 
 namespace minidl {
+namespace {
 
-double sum(const Tensor& x) {
+Number sum_of(const Tensor& x) {
   check_f32(x, "sum", "x");
   const ProfileRange range("sum");
   return MINIDL_ON(x.device(), sum(x.count(), x.data<float>()));
+}
+
+Number squared_norm_of(const Tensor& x) {
+  check_f32(x, "squared_norm", "x");
+  const ProfileRange range("squared_norm");
+  return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
+}
+
+Number squared_distance_of(const Tensor& x, const Tensor& y) {
+  check_f32(x, "squared_distance", "x");
+  check_shape(y, x.shape(), "squared_distance", "y");
+  const ProfileRange range("squared_distance");
+  return MINIDL_ON(common_device("squared_distance", x, y),
+                   squared_distance(x.count(), x.data<float>(), y.data<float>()));
+}
+
+}  // namespace
+
+double sum(const Tensor& x) {
+  return sum_of(x).get();
+}
+Tensor sum_scalar(const Tensor& x, double factor) {
+  return sum_of(x).scaled(factor);
 }
 
 double dot(const Tensor& x, const Tensor& y) {
@@ -38,9 +62,10 @@ void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double
 }
 
 double squared_norm(const Tensor& x) {
-  check_f32(x, "squared_norm", "x");
-  const ProfileRange range("squared_norm");
-  return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
+  return squared_norm_of(x).get();
+}
+Tensor squared_norm_scalar(const Tensor& x, double factor) {
+  return squared_norm_of(x).scaled(factor);
 }
 
 double absolute_sum(const Tensor& x) {
@@ -56,11 +81,10 @@ float max_abs(const Tensor& x) {
 }
 
 double squared_distance(const Tensor& x, const Tensor& y) {
-  check_f32(x, "squared_distance", "x");
-  check_shape(y, x.shape(), "squared_distance", "y");
-  const ProfileRange range("squared_distance");
-  return MINIDL_ON(common_device("squared_distance", x, y),
-                   squared_distance(x.count(), x.data<float>(), y.data<float>()));
+  return squared_distance_of(x, y).get();
+}
+Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double factor) {
+  return squared_distance_of(x, y).scaled(factor);
 }
 
 bool all_finite(const Tensor& x) {

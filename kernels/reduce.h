@@ -5,10 +5,13 @@
 
 namespace minidl {
 
-/// Reductions over f32 tensors. Each is summed in f64 over blocks of a fixed size, and the blocks in order: the same number for every count
+/// Reductions over f32 tensors. Those that return double wait for the device; the same with _scalar return factor times
+/// that as a scalar [] of f32 on the CPU, whose value is there at once, or, in work of a cuda::Recording, when that was
+/// run. Each is summed in f64 over blocks of a fixed size, and the blocks in order: the same number for every count
 /// of threads, with a relative rounding error near 1e-15 times the square root of the count.
 
 double sum(const Tensor& x);
+Tensor sum_scalar(const Tensor& x, double factor);
 /// Sum of x * y; equal shapes.
 double dot(const Tensor& x, const Tensor& y);
 /// output[i * |y| + j] = dot(x[i], y[j]), the same bytes, for tensors of one shape: each x[i] crosses memory once as
@@ -17,12 +20,14 @@ double dot(const Tensor& x, const Tensor& y);
 void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output);
 /// Sum of squares.
 double squared_norm(const Tensor& x);
+Tensor squared_norm_scalar(const Tensor& x, double factor);
 /// Sum of |x|.
 double absolute_sum(const Tensor& x);
 /// Largest |x|; 0 for an empty tensor, NaN when there is one.
 float max_abs(const Tensor& x);
 /// Sum of (x - y)^2; equal shapes.
 double squared_distance(const Tensor& x, const Tensor& y);
+Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double factor);
 /// True when no element is infinite or NaN.
 bool all_finite(const Tensor& x);
 

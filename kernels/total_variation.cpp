@@ -12,7 +12,7 @@ TotalVariationForm form_of(const Tensor& x, bool interior) {
   return {x.shape()[0], x.shape()[1], x.shape()[2], x.shape()[3], interior};
 }
 
-double forward(const Tensor& x, bool interior) {
+Number forward(const Tensor& x, bool interior) {
   const TotalVariationForm form = form_of(x, interior);
   const ProfileRange range(kOp, "forward");
   return MINIDL_ON(x.device(), total_variation(form, x.data<float>()));
@@ -29,14 +29,20 @@ void backward(const Tensor& x, bool interior, float scale, const Accumulate& how
 }  // namespace
 
 double total_variation(const Tensor& x) {
-  return forward(x, false);
+  return forward(x, false).get();
+}
+Tensor total_variation_scalar(const Tensor& x, double factor) {
+  return forward(x, false).scaled(factor);
 }
 void total_variation_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad) {
   backward(x, false, 2.0f * scale, how, grad);
 }
 
 double total_variation_interior(const Tensor& x) {
-  return 0.5 * forward(x, true);
+  return 0.5 * forward(x, true).get();
+}
+Tensor total_variation_interior_scalar(const Tensor& x, double factor) {
+  return forward(x, true).scaled(0.5 * factor);
 }
 void total_variation_interior_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad) {
   backward(x, true, scale, how, grad);

@@ -6,12 +6,15 @@ namespace minidl {
 /// Total variation, squared form: sum over n,h,w,c of (x[h+1,w] - x[h,w])^2 + (x[h,w+1] - x[h,w])^2 over all neighbouring pairs.
 /// x [n,h,w,c] f32. Summed in f64 in a fixed order.
 double total_variation(const Tensor& x);
+/// factor times that as a scalar: see kernels/reduce.h.
+Tensor total_variation_scalar(const Tensor& x, double factor);
 /// grad = beta * grad + (mask) scale * d total_variation / dx.
 void total_variation_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad);
 
 /// The form of the neural-style program: its gradient is that of half the sum of squares of both differences at the (H-1) x (W-1) interior
 /// pixels, each term x[h,w] - x[h,w+1] and x[h,w] - x[h+1,w]. Returns that half sum.
 double total_variation_interior(const Tensor& x);
+Tensor total_variation_interior_scalar(const Tensor& x, double factor);
 void total_variation_interior_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad);
 
 }  // namespace minidl

@@ -1,4 +1,5 @@
 #include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/recording.h>
 #include <minidl/core/error.h>
 
 namespace minidl::cuda {
@@ -45,6 +46,29 @@ void fill(float*, int64_t, float, int) {
 }
 
 void synchronize(int) {
+  fail_absent();
+}
+
+struct Recording::Impl {};
+
+Recording::Recording(int) {
+  fail_absent();
+}
+Recording::~Recording() = default;
+Recording::Recording(Recording&&) noexcept = default;
+void Recording::run(const std::function<void()>&) {
+  fail_absent();
+}
+void Recording::reset() {
+  fail_absent();
+}
+bool Recording::is_recorded() const {
+  return false;
+}
+Recording* Recording::current() {
+  return nullptr;
+}
+Tensor Recording::read(const Tensor&, double) {
   fail_absent();
 }
 

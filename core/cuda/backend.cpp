@@ -1,6 +1,6 @@
-#include <minidl/core/caching_allocator.h>
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/check.h>
+#include <minidl/core/cuda/pooled_allocator.h>
 #include <minidl/core/cuda/stream.h>
 
 #include <cstdlib>
@@ -45,7 +45,7 @@ struct DeviceState {
 
   Stream stream;
   DeviceSource source;
-  CachingAllocator allocator{source, what_is_kept()};
+  PooledAllocator allocator{source, what_is_kept()};
 };
 
 struct Devices {

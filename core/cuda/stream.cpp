@@ -37,29 +37,36 @@ void Event::hold(cudaStream_t stream) const {
   MINIDL_CUDA_CHECK(cudaStreamWaitEvent(stream, event_.get(), 0));
 }
 
-void Graph::record(cudaStream_t stream, const std::function<void()>& work) {
-  MINIDL_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+bool Graph::record(cudaStream_t stream, const std::function<void()>& work) {
+  // Relaxed: memory may be taken from the device while work is recorded.
+  MINIDL_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
   cudaGraph_t captured = nullptr;
   try {
     work();
   } catch (...) {
-    static_cast<void>(cudaStreamEndCapture(stream, &captured));
+    const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
     static_cast<void>(cudaGetLastError());
     if (captured) static_cast<void>(cudaGraphDestroy(captured));
+    if (ended == cudaErrorStreamCaptureInvalidated) return false;
     throw;
   }
   const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
   const Owner<cudaGraph_t, cudaGraphDestroy> graph(captured);
+  if (ended == cudaErrorStreamCaptureInvalidated) {
+    static_cast<void>(cudaGetLastError());
+    return false;
+  }
   MINIDL_CUDA_CHECK(ended);
   if (exec_) {
     cudaGraphExecUpdateResultInfo result{};
-    if (cudaGraphExecUpdate(exec_.get(), graph.get(), &result) == cudaSuccess) return;
+    if (cudaGraphExecUpdate(exec_.get(), graph.get(), &result) == cudaSuccess) return true;
     static_cast<void>(cudaGetLastError());  // of another form
     exec_.reset();
   }
   cudaGraphExec_t exec = nullptr;
   MINIDL_CUDA_CHECK(cudaGraphInstantiate(&exec, graph.get(), 0));
   exec_ = Owner<cudaGraphExec_t, cudaGraphExecDestroy>(exec);
+  return true;
 }
 
 void Graph::launch(cudaStream_t stream) const {

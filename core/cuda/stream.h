@@ -65,10 +65,11 @@ class Event {
 /// with the values that they had at the recording.
 class Graph {
  public:
-  /// What `work` puts on `stream` is recorded, and not run. It must not allocate, free or wait. When it throws, nothing
-  /// is recorded and the stream is as before. An earlier recording of the same form is brought up to date, which takes
-  /// less time than a new one.
-  void record(cudaStream_t stream, const std::function<void()>& work);
+  /// What `work` puts on `stream` is recorded, and not run. False, with nothing recorded, when work did something that
+  /// cannot be recorded, such as waiting for the stream. When it throws for another reason, nothing is recorded and the
+  /// stream is as before. An earlier recording of the same form is brought up to date, which takes less time than a new
+  /// one.
+  bool record(cudaStream_t stream, const std::function<void()>& work);
   void launch(cudaStream_t stream) const;
   explicit operator bool() const { return static_cast<bool>(exec_); }
   void reset() { exec_.reset(); }

@@ -175,7 +175,7 @@ HWY_EXPORT(absolute_sum);
 HWY_EXPORT(max_abs);
 HWY_EXPORT(squared_distance);
 
-double sum(int64_t count, const float* x) {
+Number sum(int64_t count, const float* x) {
   return MINIDL_DISPATCH(sum)(count, x);
 }
 double dot(int64_t count, const float* x, const float* y) {
@@ -188,7 +188,7 @@ void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<cons
                std::span<double> output) {
   MINIDL_DISPATCH(dots_bf16)(count, x, y, output);
 }
-double squared_norm(int64_t count, const float* x) {
+Number squared_norm(int64_t count, const float* x) {
   return MINIDL_DISPATCH(squared_norm)(count, x);
 }
 double absolute_sum(int64_t count, const float* x) {
@@ -197,7 +197,7 @@ double absolute_sum(int64_t count, const float* x) {
 float max_abs(int64_t count, const float* x) {
   return MINIDL_DISPATCH(max_abs)(count, x);
 }
-double squared_distance(int64_t count, const float* x, const float* y) {
+Number squared_distance(int64_t count, const float* x, const float* y) {
   return MINIDL_DISPATCH(squared_distance)(count, x, y);
 }
 

@@ -21,7 +21,7 @@ struct RowPairs {
 
 }  // namespace
 
-double total_variation(const TotalVariationForm& form, const float* x) {
+Number total_variation(const TotalVariationForm& form, const float* x) {
   const int64_t rows = form.n * form.h, stride = form.w * form.c;
   if (stride == 0) return 0.0;
   std::vector<double> row_sums(static_cast<size_t>(rows));
@@ -29,8 +29,8 @@ double total_variation(const TotalVariationForm& form, const float* x) {
     for (int64_t i = begin; i < end; ++i) {
       const RowPairs pairs(form, i);
       const float* row = x + i * stride;
-      row_sums[static_cast<size_t>(i)] = squared_distance(pairs.right, row, row + form.c) +
-                                         (pairs.below ? squared_distance(pairs.below, row, row + stride) : 0.0);
+      row_sums[static_cast<size_t>(i)] = squared_distance(pairs.right, row, row + form.c).get() +
+                                         (pairs.below ? squared_distance(pairs.below, row, row + stride).get() : 0.0);
     }
   });
   double total = 0.0;

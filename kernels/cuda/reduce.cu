@@ -89,12 +89,12 @@ void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* 
 
 }  // namespace
 
-double sum(int64_t count, const float* x) {
+Number sum(int64_t count, const float* x) {
   return reduced(count, Value{x});
 }
 
 double dot(int64_t count, const float* x, const float* y) {
-  return reduced(count, Products<float>{{x}, y});
+  return reduced(count, Products<float>{{x}, y}).get();
 }
 
 void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
@@ -106,19 +106,19 @@ void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<cons
   dots_of(count, x, y, output);
 }
 
-double squared_norm(int64_t count, const float* x) {
+Number squared_norm(int64_t count, const float* x) {
   return reduced(count, Square{x});
 }
 
 double absolute_sum(int64_t count, const float* x) {
-  return reduced(count, Absolute{x});
+  return reduced(count, Absolute{x}).get();
 }
 
 float max_abs(int64_t count, const float* x) {
-  return static_cast<float>(reduced<Maximum>(count, Absolute{x}));
+  return static_cast<float>(reduced<Maximum>(count, Absolute{x}).get());
 }
 
-double squared_distance(int64_t count, const float* x, const float* y) {
+Number squared_distance(int64_t count, const float* x, const float* y) {
   return reduced(count, SquaredDifference{x, y});
 }
 

@@ -5,6 +5,7 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/number.h>
 #include <minidl/core/cuda/launch.cuh>
 
 #include <cstdint>
@@ -77,17 +78,14 @@ void reduce(int64_t count, int64_t rows, const F& f, double* workspace, double* 
                 static_cast<int>(blocks), workspace, results);
 }
 
-/// The sum of f(0, i) on the host: waits for the device.
+/// The sum of f(0, i).
 template <typename Operation = Sum, typename F>
-double reduced(int64_t count, const F& f) {
-  const Device device = current_device();
+Number reduced(int64_t count, const F& f) {
   const int64_t partials = reduce_workspace(count, 1);
-  Tensor memory = Tensor::empty({partials + 1}, Dtype::f64, device);
-  double *const workspace = memory.data<double>(), *const result = workspace + partials;
-  reduce<Operation>(count, 1, f, workspace, result, current_stream());
-  double value = 0.0;
-  copy(&value, Device::cpu(), result, device, sizeof(value));
-  return value;
+  Tensor memory = Tensor::empty({partials + 1}, Dtype::f64, current_device());
+  double* const workspace = memory.data<double>();
+  reduce<Operation>(count, 1, f, workspace, workspace + partials, current_stream());
+  return Number(memory.slice(partials, partials + 1));
 }
 
 }  // namespace minidl::cuda

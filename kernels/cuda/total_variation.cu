@@ -63,8 +63,8 @@ int64_t count_of(const TotalVariationForm& form) {
 
 }  // namespace
 
-double total_variation(const TotalVariationForm& form, const float* x) {
-  double total = 0.0;
+Number total_variation(const TotalVariationForm& form, const float* x) {
+  Number total = 0.0;
   with_index(count_of(form), [&](auto index) { total = reduced(count_of(form), Variation<decltype(index)>{x, form}); });
   return total;
 }

@@ -55,7 +55,7 @@ Variable style_loss(const Variable& features, const Tensor& target, float factor
     add_scaled(1.0f, own, -1.0f, target.slice(row, row + 1), own);
   }
   const double scale = factor / static_cast<double>(c * c * n);
-  Tensor loss = Tensor::full({}, static_cast<float>(scale / 4.0 * squared_norm(difference)));
+  Tensor loss = squared_norm_scalar(difference, scale / 4.0);
   return record(std::move(loss), {features}, [&](const Wants&) {
     return std::make_unique<StyleLossNode>(features, std::move(difference),
                                            static_cast<float>(scale / static_cast<double>(positions)));

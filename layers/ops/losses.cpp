@@ -58,13 +58,9 @@ class TotalVariationNode final : public Node {
   TotalVariationKind kind_;
 };
 
-Tensor scalar(double value) {
-  return Tensor::full({}, static_cast<float>(value));
-}
-
 /// factor * sum of x.
 Variable scaled_sum(const Variable& x, double factor) {
-  return record(scalar(factor * minidl::sum(x.value())), {x},
+  return record(sum_scalar(x.value(), factor), {x},
                 [&](const Wants&) { return std::make_unique<SumNode>(static_cast<float>(factor), x.shape()); });
 }
 
@@ -82,16 +78,14 @@ Variable mean(const Variable& x) {
 Variable content_loss(const Variable& features, const Tensor& target, float factor) {
   MINIDL_CHECK(features.shape() == target.shape(), "[content_loss] features {} and target {} must have the same shape",
                features.shape(), target.shape());
-  const double loss = 0.5 * factor * squared_distance(features.value(), target);
-  return record(scalar(loss), {features},
+  return record(squared_distance_scalar(features.value(), target, 0.5 * factor), {features},
                 [&](const Wants&) { return std::make_unique<ContentLossNode>(features, target, factor); });
 }
 
 Variable total_variation(const Variable& x, float factor, TotalVariationKind kind) {
   const Tensor& value = x.value();
-  const double variation =
-      kind == TotalVariationKind::full ? minidl::total_variation(value) : total_variation_interior(value);
-  return record(scalar(factor * variation), {x},
+  const auto variation = kind == TotalVariationKind::full ? total_variation_scalar : total_variation_interior_scalar;
+  return record(variation(value, factor), {x},
                 [&](const Wants&) { return std::make_unique<TotalVariationNode>(value, factor, kind); });
 }
 

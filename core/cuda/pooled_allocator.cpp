@@ -1,0 +1,79 @@
+#include <minidl/core/cuda/pooled_allocator.h>
+#include <minidl/core/error.h>
+
+#include <algorithm>
+
+namespace minidl::cuda {
+
+void* PooledAllocator::allocate(size_t bytes) {
+  Pool* pool = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    pool = open_;
+  }
+  return (pool ? *pool : common_).allocate(bytes);
+}
+
+void PooledAllocator::deallocate(void* pointer) noexcept {
+  if (!pointer) return;
+  const std::scoped_lock lock(mutex_);
+  for (const Owned& owned : pools_) {
+    if (!owned.pool->owns(pointer)) continue;
+    owned.pool->deallocate(pointer);
+    if (owned.retired) drop_unused();
+    return;
+  }
+  common_.deallocate(pointer);
+}
+
+MemoryStats PooledAllocator::stats() const {
+  const std::scoped_lock lock(mutex_);
+  MemoryStats total = common_.stats();
+  for (const Owned& owned : pools_) {
+    const MemoryStats stats = owned.pool->stats();
+    total.in_use += stats.in_use;
+    total.held += stats.held;
+    total.peak_in_use += stats.peak_in_use;
+    total.allocations += stats.allocations;
+  }
+  return total;
+}
+
+void PooledAllocator::reset_peak() {
+  const std::scoped_lock lock(mutex_);
+  common_.reset_peak();
+  for (const Owned& owned : pools_) owned.pool->reset_peak();
+}
+
+void PooledAllocator::set_limit(int64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  limit_ = bytes;
+  common_.set_limit(bytes);
+}
+
+PooledAllocator::Pool* PooledAllocator::make_pool() {
+  const std::scoped_lock lock(mutex_);
+  return pools_.emplace_back(Owned{std::make_unique<Pool>(source_, keeps_)}).pool.get();
+}
+
+void PooledAllocator::retire(Pool* pool) noexcept {
+  const std::scoped_lock lock(mutex_);
+  for (Owned& owned : pools_) owned.retired = owned.retired || owned.pool.get() == pool;
+  drop_unused();
+}
+
+void PooledAllocator::drop_unused() noexcept {
+  std::erase_if(pools_, [](const Owned& owned) { return owned.retired && owned.pool->stats().in_use == 0; });
+}
+
+void PooledAllocator::open(Pool* pool) {
+  const std::scoped_lock lock(mutex_);
+  MINIDL_CHECK(!pool || !open_, "[cuda] one work is recorded while another is: use one Recording at a time");
+  open_ = pool;
+  if (!pool || limit_ == 0) return;
+  int64_t elsewhere = common_.stats().in_use;
+  for (const Owned& owned : pools_) elsewhere += owned.pool.get() == pool ? 0 : owned.pool->stats().in_use;
+  pool->set_limit(std::max<int64_t>(1, limit_ - elsewhere));
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,146 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/check.h>
+#include <minidl/core/cuda/pooled_allocator.h>
+#include <minidl/core/cuda/recording.h>
+#include <minidl/core/cuda/stream.h>
+
+#include <cstdlib>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace minidl::cuda {
+namespace {
+
+constexpr size_t kMostNumbers = 256;  // that one recording reads
+
+thread_local Recording* current_recording = nullptr;
+
+bool are_switched_off() {
+  const char* setting = std::getenv("MINIDL_CUDA_GRAPHS");
+  return setting && std::string_view(setting) == "0";
+}
+
+PooledAllocator& memory_of(int index) {
+  return static_cast<PooledAllocator&>(allocator(index));
+}
+
+/// While it lives, memory comes from the pool and numbers are read by the recording.
+class WorkScope {
+ public:
+  WorkScope(Recording& recording, PooledAllocator& memory, PooledAllocator::Pool* pool)
+      : memory_(memory), pool_(pool), before_(current_recording) {
+    if (pool_) memory_.open(pool_);
+    current_recording = &recording;
+  }
+  ~WorkScope() {
+    if (pool_) memory_.open(nullptr);
+    current_recording = before_;
+  }
+  WorkScope(const WorkScope&) = delete;
+  WorkScope& operator=(const WorkScope&) = delete;
+
+ private:
+  PooledAllocator& memory_;
+  PooledAllocator::Pool* pool_;
+  Recording* before_;
+};
+
+}  // namespace
+
+struct Recording::Impl {
+  enum class Stage { first, second, recorded, never };
+  struct ReadNumber {
+    Tensor scalar;
+    double factor;
+  };
+
+  Impl(int device_index, PooledAllocator& device_memory)
+      : index(device_index), memory(device_memory), host(kMostNumbers * sizeof(double)) {}
+  ~Impl() { forget(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void forget() {
+    graph.reset();
+    numbers.clear();
+    stage = Stage::first;
+    if (pool) memory.retire(std::exchange(pool, nullptr));
+  }
+  void do_once(Recording& recording, const std::function<void()>& work) {
+    numbers.clear();
+    const WorkScope scope(recording, memory, pool);
+    work();
+  }
+  void run(Recording& recording, const std::function<void()>& work);
+
+  int index;
+  PooledAllocator& memory;
+  PooledAllocator::Pool* pool = nullptr;
+  Graph graph;
+  Stage stage = Stage::first;
+  PinnedMemory host;  // the numbers as they come
+  std::vector<ReadNumber> numbers;
+};
+
+void Recording::Impl::run(Recording& recording, const std::function<void()>& work) {
+  const cudaStream_t stream = current_stream();
+  if (stage == Stage::first && (are_switched_off() || !memory.has_pools())) stage = Stage::never;
+  if (stage == Stage::first) {
+    pool = memory.make_pool();
+    do_once(recording, work);
+    stage = Stage::second;
+  } else if (stage == Stage::second) {
+    const bool done = graph.record(stream, [&] { do_once(recording, work); });
+    stage = done ? Stage::recorded : Stage::never;
+    if (!done) memory.retire(std::exchange(pool, nullptr));
+  }
+  if (stage == Stage::recorded) graph.launch(stream);
+  if (stage == Stage::never) do_once(recording, work);
+  MINIDL_CUDA_CHECK(cudaStreamSynchronize(stream));
+  const double* values = static_cast<const double*>(host.get());
+  for (size_t i = 0; i < numbers.size(); ++i)
+    *numbers[i].scalar.data<float>() = static_cast<float>(numbers[i].factor * values[i]);
+}
+
+Recording::Recording(int index) {
+  PooledAllocator& memory = memory_of(index);  // refuses a device that there is not
+  const DeviceScope scope(index);
+  impl_ = std::make_unique<Impl>(index, memory);
+}
+Recording::~Recording() = default;
+Recording::Recording(Recording&&) noexcept = default;
+
+void Recording::run(const std::function<void()>& work) {
+  const DeviceScope scope(impl_->index);
+  try {
+    impl_->run(*this, work);
+  } catch (...) {
+    impl_->forget();
+    throw;
+  }
+}
+
+void Recording::reset() {
+  impl_->forget();
+}
+
+bool Recording::is_recorded() const {
+  return impl_->stage == Impl::Stage::recorded;
+}
+
+Recording* Recording::current() {
+  return current_recording;
+}
+
+Tensor Recording::read(const Tensor& value, double factor) {
+  MINIDL_CHECK(value.dtype() == Dtype::f64 && value.count() == 1, "[cuda] a recording reads one f64, not {} of {}",
+               value.shape(), to_string(value.dtype()));
+  std::vector<Impl::ReadNumber>& numbers = impl_->numbers;
+  MINIDL_CHECK(numbers.size() < kMostNumbers, "[cuda] a recording reads more than {} numbers", kMostNumbers);
+  double* const place = static_cast<double*>(impl_->host.get()) + numbers.size();
+  MINIDL_CUDA_CHECK(cudaMemcpyAsync(place, value.raw(), sizeof(double), cudaMemcpyDefault, current_stream()));
+  return numbers.emplace_back(Impl::ReadNumber{Tensor::zeros({}), factor}).scalar;
+}
+
+}  // namespace minidl::cuda

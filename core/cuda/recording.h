@@ -1,0 +1,41 @@
+#pragma once
+#include <minidl/core/tensor.h>
+
+#include <functional>
+#include <memory>
+
+namespace minidl::cuda {
+
+/// Work on a CUDA device that is done again and again with the same tensors. Its first time it is done as it is, so
+/// that what is prepared once is prepared; the second time it is recorded as a CUDA graph; from then on the recording
+/// is started as a whole, and the host's part, `work` itself, is not done again: what it made stays where it is, and
+/// holds new values. Tensors that work makes come from a store of memory of its own, which nothing else uses.
+///
+/// Work that cannot be recorded, because it waits for the device, is done each time, and so is everything with
+/// MINIDL_CUDA_GRAPHS=0 or MINIDL_CUDA_CACHING=0 in the environment.
+class Recording {
+ public:
+  /// Throws Error when there is no such device.
+  explicit Recording(int index);
+  ~Recording();
+  Recording(Recording&&) noexcept;
+
+  /// Does the work and waits for it. What work throws is passed on; then the next run is a first one again.
+  void run(const std::function<void()>& work);
+  /// Forgets the recording: the next run is a first one. For other tensors, shapes or settings.
+  void reset();
+  /// Whether the next run only starts what was recorded.
+  bool is_recorded() const;
+
+  /// The one whose work is being done on this thread, or nullptr.
+  static Recording* current();
+  /// A scalar [] of f32 on the CPU that holds factor * value whenever run() has returned. `value` is one f64 on the
+  /// device. For use in work.
+  Tensor read(const Tensor& value, double factor);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minidl::cuda

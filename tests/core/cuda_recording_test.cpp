@@ -1,0 +1,171 @@
+// Recorded work of a CUDA device; skipped where there is none.
+#include <minidl/core/allocator.h>
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/recording.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/reduce.h>
+#include <support/compare.h>
+
+#include <cstdlib>
+#include <optional>
+
+namespace minidl {
+namespace {
+
+using cuda::Recording;
+using test::throws_error;
+
+class CudaRecording : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { ::setenv("MINIDL_CUDA_CACHING", "1", 1); }  // read at the first allocation
+  void SetUp() override {
+    if (cuda::device_count() == 0) GTEST_SKIP() << cuda::unavailable_reason();
+    x_ = Tensor::full({1000}, 1.0f, kDevice);
+  }
+  void TearDown() override { ::unsetenv("MINIDL_CUDA_GRAPHS"); }
+
+  /// doubled_ = 2 x by way of a temporary tensor, norm_ = a tenth of the sum of its squares.
+  void work() {
+    ++done_;
+    Tensor half = Tensor::empty(x_.shape(), Dtype::f32, kDevice);
+    affine(0.5f, x_, 0.0f, half);
+    doubled_ = Tensor();
+    doubled_ = Tensor::empty(x_.shape(), Dtype::f32, kDevice);
+    affine(4.0f, half, 0.0f, doubled_);
+    norm_ = squared_norm_scalar(doubled_, 0.1);
+  }
+  void run(Recording& recording) {
+    recording.run([this] { work(); });
+  }
+  void expect_results(float value) {
+    EXPECT_EQ(norm_.item(), 0.1f * 1000.0f * 4.0f * value * value);
+    for (const float result : doubled_.to(Device::cpu()).span<float>()) ASSERT_EQ(result, 2.0f * value);
+  }
+
+  static constexpr Device kDevice{Device::Kind::cuda, 0};
+  int done_ = 0;
+  Tensor x_, doubled_, norm_;
+};
+
+TEST_F(CudaRecording, RepeatsWhatWasRecordedTheSecondTime) {
+  Recording recording(0);
+  for (int i = 1; i <= 5; ++i) {
+    x_.fill(static_cast<float>(i));
+    EXPECT_EQ(recording.is_recorded(), i > 2);
+    run(recording);
+    expect_results(static_cast<float>(i));
+    EXPECT_EQ(done_, std::min(i, 2));
+  }
+}
+
+TEST_F(CudaRecording, ItsMemoryIsNotGivenToOthers) {
+  Recording recording(0);
+  for (int i = 0; i < 3; ++i) run(recording);
+  const Tensor result = doubled_;
+  std::vector<Tensor> others;
+  for (int i = 0; i < 50; ++i) others.push_back(Tensor::full({1000}, 7.0f, kDevice));
+  x_.fill(3.0f);
+  run(recording);
+  expect_results(3.0f);
+  for (const Tensor& other : others) {
+    for (const float value : other.to(Device::cpu()).span<float>()) ASSERT_EQ(value, 7.0f);
+  }
+}
+
+TEST_F(CudaRecording, BeginsAgainAfterReset) {
+  Recording recording(0);
+  for (int i = 0; i < 3; ++i) run(recording);
+  recording.reset();
+  EXPECT_FALSE(recording.is_recorded());
+  x_ = Tensor::full({500}, 2.0f, kDevice);
+  for (int i = 0; i < 3; ++i) run(recording);
+  EXPECT_EQ(done_, 4);
+  EXPECT_EQ(doubled_.shape(), Shape({500}));
+  EXPECT_EQ(norm_.item(), 0.1f * 500.0f * 16.0f);
+}
+
+TEST_F(CudaRecording, GivesBackItsMemoryWithTheLastTensor) {
+  allocator(kDevice).release_cached();
+  const MemoryStats before = allocator(kDevice).stats();
+  std::optional<Recording> recording(0);
+  for (int i = 0; i < 3; ++i) run(*recording);
+  EXPECT_GT(allocator(kDevice).stats().held, before.held);
+  recording.reset();
+  for (const float value : doubled_.to(Device::cpu()).span<float>()) ASSERT_EQ(value, 2.0f);
+  doubled_ = Tensor();
+  EXPECT_EQ(allocator(kDevice).stats().in_use, before.in_use);
+  EXPECT_EQ(allocator(kDevice).stats().held, before.held);
+}
+
+TEST_F(CudaRecording, WorkThatWaitsIsDoneEachTime) {
+  Recording recording(0);
+  double sums = 0;
+  for (int i = 1; i <= 4; ++i) {
+    x_.fill(static_cast<float>(i));
+    recording.run([&] {
+      work();
+      sums += sum(doubled_);
+    });
+    expect_results(static_cast<float>(i));
+    EXPECT_FALSE(recording.is_recorded());
+  }
+  EXPECT_GE(done_, 4);
+  EXPECT_EQ(sums, 2.0 * 1000 * (1 + 2 + 3 + 4));
+}
+
+TEST_F(CudaRecording, CanBeSwitchedOff) {
+  ::setenv("MINIDL_CUDA_GRAPHS", "0", 1);
+  Recording recording(0);
+  for (int i = 1; i <= 4; ++i) {
+    x_.fill(static_cast<float>(i));
+    run(recording);
+    expect_results(static_cast<float>(i));
+  }
+  EXPECT_EQ(done_, 4);
+  EXPECT_FALSE(recording.is_recorded());
+}
+
+TEST_F(CudaRecording, PassesErrorsOnAndBeginsAgain) {
+  Recording recording(0);
+  for (const int failing : {1, 2}) {
+    done_ = 0;
+    const auto fail_once = [&] {
+      recording.run([&] {
+        work();
+        if (done_ == failing) throw Error("as told");
+      });
+    };
+    for (int i = 1; i < failing; ++i) fail_once();
+    EXPECT_TRUE(throws_error(fail_once, "as told"));
+    EXPECT_FALSE(recording.is_recorded());
+    done_ = 0;
+    for (int i = 0; i < 3; ++i) run(recording);
+    EXPECT_TRUE(recording.is_recorded());
+    EXPECT_EQ(done_, 2);
+    expect_results(1.0f);
+    recording.reset();
+  }
+}
+
+TEST_F(CudaRecording, BadUsesAreRefused) {
+  Recording outer(0), inner(0);
+  EXPECT_TRUE(throws_error([&] { outer.run([&] { run(inner); }); }, "one Recording at a time"));
+  EXPECT_TRUE(throws_error([&] { outer.run([&] { outer.read(x_, 1.0); }); }, "one f64"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        outer.run([&] {
+          for (int i = 0; i < 300; ++i) work();
+        });
+      },
+      "more than 256 numbers"));
+  EXPECT_TRUE(throws_error([] { Recording(99); }, "cuda:99"));
+}
+
+TEST_F(CudaRecording, OutsideOfOneNumbersAreThereAtOnce) {
+  work();
+  expect_results(1.0f);
+  EXPECT_EQ(Recording::current(), nullptr);
+}
+
+}  // namespace
+}  // namespace minidl
