@@ -21,7 +21,8 @@ struct Step {
   // pool's choices.
   int64_t saved = 0;
   int64_t forward_workspace = 0, backward_workspace = 0;
-  int64_t forward_kept = 0, backward_kept = 0;  // of the workspace, what an engine would keep with the weight
+  int64_t forward_kept = 0, backward_kept = 0;      // what an engine would keep with the weight
+  int64_t forward_spared = 0, backward_spared = 0;  // of the workspace, when it does
   bool is_tapped = false, is_recomputed = false;
   /// Whether a backward pass keeps the very tensor.
   bool output_is_saved() const { return is_tapped && !is_recomputed && !layers::Vgg::keeps_in_bf16(); }
@@ -33,23 +34,25 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 }
 
 /// pooled: the output is pooled next; an engine that cannot do it itself needs the values in between.
-void ask_engine(const Conv2dProblem& problem, bool pooled, int64_t& workspace, int64_t& kept) {
+void ask_engine(const Conv2dProblem& problem, bool pooled, int64_t& workspace, int64_t& kept, int64_t& spared) {
   const Conv2dEngine& engine = conv2d_engine_for(problem, Device::cpu());
   workspace = engine.workspace_bytes(problem);
   if (pooled && !pools_as_it_goes(problem, Device::cpu())) workspace += problem.desc.output_shape().count() * kFloat;
   kept = engine.kept_bytes ? engine.kept_bytes(problem) : 0;
+  spared = engine.spared_bytes ? engine.spared_bytes(problem) : kept;
 }
 
 /// Moves what the engines keep from the workspace into the sum that is returned, in the order in which they ask.
 int64_t keep_filters(std::vector<Step>& steps) {
   int64_t sum = 0;
-  const auto keep = [&](int64_t bytes, int64_t& workspace) {
+  const auto keep = [&](int64_t bytes, int64_t spared, int64_t& workspace) {
     if (sum + bytes > execution::filter_cache()) return;
     sum += bytes;
-    workspace -= bytes;
+    workspace -= spared;
   };
-  for (Step& step : steps) keep(step.forward_kept, step.forward_workspace);
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step) keep(step->backward_kept, step->backward_workspace);
+  for (Step& step : steps) keep(step.forward_kept, step.forward_spared, step.forward_workspace);
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step)
+    keep(step->backward_kept, step->backward_spared, step->backward_workspace);
   return sum;
 }
 
@@ -70,8 +73,10 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       const bool pooled = end.kind == Kind::pool;
       step.flops = desc.flops();
-      ask_engine({desc, Conv2dDirection::forward}, pooled, step.forward_workspace, step.forward_kept);
-      ask_engine({desc, Conv2dDirection::backward_data}, pooled, step.backward_workspace, step.backward_kept);
+      ask_engine({desc, Conv2dDirection::forward}, pooled, step.forward_workspace, step.forward_kept,
+                 step.forward_spared);
+      ask_engine({desc, Conv2dDirection::backward_data}, pooled, step.backward_workspace, step.backward_kept,
+                 step.backward_spared);
       if (last > i) step.saved = BitMask::bytes(desc.output_shape());
     } else if (layer.kind == Kind::relu) {
       step.saved = BitMask::bytes(output);

@@ -117,7 +117,8 @@ struct Conv2dEngine {
   bool exact_integers;  // products and sums of small integers come out exact
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
   int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
-  int64_t (*kept_bytes)(const Conv2dProblem& problem);  // of these, what it would keep with the weight; nullptr: nothing
+  int64_t (*kept_bytes)(const Conv2dProblem& problem);    // what it would keep with the weight; nullptr: nothing
+  int64_t (*spared_bytes)(const Conv2dProblem& problem);  // of workspace_bytes, when that is kept; nullptr: kept_bytes
   /// Whether the forward pass can write the mask of its output as it goes; nullptr: never.
   bool (*writes_relu_mask)(const Conv2dDesc& desc);
   /// Whether it can pool the output, or read a pooled gradient, as it goes; nullptr: never.

@@ -25,20 +25,36 @@ struct Kept {
   Kept& operator=(const Kept&) = delete;
 };
 
+/// nullptr for weights that were not asked for since they changed.
+std::shared_ptr<const Kept> find(const Tensor& weight, const void* form) {
+  auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
+  return kept && kept->shape == weight.shape() && kept->layout == &cpu::simd() ? kept : nullptr;
+}
+
+bool have_room(int64_t bytes) {
+  return bytes_kept + bytes <= execution::filter_cache();
+}
+
 }  // namespace
 
 Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  const auto kept = std::static_pointer_cast<const Kept>(weight.derived(form));
-  const bool seen = kept && kept->shape == weight.shape() && kept->layout == &cpu::simd();
-  if (seen && kept->filters) return kept->filters;
+  const auto seen = find(weight, form);
+  if (seen && seen->filters) return seen->filters;
   Tensor filters;
   {
     const ProfileRange range("filters");
     filters = make();
   }
-  const bool keep = seen && bytes_kept + filters.bytes() <= execution::filter_cache();
+  const bool keep = seen && have_room(filters.bytes());
   if (keep || !seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
   return filters;
+}
+
+Tensor filters_if_kept(const Tensor& weight, const void* form, int64_t bytes, const std::function<Tensor()>& make) {
+  const auto seen = find(weight, form);
+  if (seen && (seen->filters || have_room(bytes))) return kept_filters(weight, form, make);
+  if (!seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), Tensor()));
+  return {};
 }
 
 }  // namespace minidl

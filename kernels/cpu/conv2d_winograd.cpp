@@ -1,4 +1,5 @@
 #include <minidl/core/parallel.h>
+#include <minidl/core/profile.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/cache_size.h>
 #include <minidl/kernels/cpu/conv2d_as_winograd.h>
@@ -19,7 +20,7 @@ constexpr int64_t kSkew = 80;  // floats between planes: 36 planes at a power of
 constexpr int64_t kTileUnit = 12;                     // tiles of a block: a multiple of the rows of a micro-kernel call
 constexpr int64_t kMostTiles = 48, kLeastTiles = 24;  // of a block of one thread
 constexpr int64_t kSharedTiles = 264;                 // of a block that all threads share
-constexpr int64_t kLeastTasks = 12, kEvenTasks = 4;   // their number is a multiple of the usual numbers of threads
+constexpr int64_t kLeastTasks = 16, kEvenTasks = 4;   // their number is a multiple of the usual numbers of threads
 
 const char* decline(const Conv2dProblem& problem, Precision precision) {
   return serves(precision) ? winograd_decline(problem) : kFp32Only;
@@ -38,6 +39,8 @@ struct Blocking {
   int64_t panel_width;                 // of the widest panel
   int64_t filter_plane, values_plane;  // floats from one point to the next
   int64_t sums_width, sums_plane;
+  bool makes_panels;   // each panel is used once: transformed filters need not be there all at once
+  int64_t made_plane;  // floats from one point to the next of a panel by itself
 
   explicit Blocking(const WinogradConv& conv) : columns(conv.out_c) {
     const int64_t tile_floats = kPoints * (conv.in_c + columns.padded());
@@ -53,8 +56,12 @@ struct Blocking {
     values_plane = tiles * conv.in_c + kSkew;
     sums_width = shared ? panel_width : columns.padded();
     sums_plane = tiles * sums_width + kSkew;
+    makes_panels = shared && conv.tiles() <= tiles;
+    made_plane = panel_width * conv.in_c + kSkew;
   }
   int64_t filters_count() const { return kPoints * filter_plane; }
+  /// Floats for filters that are not kept.
+  int64_t made_count() const { return makes_panels ? num_threads() * kPoints * made_plane : filters_count(); }
   int64_t values_count() const { return kPoints * values_plane; }
   int64_t sums_count() const { return kPoints * sums_plane; }
 };
@@ -62,29 +69,42 @@ struct Blocking {
 /// One convolution while it runs.
 class Winograd {
  public:
-  Winograd(const WinogradConv& conv, const WinogradFilters& filters) : conv_(conv), blocking_(conv) {
+  Winograd(const WinogradConv& conv, const WinogradFilters& filters) : conv_(conv), source_(filters), blocking_(conv) {
     static const char kForms[2] = {};  // of the two directions
-    filters_ = kept_filters(*filters.tensor, &kForms[filters.tap_stride < 0], [&] { return transformed(filters); });
+    const void* const form = &kForms[filters.tap_stride < 0];
+    const auto transform = [&] { return transformed(); };
+    filters_ = blocking_.makes_panels
+                   ? filters_if_kept(*filters.tensor, form, kFloat * blocking_.filters_count(), transform)
+                   : kept_filters(*filters.tensor, form, transform);
   }
 
   void run() { blocking_.shared ? run_shared() : run_apart(); }
 
  private:
-  Tensor transformed(const WinogradFilters& filters) const {
+  /// Transformed filters of a panel: a plane for each point.
+  struct PanelFilters {
+    const float* first;
+    int64_t plane;
+  };
+
+  Tensor transformed() const {
     constexpr int64_t kChannels = 32;  // of one task
-    const GemmColumns& columns = blocking_.columns;
     const int64_t chunks = (conv_.in_c + kChannels - 1) / kChannels;
     Tensor result = Tensor::empty({blocking_.filters_count()});
-    float* transformed = result.data<float>();
-    parallel_for(0, columns.panels * chunks, 1, [&](int64_t begin, int64_t end) {
+    float* filters = result.data<float>();
+    parallel_for(0, blocking_.columns.panels * chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t panel = task / chunks, c = task % chunks * kChannels, column = columns.begin(panel);
-        winograd_filters(filters, c, std::min(kChannels, conv_.in_c - c), column,
-                         std::min(columns.width(panel), conv_.out_c - column), columns.width(panel),
-                         transformed + column * conv_.in_c, blocking_.filter_plane);
+        const int64_t panel = task / chunks, c = task % chunks * kChannels;
+        transform_panel(panel, c, std::min(kChannels, conv_.in_c - c),
+                        filters + blocking_.columns.begin(panel) * conv_.in_c, blocking_.filter_plane);
       }
     });
     return result;
+  }
+
+  void transform_panel(int64_t panel, int64_t c, int64_t channels, float* first, int64_t plane) const {
+    const int64_t column = blocking_.columns.begin(panel), width = blocking_.columns.width(panel);
+    winograd_filters(source_, c, channels, column, std::min(width, conv_.out_c - column), width, first, plane);
   }
 
   void run_apart() {
@@ -94,7 +114,7 @@ class Winograd {
       const int64_t begin = block * blocking_.tiles, end = std::min(conv_.tiles(), begin + blocking_.tiles);
       winograd_input(conv_, begin, end, values.data<float>(), blocking_.values_plane);
       clear_rows(values.data<float>(), end - begin);
-      multiply(values.data<float>(), end - begin, 0, blocking_.columns.panels, sums.data<float>());
+      multiply(values.data<float>(), end - begin, 0, blocking_.columns.panels, kept_panel(0), sums.data<float>());
       winograd_output(conv_, begin, end, 0, conv_.out_c, sums.data<float>(), blocking_.sums_plane,
                       blocking_.sums_width);
     });
@@ -111,8 +131,15 @@ class Winograd {
       });
       clear_rows(values, end - begin);
       parallel_for(0, columns.panels, 1, [&](int64_t panel, int64_t) {
-        Tensor sums = Tensor::empty({blocking_.sums_count()});
-        multiply(values, end - begin, panel, panel + 1, sums.data<float>());
+        Tensor sums = Tensor::empty({blocking_.sums_count()}), made;
+        PanelFilters filters = filters_ ? kept_panel(panel) : PanelFilters{nullptr, blocking_.made_plane};
+        if (!filters_) {  // in the cache of the thread that needs them, and nowhere else
+          const ProfileRange range("filters");
+          made = Tensor::empty({kPoints * filters.plane});
+          transform_panel(panel, 0, conv_.in_c, made.data<float>(), filters.plane);
+          filters.first = made.data<float>();
+        }
+        multiply(values, end - begin, panel, panel + 1, filters, sums.data<float>());
         const int64_t column = columns.begin(panel), count = std::min(columns.width(panel), conv_.out_c - column);
         winograd_output(conv_, begin, end, column, count, sums.data<float>(), blocking_.sums_plane,
                         blocking_.sums_width);
@@ -130,10 +157,16 @@ class Winograd {
     }
   }
 
-  /// sums[point] = values[point] * filters[point] for `tiles` tiles and panels [panel_begin, panel_end).
-  void multiply(const float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, float* sums) const {
+  PanelFilters kept_panel(int64_t panel) const {
+    return {std::as_const(filters_).data<float>() + blocking_.columns.begin(panel) * conv_.in_c,
+            blocking_.filter_plane};
+  }
+
+  /// sums[point] = values[point] * filters[point] for `tiles` tiles and panels [panel_begin, panel_end), of the first
+  /// of which `filters` are.
+  void multiply(const float* values, int64_t tiles, int64_t panel_begin, int64_t panel_end, const PanelFilters& filters,
+                float* sums) const {
     const GemmColumns& columns = blocking_.columns;
-    const float* filters = std::as_const(filters_).data<float>();
     const int64_t rows = rows_of(tiles), column = columns.begin(panel_begin);
     std::vector<int64_t> row_offset(static_cast<size_t>(rows));
     for (int64_t i = 0; i < rows; ++i) row_offset[static_cast<size_t>(i)] = i * blocking_.sums_width - column;
@@ -142,7 +175,7 @@ class Winograd {
       const float* first = values + point * blocking_.values_plane;
       for (int64_t i = 0; i < rows + kGemmRowSlack; ++i)
         a[static_cast<size_t>(i)] = first + std::min(i, rows - 1) * conv_.in_c;
-      const float* b = filters + point * blocking_.filter_plane + column * conv_.in_c;
+      const float* b = filters.first + point * filters.plane;
       gemm_block({.rows = rows,
                   .a = a.data(),
                   .pieces = 1,
@@ -154,14 +187,15 @@ class Winograd {
                   .panel_begin = panel_begin,
                   .panel_end = panel_end,
                   .columns = columns.padded(),
-                  .next = point + 1 < kPoints ? b + blocking_.filter_plane : nullptr},
+                  .next = point + 1 < kPoints ? b + filters.plane : nullptr},
                  {.c = sums + point * blocking_.sums_plane});
     }
   }
 
   const WinogradConv& conv_;
+  const WinogradFilters& source_;
   Blocking blocking_;
-  Tensor filters_;
+  Tensor filters_;  // undefined: each panel is transformed where it is used
 };
 
 void run(const WinogradConv& conv, const WinogradFilters& filters) {
@@ -183,7 +217,12 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
   const int64_t threads = num_threads();
   const int64_t working = blocking.shared ? blocking.values_count() + threads * blocking.sums_count()
                                           : threads * (blocking.values_count() + blocking.sums_count());
-  return kFloat * (winograd_folded_count(problem) + blocking.filters_count() + working);
+  return kFloat * (winograd_folded_count(problem) + blocking.made_count() + working);
+}
+
+int64_t spared_bytes(const Conv2dProblem& problem) {
+  if (problem.direction == Conv2dDirection::backward_weight) return 0;
+  return kFloat * Blocking(winograd_conv(problem)).made_count();
 }
 
 int64_t kept_bytes(const Conv2dProblem& problem) {
@@ -200,6 +239,7 @@ const Conv2dEngine conv2d_winograd{.name = "winograd",
                                    .decline = decline,
                                    .workspace_bytes = workspace_bytes,
                                    .kept_bytes = kept_bytes,
+                                   .spared_bytes = spared_bytes,
                                    .writes_relu_mask = vectors_fill_bytes,
                                    .pools = vectors_fill_bytes,
                                    .forward = forward,

@@ -140,6 +140,7 @@ constexpr Conv2dEngine engine(const char* name, double error) {
           .decline = decline<kTf32>,
           .workspace_bytes = workspace_bytes<kTf32>,
           .kept_bytes = nullptr,
+          .spared_bytes = nullptr,
           .writes_relu_mask = nullptr,
           .pools = nullptr,
           .forward = forward<kTf32>,
