@@ -39,8 +39,11 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
     MINIDL_CHECK(style.shape().rank() == 4 && style.shape()[0] == 1 && style.shape()[3] == 3,
                  "[fast_style] a style picture has shape {}, it must be [1, height, width, 3]", style.shape());
     std::map<std::string, Tensor>& grams = grams_.emplace_back();
-    for (const auto& [name, features] : network_(seen(Variable(style.to(network.device()))), style_taps))
+    std::map<std::string, double>& factors = style_factors_.emplace_back();
+    for (const auto& [name, features] : network_(seen(Variable(style.to(network.device()))), style_taps)) {
       grams[name] = ops::gram_per_position(features.value());
+      factors[name] = style_factor(settings.form, grams[name]);
+    }
   }
 }
 
@@ -53,56 +56,73 @@ FastStyleTargets FastStyleObjective::targets(const Tensor& photos) {
   targets.photos = photos.shape()[0];
   network_.visit(seen(Variable(photos)), content_taps_, [&](const std::string& name, const Variable& features) {
     targets.content[name] = features.value();
-    targets.factors[name] = content_factor(settings_.form, features.value()) / std::pow(feature_scale_, 2);
+    targets.factors.emplace(name,
+                            scaled_content_factor(settings_.form, features.value(), 1.0 / std::pow(feature_scale_, 2)));
   });
   return targets;
 }
 
 Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
-                                  FastStyleLosses& losses) {
+                                  std::vector<FastStyleTerm>& terms) {
   const int64_t pictures = output.shape()[0];
   MINIDL_CHECK(first >= 0 && first + pictures <= targets.photos,
                "[fast_style] the net's pictures {} belong to the photos from {} on, there are {}", output.shape(),
                first, targets.photos);
   const double share = static_cast<double>(pictures) / static_cast<double>(targets.photos);
+  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it.
+  const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
+  const std::map<std::string, double>& style_factors = style_factors_.at(static_cast<size_t>(style));
+  std::map<std::string, Variable> content_terms, style_terms;
+  network_.visit(seen(output), taps_, [&](const std::string& name, const Variable& features) {
+    if (const auto target = targets.content.find(name); target != targets.content.end()) {
+      content_terms[name] =
+          ops::content_loss(features, target->second.slice(first, first + pictures), targets.factors.at(name));
+    }
+    if (const auto target = grams.find(name); target != grams.end()) {
+      const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
+      style_terms[name] = ops::style_loss(features, target->second, static_cast<float>(factor));
+    }
+  });
   Variable total;
-  const auto add = [&](const Variable& term, double weight, double& part) {
-    part += weight * term.value().item();
+  const auto add = [&](FastStyleTerm::Kind kind, const std::string& layer, const Variable& term, double weight) {
+    terms.push_back({kind, layer, term.value(), weight});
     if (weight == 0) return;
     const Variable weighted = static_cast<float>(weight) * term;
     total = total ? total + weighted : weighted;
   };
-  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it.
-  const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
-  std::map<std::string, Variable> content_terms, style_terms;
-  network_.visit(seen(output), taps_, [&](const std::string& name, const Variable& features) {
-    if (const auto target = targets.content.find(name); target != targets.content.end()) {
-      content_terms[name] = ops::content_loss(features, target->second.slice(first, first + pictures),
-                                              static_cast<float>(targets.factors.at(name)));
-    }
-    if (const auto target = grams.find(name); target != grams.end()) {
-      const double factor = share * style_factor(settings_.form, target->second) / std::pow(feature_scale_, 4);
-      style_terms[name] = ops::style_loss(features, target->second, static_cast<float>(factor));
-    }
-  });
-  for (const layers::WeightedLayer& layer : settings_.content_layers) {
-    const Variable& term = content_terms.at(layer.name);
-    losses.content_layers[layer.name] += term.value().item();
-    add(term, settings_.alpha * layer.weight, losses.content);
-  }
-  for (const layers::WeightedLayer& layer : settings_.style_layers) {
-    const Variable& term = style_terms.at(layer.name);
-    losses.style_layers[layer.name] += term.value().item();
-    add(term, settings_.beta * layer.weight, losses.style);
-  }
+  for (const layers::WeightedLayer& layer : settings_.content_layers)
+    add(FastStyleTerm::Kind::content, layer.name, content_terms.at(layer.name), settings_.alpha * layer.weight);
+  for (const layers::WeightedLayer& layer : settings_.style_layers)
+    add(FastStyleTerm::Kind::style, layer.name, style_terms.at(layer.name), settings_.beta * layer.weight);
   if (settings_.tv > 0) {
     const auto kind =
         settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
     const double factor = share * total_variation_factor(settings_.form, output.shape());
-    add(ops::total_variation(output, static_cast<float>(factor), kind), settings_.tv, losses.tv);
+    add(FastStyleTerm::Kind::tv, "", ops::total_variation(output, static_cast<float>(factor), kind), settings_.tv);
+  }
+  return total;
+}
+
+FastStyleLosses FastStyleObjective::losses_of(const std::vector<FastStyleTerm>& terms) {
+  FastStyleLosses losses;
+  for (const FastStyleTerm& term : terms) {
+    const double value = term.value.item();
+    switch (term.kind) {
+      case FastStyleTerm::Kind::content:
+        losses.content_layers[term.layer] += value;
+        losses.content += term.weight * value;
+        break;
+      case FastStyleTerm::Kind::style:
+        losses.style_layers[term.layer] += value;
+        losses.style += term.weight * value;
+        break;
+      case FastStyleTerm::Kind::tv:
+        losses.tv += term.weight * value;
+        break;
+    }
   }
   losses.total = losses.content + losses.style + losses.tv;
-  return total;
+  return losses;
 }
 
 }  // namespace minidl

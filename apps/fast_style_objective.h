@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/fast_style_settings.h>
+#include <minidl/kernels/number.h>
 
 #include <map>
 #include <string>
@@ -18,7 +19,16 @@ struct FastStyleLosses {
 struct FastStyleTargets {
   int64_t photos = 0;
   std::map<std::string, Tensor> content;  // features [photos, h, w, c] by layer
-  std::map<std::string, double> factors;  // of the content terms, measured against the whole batch
+  std::map<std::string, Factor> factors;  // of the content terms, measured against the whole batch
+};
+
+/// A term of the loss of some of a batch's pictures.
+struct FastStyleTerm {
+  enum class Kind { content, style, tv } kind;
+  std::string layer;
+  Tensor
+      value;  // scalar on the CPU: the share of these pictures in the mean over the batch, in the form of the settings
+  double weight;
 };
 
 /// What a transform net is trained with (Johnson et al. 2016, eqs. 2 to 4): the content of each photo and the style of
@@ -33,9 +43,11 @@ class FastStyleObjective {
   FastStyleTargets targets(const Tensor& photos);
   /// The share that `output` has in the batch's weighted loss in the style with the given index: a scalar, recorded on
   /// the current tape. `output` [m, h, w, 3] in [0, 255] are the net's pictures for the photos from `first` on.
-  /// `losses` gains its parts: those of all photos add up to the means over the batch.
+  /// `terms` gains its terms: those of all photos add up to the means over the batch. Their values are not read here.
   Variable loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
-                FastStyleLosses& losses);
+                std::vector<FastStyleTerm>& terms);
+  /// The sums of terms.
+  static FastStyleLosses losses_of(const std::vector<FastStyleTerm>& terms);
 
   /// What the loss sees of a picture: all of it, or its luminance in three equal channels.
   Variable seen(const Variable& picture) const;
@@ -46,6 +58,7 @@ class FastStyleObjective {
   std::vector<std::string> content_taps_, taps_;
   double feature_scale_;  // of the network that the weights were chosen for, over that of this one
   std::vector<std::map<std::string, Tensor>> grams_;  // of each style: [1, c, c] by layer, divided by the positions
+  std::vector<std::map<std::string, double>> style_factors_;  // of their terms
   Variable luminance_;                                // filter [3, 1, 1, 3]
 };
 

@@ -1,6 +1,9 @@
 #pragma once
 #include <minidl/apps/fast_style.h>
+#include <minidl/core/cuda/recording.h>
 #include <minidl/optim/adam.h>
+
+#include <optional>
 
 namespace minidl {
 
@@ -11,8 +14,22 @@ struct FastStyle::Impl {
   FastStyleResult run(const Callback& callback);
   /// Forward, backward and, when all is finite, the update.
   FastStyleProgress train_step();
+  /// Everything that a step computes before the update.
+  struct Computed {
+    std::vector<FastStyleTerm> terms;
+    std::vector<Tensor> grads, squared_norms;  // of each parameter; undefined without a gradient; f64 scalars
+  };
+  /// A step on a CUDA device, as it is repeated for each batch.
+  struct Repeated {
+    cuda::Recording recording;
+    std::string settings;  // of the execution
+    Tensor photos;
+    Computed computed;
+  };
   /// Leaves the gradient of the next step in the parameters; returns its norm.
   double compute_gradient(FastStyleLosses& losses);
+  Computed compute(const Tensor& photos, int style);
+  const Computed& repeat(const Tensor& photos);
   void update(double grad_norm);
   Tensor apply(const Tensor& photo, int style);
   FastStyleLosses evaluate(const Tensor& photo, int style);
@@ -44,6 +61,7 @@ struct FastStyle::Impl {
   double best_total = 0;
   int without_best = 0;     // validations since the best one
   SafetensorsContent best;  // the net at its best validation, when there is a patience
+  std::optional<Repeated> repeated;
 };
 
 }  // namespace minidl

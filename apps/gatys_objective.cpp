@@ -1,5 +1,6 @@
 #include <minidl/apps/gatys_objective.h>
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/execution.h>
 #include <minidl/kernels/gram.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
@@ -88,8 +89,8 @@ GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
 }
 
 GatysObjective::Terms GatysObjective::recorded_terms(const Tensor& picture) {
-  const Recorded wanted{picture.raw(), execution::precision(), execution::conv2d_engine()};
-  if (!recording_ || !(recorded_ == wanted)) recording_.emplace(picture.device().index);
+  const std::pair wanted{picture.raw(), execution::fingerprint()};
+  if (!recording_ || recorded_ != wanted) recording_.emplace(picture.device().index);
   recorded_ = wanted;
   recording_->run([&] {
     terms_ = {};  // so that the second evaluation finds the memory as the first did

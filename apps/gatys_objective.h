@@ -1,11 +1,11 @@
 #pragma once
 #include <minidl/apps/gatys_settings.h>
 #include <minidl/core/cuda/recording.h>
-#include <minidl/kernels/execution.h>
 
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace minidl {
 
@@ -53,13 +53,6 @@ class GatysObjective {
     std::map<std::string, Tensor> content, style;
     Tensor tv, gradient;
   };
-  /// What a recording was made with besides the factors.
-  struct Recorded {
-    const void* picture = nullptr;
-    Precision precision = Precision::fp32;
-    std::string engine;
-    bool operator==(const Recorded&) const = default;
-  };
 
   void set_form_factors();
   double content_weight(const layers::WeightedLayer& layer) const;
@@ -77,8 +70,8 @@ class GatysObjective {
   std::map<std::string, double> factors_;  // of the paper's terms, by "content NAME" and "style NAME"; "tv"
   Shape shape_;
   std::optional<cuda::Recording> recording_;
-  Recorded recorded_;
-  Terms terms_;  // of the recording: its memory
+  std::pair<const void*, std::string> recorded_;  // of which picture, with which settings of the execution
+  Terms terms_;                                   // of the recording: its memory
 };
 
 }  // namespace minidl

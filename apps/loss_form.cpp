@@ -17,6 +17,11 @@ double content_factor(LossForm form, const Tensor& target) {
   return 1.0 / static_cast<double>(target.shape()[0]);
 }
 
+Factor scaled_content_factor(LossForm form, const Tensor& target, double scale) {
+  if (form != LossForm::relative) return static_cast<float>(scale * content_factor(form, target));
+  return squared_norm_number(target).inverse(2.0 * scale, kTiny * static_cast<double>(target.count()));
+}
+
 double style_factor(LossForm form, const Tensor& target) {
   const auto channels_squared = static_cast<double>(target.count());
   if (form == LossForm::mean) return 4.0 / channels_squared;

@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/kernels/number.h>
 
 namespace minidl {
 
@@ -19,6 +19,8 @@ enum class LossForm { paper, mean, relative };
 /// relative content is measured against the whole batch.
 /// Content: `target` P is [n, h, w, c], the term 1/2 ||F - P||^2 summed over the batch.
 double content_factor(LossForm form, const Tensor& target);
+/// scale times that, on the target's device where it depends on its values and recorded work needs it.
+Factor scaled_content_factor(LossForm form, const Tensor& target, double scale);
 /// Style: `target` A is [1, c, c], the term 1/(4 c^2) ||G - A||^2 averaged over the batch (ops::style_loss).
 double style_factor(LossForm form, const Tensor& target);
 /// Total variation: `picture` [n, h, w, 3], the term its sum of squared differences.

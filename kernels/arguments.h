@@ -24,6 +24,15 @@ inline GradTarget grad_target(const Accumulate& how, Tensor& grad) {
   return {grad.data<float>(), how.beta, mask_span(how)};
 }
 
+/// A Factor.
+struct RawFactor {
+  float value;
+  const double* on_device;  // times this, when there is one
+};
+inline RawFactor raw_factor(const Factor& factor) {
+  return {factor.value, factor.on_device ? factor.on_device.data<double>() : nullptr};
+}
+
 struct PoolGradient {
   const Pool2dDesc& desc;
   const uint8_t* choice;  // nullptr for average pooling

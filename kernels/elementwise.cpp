@@ -98,11 +98,12 @@ void accumulate_scaled(float a, const Tensor& x, const Accumulate& how, Tensor& 
   MINIDL_ON(device, accumulate_scaled(x.count(), a, x.data<float>(), grad_target(how, target)));
 }
 
-void accumulate_difference(float a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target) {
+void accumulate_difference(const Factor& a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target) {
   const Device device = check_same("accumulate_difference", {{"x", x}, {"y", y}, {"target", target}});
   check_accumulate(how, target, "accumulate_difference");
   const ProfileRange range("accumulate_difference");
-  MINIDL_ON(device, accumulate_difference(x.count(), a, x.data<float>(), y.data<float>(), grad_target(how, target)));
+  MINIDL_ON(device, accumulate_difference(x.count(), raw_factor(a), x.data<float>(), y.data<float>(),
+                                          grad_target(how, target)));
 }
 
 void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target) {

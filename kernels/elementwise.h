@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/kernels/accumulate.h>
+#include <minidl/kernels/number.h>
 
 #include <span>
 
@@ -28,7 +29,7 @@ void tanh_backward(const Tensor& output, float scale, const Tensor& grad_output,
 /// target = beta * target + (mask ? a * x : 0): the general writer of a gradient that is a multiple of another tensor.
 void accumulate_scaled(float a, const Tensor& x, const Accumulate& how, Tensor& target);
 /// target = beta * target + (mask ? a * (x - y) : 0).
-void accumulate_difference(float a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
+void accumulate_difference(const Factor& a, const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
 /// target = beta * target + (mask ? x * y : 0).
 void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
 

@@ -56,7 +56,7 @@ struct Settings {
   Precision precision = Precision::fp32;
   EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
   EngineSetting verify{"MINIDL_VERIFY"};
-  int64_t filter_cache = int64_t{64} << 20;
+  int64_t filter_cache = int64_t{32} << 20;
   bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
 };
 Settings& settings() {
@@ -116,6 +116,10 @@ const std::string& simd() {
 }
 void set_simd(std::string_view name) {
   cpu::set_simd(name);
+}
+
+std::string fingerprint() {
+  return to_string(precision()) + " " + conv2d_engine() + " " + verify_engine() + " " + simd();
 }
 
 int64_t filter_cache() {

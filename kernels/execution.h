@@ -38,10 +38,13 @@ const std::string& simd();
 void set_simd(std::string_view name);
 
 /// Bytes that convolutions may keep for forms of their weights that are quicker to use (transformed filters), so that
-/// weights which do not change are not transformed in every call. At first 64 MiB.
+/// weights which do not change are not transformed in every call. At first 32 MiB.
 int64_t filter_cache();
 /// 0 switches it off; what is kept already stays until its weights go or change. Throws Error for less.
 void set_filter_cache(int64_t bytes);
+
+/// Changes when one of the settings changes that results depend on: precision, engines, instruction set.
+std::string fingerprint();
 
 /// One line per convolution on standard error, with the engine and why others declined. Initially MINIDL_VERBOSE=1.
 bool verbose();

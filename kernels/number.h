@@ -1,9 +1,16 @@
 #pragma once
-#include <minidl/core/cuda/recording.h>
-
-#include <utility>
+#include <minidl/core/tensor.h>
 
 namespace minidl {
+
+/// A factor of a loss and its gradient: known, or one f64 on a CUDA device where it was computed.
+struct Factor {
+  Factor(float known) : value(known) {}
+  explicit Factor(Tensor computed) : on_device(std::move(computed)) {}
+
+  float value = 1;
+  Tensor on_device;
+};
 
 /// What a reduction comes to: known on the CPU, on its way on a CUDA device.
 class Number {
@@ -13,13 +20,12 @@ class Number {
   explicit Number(Tensor on_device) : on_device_(std::move(on_device)) {}
 
   /// Waits for the device.
-  double get() const { return on_device_ ? std::as_const(on_device_).to(Device::cpu()).data<double>()[0] : value_; }
-  /// factor times the number as a scalar [] of f32 on the CPU. In recorded work its value is there when that was run.
-  Tensor scaled(double factor) const {
-    if (cuda::Recording* recording = cuda::Recording::current(); recording && on_device_)
-      return recording->read(on_device_, factor);
-    return Tensor::full({}, static_cast<float>(factor * get()));
-  }
+  double get() const;
+  /// coefficient * factor * number as a scalar [] of f32 or f64 on the CPU. In work of a cuda::Recording its value is
+  /// there when that was run; else this waits.
+  Tensor scaled(double coefficient, const Factor& factor = 1.0f, Dtype dtype = Dtype::f32) const;
+  /// numerator / (number + plus), in work of a cuda::Recording on the device; else this waits.
+  Factor inverse(double numerator, double plus) const;
 
  private:
   double value_ = 0;

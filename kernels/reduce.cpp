@@ -14,12 +14,6 @@ Number sum_of(const Tensor& x) {
   return MINIDL_ON(x.device(), sum(x.count(), x.data<float>()));
 }
 
-Number squared_norm_of(const Tensor& x) {
-  check_f32(x, "squared_norm", "x");
-  const ProfileRange range("squared_norm");
-  return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
-}
-
 Number squared_distance_of(const Tensor& x, const Tensor& y) {
   check_f32(x, "squared_distance", "x");
   check_shape(y, x.shape(), "squared_distance", "y");
@@ -61,11 +55,16 @@ void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double
   }
 }
 
+Number squared_norm_number(const Tensor& x) {
+  check_f32(x, "squared_norm", "x");
+  const ProfileRange range("squared_norm");
+  return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
+}
 double squared_norm(const Tensor& x) {
-  return squared_norm_of(x).get();
+  return squared_norm_number(x).get();
 }
 Tensor squared_norm_scalar(const Tensor& x, double factor) {
-  return squared_norm_of(x).scaled(factor);
+  return squared_norm_number(x).scaled(factor);
 }
 
 double absolute_sum(const Tensor& x) {
@@ -83,8 +82,8 @@ float max_abs(const Tensor& x) {
 double squared_distance(const Tensor& x, const Tensor& y) {
   return squared_distance_of(x, y).get();
 }
-Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double factor) {
-  return squared_distance_of(x, y).scaled(factor);
+Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double coefficient, const Factor& factor) {
+  return squared_distance_of(x, y).scaled(coefficient, factor);
 }
 
 bool all_finite(const Tensor& x) {

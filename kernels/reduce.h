@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/number.h>
 
 #include <span>
 
@@ -21,13 +22,14 @@ void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double
 /// Sum of squares.
 double squared_norm(const Tensor& x);
 Tensor squared_norm_scalar(const Tensor& x, double factor);
+Number squared_norm_number(const Tensor& x);
 /// Sum of |x|.
 double absolute_sum(const Tensor& x);
 /// Largest |x|; 0 for an empty tensor, NaN when there is one.
 float max_abs(const Tensor& x);
 /// Sum of (x - y)^2; equal shapes.
 double squared_distance(const Tensor& x, const Tensor& y);
-Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double factor);
+Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double coefficient, const Factor& factor = 1.0f);
 /// True when no element is infinite or NaN.
 bool all_finite(const Tensor& x);
 

@@ -3,6 +3,7 @@
 #include <minidl/core/tape.h>
 #include <minidl/kernels/activation.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/number.h>
 #include <minidl/kernels/pool2d.h>
 
 /// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
@@ -82,7 +83,7 @@ Variable sum(const Variable& x);
 Variable mean(const Variable& x);
 
 /// 1/2 * ||features - target||^2 summed over everything (Gatys et al. 2015, eq. 1), times `factor`.
-Variable content_loss(const Variable& features, const Tensor& target, float factor = 1.0f);
+Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor = 1.0f);
 /// Style loss of one layer (Gatys et al. 2015, eq. 4) for maps of any size, each Gram divided by its own number of positions M = h * w:
 ///   factor / (4 c^2) * ||F Fᵀ / M - target||^2, averaged over the batch. features [n,h,w,c]; target [1,c,c] or [n,c,c] is a Gram / M.
 /// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed.

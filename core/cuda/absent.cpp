@@ -68,7 +68,7 @@ bool Recording::is_recorded() const {
 Recording* Recording::current() {
   return nullptr;
 }
-Tensor Recording::read(const Tensor&, double) {
+Tensor Recording::read(const Tensor&, double, const Tensor&, Dtype) {
   fail_absent();
 }
 

@@ -6,12 +6,8 @@
 namespace minidl::cuda {
 
 void* PooledAllocator::allocate(size_t bytes) {
-  Pool* pool = nullptr;
-  {
-    const std::scoped_lock lock(mutex_);
-    pool = open_;
-  }
-  return (pool ? *pool : common_).allocate(bytes);
+  const std::scoped_lock lock(mutex_);
+  return (open_ ? *open_ : common_).allocate(bytes);
 }
 
 void PooledAllocator::deallocate(void* pointer) noexcept {

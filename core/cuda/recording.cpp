@@ -12,7 +12,7 @@
 namespace minidl::cuda {
 namespace {
 
-constexpr size_t kMostNumbers = 256;  // that one recording reads
+constexpr size_t kMostNumbers = 512;  // that one recording reads
 
 thread_local Recording* current_recording = nullptr;
 
@@ -52,7 +52,8 @@ struct Recording::Impl {
   enum class Stage { first, second, recorded, never };
   struct ReadNumber {
     Tensor scalar;
-    double factor;
+    double coefficient;
+    const double *value, *times;  // in `host`; times may be nullptr
   };
 
   Impl(int device_index, PooledAllocator& device_memory)
@@ -69,10 +70,12 @@ struct Recording::Impl {
   }
   void do_once(Recording& recording, const std::function<void()>& work) {
     numbers.clear();
+    brought = 0;
     const WorkScope scope(recording, memory, pool);
     work();
   }
   void run(Recording& recording, const std::function<void()>& work);
+  const double* bring(const Tensor& value);
 
   int index;
   PooledAllocator& memory;
@@ -80,8 +83,19 @@ struct Recording::Impl {
   Graph graph;
   Stage stage = Stage::first;
   PinnedMemory host;  // the numbers as they come
+  size_t brought = 0;
   std::vector<ReadNumber> numbers;
 };
+
+/// Where the value of one f64 of the device will be.
+const double* Recording::Impl::bring(const Tensor& value) {
+  MINIDL_CHECK(value.dtype() == Dtype::f64 && value.count() == 1, "[cuda] a recording reads one f64, not {} of {}",
+               value.shape(), to_string(value.dtype()));
+  MINIDL_CHECK(brought < kMostNumbers, "[cuda] a recording reads more than {} numbers", kMostNumbers);
+  double* const place = static_cast<double*>(host.get()) + brought++;
+  MINIDL_CUDA_CHECK(cudaMemcpyAsync(place, value.raw(), sizeof(double), cudaMemcpyDefault, current_stream()));
+  return place;
+}
 
 void Recording::Impl::run(Recording& recording, const std::function<void()>& work) {
   const cudaStream_t stream = current_stream();
@@ -98,9 +112,14 @@ void Recording::Impl::run(Recording& recording, const std::function<void()>& wor
   if (stage == Stage::recorded) graph.launch(stream);
   if (stage == Stage::never) do_once(recording, work);
   MINIDL_CUDA_CHECK(cudaStreamSynchronize(stream));
-  const double* values = static_cast<const double*>(host.get());
-  for (size_t i = 0; i < numbers.size(); ++i)
-    *numbers[i].scalar.data<float>() = static_cast<float>(numbers[i].factor * values[i]);
+  for (ReadNumber& number : numbers) {
+    const double value = number.coefficient * *number.value * (number.times ? *number.times : 1.0);
+    if (number.scalar.dtype() == Dtype::f64) {
+      *number.scalar.data<double>() = value;
+    } else {
+      *number.scalar.data<float>() = static_cast<float>(value);
+    }
+  }
 }
 
 Recording::Recording(int index) {
@@ -133,14 +152,10 @@ Recording* Recording::current() {
   return current_recording;
 }
 
-Tensor Recording::read(const Tensor& value, double factor) {
-  MINIDL_CHECK(value.dtype() == Dtype::f64 && value.count() == 1, "[cuda] a recording reads one f64, not {} of {}",
-               value.shape(), to_string(value.dtype()));
-  std::vector<Impl::ReadNumber>& numbers = impl_->numbers;
-  MINIDL_CHECK(numbers.size() < kMostNumbers, "[cuda] a recording reads more than {} numbers", kMostNumbers);
-  double* const place = static_cast<double*>(impl_->host.get()) + numbers.size();
-  MINIDL_CUDA_CHECK(cudaMemcpyAsync(place, value.raw(), sizeof(double), cudaMemcpyDefault, current_stream()));
-  return numbers.emplace_back(Impl::ReadNumber{Tensor::zeros({}), factor}).scalar;
+Tensor Recording::read(const Tensor& value, double coefficient, const Tensor& times, Dtype dtype) {
+  const double* const place = impl_->bring(value);
+  const double* const factor = times ? impl_->bring(times) : nullptr;
+  return impl_->numbers.emplace_back(Impl::ReadNumber{Tensor::zeros({}, dtype), coefficient, place, factor}).scalar;
 }
 
 }  // namespace minidl::cuda

@@ -29,9 +29,9 @@ class Recording {
 
   /// The one whose work is being done on this thread, or nullptr.
   static Recording* current();
-  /// A scalar [] of f32 on the CPU that holds factor * value whenever run() has returned. `value` is one f64 on the
-  /// device. For use in work.
-  Tensor read(const Tensor& value, double factor);
+  /// A scalar [] of f32 or f64 on the CPU that holds coefficient * value * times whenever run() has returned. `value`
+  /// and `times`, 1 when undefined, are each one f64 on the device. For use in work.
+  Tensor read(const Tensor& value, double coefficient, const Tensor& times = {}, Dtype dtype = Dtype::f32);
 
  private:
   struct Impl;

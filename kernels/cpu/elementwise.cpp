@@ -104,8 +104,10 @@ void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget&
       count, target, [=](auto d, auto vx) HWY_ATTR { return hn::Mul(hn::Set(d, a), vx); }, x);
 }
 
-void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
-  const auto f = [=](auto d, auto vx, auto vy) HWY_ATTR { return hn::Mul(hn::Set(d, a), hn::Sub(vx, vy)); };
+void accumulate_difference(int64_t count, const RawFactor& a, const float* x, const float* y,
+                           const GradTarget& target) {
+  const float factor = a.on_device ? a.value * static_cast<float>(*a.on_device) : a.value;
+  const auto f = [=](auto d, auto vx, auto vy) HWY_ATTR { return hn::Mul(hn::Set(d, factor), hn::Sub(vx, vy)); };
   accumulate(count, target, f, x, y);
 }
 
@@ -174,7 +176,8 @@ void tanh_backward(int64_t count, const float* output, float scale, const float*
 void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget& target) {
   MINIDL_DISPATCH(accumulate_scaled)(count, a, x, target);
 }
-void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
+void accumulate_difference(int64_t count, const RawFactor& a, const float* x, const float* y,
+                           const GradTarget& target) {
   MINIDL_DISPATCH(accumulate_difference)(count, a, x, y, target);
 }
 void accumulate_product(int64_t count, const float* x, const float* y, const GradTarget& target) {

@@ -178,6 +178,9 @@ HWY_EXPORT(squared_distance);
 Number sum(int64_t count, const float* x) {
   return MINIDL_DISPATCH(sum)(count, x);
 }
+void divide(double numerator, const double* number, double plus, double* quotient) {
+  *quotient = numerator / (*number + plus);
+}
 double dot(int64_t count, const float* x, const float* y) {
   return MINIDL_DISPATCH(dot)(count, x, y);
 }

@@ -44,8 +44,11 @@ struct Scaled {
 };
 
 struct ScaledDifference {
-  float a;
-  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const { return a * (x[0] - x[1]); }
+  RawFactor a;
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const {
+    const float factor = a.on_device ? a.value * static_cast<float>(load(a.on_device)) : a.value;
+    return factor * (x[0] - x[1]);
+  }
 };
 
 /// a x + b[c], of channels.cuh.
@@ -170,7 +173,8 @@ void accumulate_scaled(int64_t count, float a, const float* x, const GradTarget&
   map<1>(count, {{x}}, Scaled{a}, GradientOutput{target});
 }
 
-void accumulate_difference(int64_t count, float a, const float* x, const float* y, const GradTarget& target) {
+void accumulate_difference(int64_t count, const RawFactor& a, const float* x, const float* y,
+                           const GradTarget& target) {
   map<2>(count, {{x, y}}, ScaledDifference{a}, GradientOutput{target});
 }
 

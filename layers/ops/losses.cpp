@@ -23,22 +23,24 @@ class SumNode final : public Node {
 
 class ContentLossNode final : public Node {
  public:
-  ContentLossNode(const Variable& features, const Tensor& target, float factor)
-      : features_(features), target_(target), factor_(factor) {}
+  ContentLossNode(const Variable& features, const Tensor& target, Factor factor)
+      : features_(features), target_(target), factor_(std::move(factor)) {}
   const char* name() const override { return "content_loss"; }
   void backward(const Tensor& grad_output, GradSink& grads) override {
     const GradSink::Slot slot = grads.slot(0);
+    Factor factor = factor_;
+    factor.value *= grad_output.item();
     features_.for_parts("content_loss", [&](const Tensor& part, int64_t begin, int64_t end) {
       Tensor grad_input = rows_of(slot.grad, begin, end);
       const BitMask relu_mask = slot.relu_mask ? rows_of(*slot.relu_mask, begin, end) : BitMask();
-      accumulate_difference(factor_ * grad_output.item(), part, target_.rows("content_loss", begin, end),
+      accumulate_difference(factor, part, target_.rows("content_loss", begin, end),
                             {slot.beta, relu_mask ? &relu_mask : nullptr}, grad_input);
     });
   }
 
  private:
   Saved features_, target_;
-  float factor_;
+  Factor factor_;
 };
 
 class TotalVariationNode final : public Node {
@@ -75,10 +77,10 @@ Variable mean(const Variable& x) {
   return scaled_sum(x, 1.0 / static_cast<double>(x.shape().count()));
 }
 
-Variable content_loss(const Variable& features, const Tensor& target, float factor) {
+Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor) {
   MINIDL_CHECK(features.shape() == target.shape(), "[content_loss] features {} and target {} must have the same shape",
                features.shape(), target.shape());
-  return record(squared_distance_scalar(features.value(), target, 0.5 * factor), {features},
+  return record(squared_distance_scalar(features.value(), target, 0.5, factor), {features},
                 [&](const Wants&) { return std::make_unique<ContentLossNode>(features, target, factor); });
 }
 

@@ -283,8 +283,9 @@ TEST_F(FastStyleRun, ReferenceLosses) {
   FastStyleObjective objective(vgg, settings, {to_channels_last(step.read("style"))});
   const Tensor photos = to_channels_last(step.read("input"));
   layers::TransformNet net = layers::TransformNet::load(net_path);
-  FastStyleLosses losses;
-  objective.loss(net(Variable(photos)), objective.targets(photos), 0, 0, losses);
+  std::vector<FastStyleTerm> terms;
+  objective.loss(net(Variable(photos)), objective.targets(photos), 0, 0, terms);
+  const FastStyleLosses losses = FastStyleObjective::losses_of(terms);
   const std::vector<double> actual = {losses.total,
                                       losses.content_layers.at("relu2_2"),
                                       losses.style_layers.at("relu1_2"),

@@ -1,10 +1,11 @@
 // Whole runs on a CUDA device whose evaluations are repeated from a recording give the same bytes as those that are
 // done each time; skipped where there is no device.
+#include <minidl/apps/fast_style.h>
 #include <minidl/apps/gatys.h>
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/profile.h>
 #include <support/compare.h>
-#include <support/small_gatys.h>
+#include <support/small_fast_style.h>
 
 #include <cstdlib>
 
@@ -18,6 +19,18 @@ class RecordedRuns : public ::testing::Test {
     if (cuda::device_count() == 0) GTEST_SKIP() << cuda::unavailable_reason();
   }
   void TearDown() override { ::unsetenv("MINIDL_CUDA_GRAPHS"); }
+
+  /// How often content_loss was differentiated while `work` ran: not when it was repeated.
+  template <typename Work>
+  static int64_t backward_passes(const Work& work) {
+    Profile::clear();
+    Profile::enable(true);
+    work();
+    Profile::enable(false);
+    int64_t calls = 0;
+    for (const Profile::Row& row : Profile::rows()) calls += row.name == "content_loss backward" ? row.calls : 0;
+    return calls;
+  }
 
   /// `run` with recordings and without.
   template <typename Run>
@@ -53,6 +66,38 @@ TEST_F(RecordedRuns, OfAPictureAreTheSame) {
   }
 }
 
+TEST_F(RecordedRuns, OfATrainingAreTheSame) {
+  for (const LossForm form : {LossForm::relative, LossForm::mean}) {
+    for (const layers::NormKind norm : {layers::NormKind::instance, layers::NormKind::batch}) {
+      std::vector<int64_t> passes;
+      const auto [recorded, each_time] = both([&] {
+        layers::Vgg network(small_vgg());
+        network.to(kDevice);
+        FastStyleSettings settings = small_fast_settings();
+        settings.form = form;
+        settings.net.norm = norm;
+        settings.steps = 5;
+        settings.clip_norm = 1.0;
+        FastStyleData data;
+        data.styles = {wavy_picture(40, 40, 9)};
+        data.photos = [&](int64_t step) { return small_photos(step, settings.batch, settings.size); };
+        FastStyle training(network, settings, data);
+        std::vector<double> numbers;
+        passes.push_back(backward_passes([&] {
+          training.run([&](const FastStyleProgress& progress) {
+            numbers.insert(numbers.end(), {progress.losses.total, progress.losses.content, progress.grad_norm});
+            return true;
+          });
+        }));
+        return std::pair{numbers, training.apply(wavy_picture(32, 32, 2))};
+      });
+      EXPECT_EQ(passes[0] * 5, passes[1] * 2) << "two of five steps were done";
+      EXPECT_EQ(recorded.first, each_time.first);
+      EXPECT_TRUE(same_bytes(recorded.second, each_time.second));
+    }
+  }
+}
+
 TEST_F(RecordedRuns, AnEvaluationLeavesEarlierGradientsAlone) {
   layers::Vgg network(small_vgg());
   network.to(kDevice);
@@ -61,18 +106,13 @@ TEST_F(RecordedRuns, AnEvaluationLeavesEarlierGradientsAlone) {
   Tensor picture = pictures.content.to(kDevice);
   std::vector<Tensor> gradients(5);
   std::vector<double> losses;
-  Profile::clear();
-  Profile::enable(true);
-  for (size_t i = 0; i < gradients.size(); ++i) {
-    picture.fill(static_cast<float>(40 * i));
-    losses.push_back(objective.evaluate(picture, &gradients[i]).total);
-  }
-  Profile::enable(false);
-  for (const Profile::Row& row : Profile::rows()) {
-    if (row.name == "content_loss backward") {
-      EXPECT_EQ(row.calls, 2) << "the others are repeated";
+  const int64_t passes = backward_passes([&] {
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      picture.fill(static_cast<float>(40 * i));
+      losses.push_back(objective.evaluate(picture, &gradients[i]).total);
     }
-  }
+  });
+  EXPECT_EQ(passes, 2) << "the others are repeated";
   for (size_t i = 0; i < gradients.size(); ++i) {
     Tensor other = Tensor::full(picture.shape(), static_cast<float>(40 * i), kDevice), gradient;
     EXPECT_EQ(objective.evaluate(other, &gradient).total, losses[i]) << i;

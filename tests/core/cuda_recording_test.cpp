@@ -58,6 +58,27 @@ TEST_F(CudaRecording, RepeatsWhatWasRecordedTheSecondTime) {
   }
 }
 
+TEST_F(CudaRecording, NumbersMayBeFactorsOfOthers) {
+  Recording recording(0);
+  Tensor y = Tensor::zeros(x_.shape(), Dtype::f32, kDevice), gradient = y.clone(), value, norm;
+  for (int i = 1; i <= 4; ++i) {
+    const float level = static_cast<float>(i);
+    x_.fill(level);
+    y.fill(2.0f * level);
+    recording.run([&] {
+      const Factor factor = squared_norm_number(x_).inverse(3.0, 1.0);
+      accumulate_difference(factor, y, x_, {0.0f}, gradient);
+      value = squared_distance_scalar(y, x_, 0.5, factor);
+      norm = squared_norm_number(x_).scaled(1.0, 1.0f, Dtype::f64);
+    });
+    const double square = 1000.0 * level * level, factor = 3.0 / (square + 1.0);
+    EXPECT_EQ(value.item(), static_cast<float>(0.5 * square * factor)) << i;
+    EXPECT_EQ(std::as_const(norm).data<double>()[0], square);
+    EXPECT_EQ(std::as_const(gradient).slice(5, 6).item(), static_cast<float>(factor) * level);
+  }
+  EXPECT_TRUE(recording.is_recorded());
+}
+
 TEST_F(CudaRecording, ItsMemoryIsNotGivenToOthers) {
   Recording recording(0);
   for (int i = 0; i < 3; ++i) run(recording);
@@ -154,10 +175,10 @@ TEST_F(CudaRecording, BadUsesAreRefused) {
   EXPECT_TRUE(throws_error(
       [&] {
         outer.run([&] {
-          for (int i = 0; i < 300; ++i) work();
+          for (int i = 0; i < 600; ++i) work();
         });
       },
-      "more than 256 numbers"));
+      "more than 512 numbers"));
   EXPECT_TRUE(throws_error([] { Recording(99); }, "cuda:99"));
 }
 

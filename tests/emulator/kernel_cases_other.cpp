@@ -6,6 +6,7 @@
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/box_mean.h>
 #include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
 #include <minidl/kernels/log_softmax.h>
@@ -240,8 +241,10 @@ KernelCase fixed_norm(const Shape& shape) {
 
 KernelCase reductions(const Shape& shape) {
   const Tensor x = device_tensor(shape), y = device_tensor(shape), x16 = device_bf16(shape), y16 = device_bf16(shape);
+  const Tensor number = Tensor::zeros({1}, Dtype::f64, cuda_device());
+  const auto quotient = std::make_shared<Tensor>(number.clone());
   const int64_t bytes = x.bytes();
-  return {text(x) + ": sum, product with another, dots of 2 with 1, of 2 of bf16 with 1",
+  return {text(x) + ": sum, product with another, dots of 2 with 1, of 2 of bf16 with 1, quotient of numbers",
           [=] {
             sum(x);
             dot(x, y);
@@ -250,6 +253,7 @@ KernelCase reductions(const Shape& shape) {
             dots(both, one, results);
             const Tensor both16[2] = {x16, y16};
             dots(both16, one, results);
+            cuda::divide(1.0, number.data<double>(), 1.0, quotient->data<double>());
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             const auto partials = [&](size_t i) { return kDouble * blocks.at(i); };
@@ -261,7 +265,8 @@ KernelCase reductions(const Shape& shape) {
                     {"reduce_kernel", 2 * bytes + partials(4), 0, {.bytes = 2.05}},
                     {"reduce_blocks_kernel", partials(4) + 2 * kDouble},
                     {"reduce_kernel", 2 * bytes + partials(6), 0, {.bytes = 1.55}},
-                    {"reduce_blocks_kernel", partials(6) + 2 * kDouble}};
+                    {"reduce_blocks_kernel", partials(6) + 2 * kDouble},
+                    {"divide_kernel", 2 * kDouble}};
           }};
 }
 

@@ -73,6 +73,18 @@ TEST(Elementwise, ACombinationIsExactOnIntegers) {
   }
 }
 
+TEST(Elementwise, ADifferenceMayHaveAComputedFactor) {
+  const Tensor x = random_integers({7, 33}, 50), y = random_integers({7, 33}, 51);
+  Tensor expected = random_integers({7, 33}, 52), actual = test::copy_on_device(expected.clone());
+  Tensor computed = Tensor::zeros({1}, Dtype::f64);
+  computed.data<double>()[0] = -1.5;
+  Factor factor(computed.to(test::device()));
+  factor.value = 2.0f;
+  accumulate_difference(-3.0f, x, y, {1.0f}, expected);
+  accumulate_difference(factor, test::copy_on_device(x), test::copy_on_device(y), {1.0f}, actual);
+  EXPECT_TRUE(equals(actual.to(Device::cpu()), expected));
+}
+
 TEST(Elementwise, ACombinationOfBf16IsThatOfItsValues) {
   for (const Shape& shape : kShapes) {
     for (const size_t terms : {1u, 8u, 19u}) {
