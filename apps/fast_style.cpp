@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 namespace minidl {
 namespace {
@@ -115,13 +116,25 @@ FastStyle::Impl::Computed FastStyle::Impl::compute(const Tensor& photos, int sty
   return computed;
 }
 
+/// They change when the net is given values in other tensors.
+std::vector<const void*> FastStyle::Impl::addresses() const {
+  std::vector<const void*> all;
+  for (const auto& [name, parameter] : net.named_parameters()) all.push_back(parameter.value().raw());
+  for (const auto& [name, buffer] : net.named_buffers()) all.push_back(std::as_const(buffer).raw());
+  return all;
+}
+
 const FastStyle::Impl::Computed& FastStyle::Impl::repeat(const Tensor& photos) {
   const std::string settings_now = execution::fingerprint();
-  if (!repeated || repeated->settings != settings_now) {
+  const std::vector<const void*> addresses_now = addresses();
+  if (!repeated || repeated->settings != settings_now || repeated->addresses != addresses_now) {
     repeated.reset();
     const Device device = network.device();
-    repeated.emplace(
-        Repeated{cuda::Recording(device.index), settings_now, Tensor::empty(photos.shape(), Dtype::f32, device), {}});
+    repeated.emplace(Repeated{cuda::Recording(device.index),
+                              settings_now,
+                              addresses_now,
+                              Tensor::empty(photos.shape(), Dtype::f32, device),
+                              {}});
   }
   repeated->photos.copy_from(photos);
   Computed& computed = repeated->computed;

@@ -22,7 +22,8 @@ struct FastStyle::Impl {
   /// A step on a CUDA device, as it is repeated for each batch.
   struct Repeated {
     cuda::Recording recording;
-    std::string settings;  // of the execution
+    std::string settings;                // of the execution
+    std::vector<const void*> addresses;  // of the net's values
     Tensor photos;
     Computed computed;
   };
@@ -30,6 +31,7 @@ struct FastStyle::Impl {
   double compute_gradient(FastStyleLosses& losses);
   Computed compute(const Tensor& photos, int style);
   const Computed& repeat(const Tensor& photos);
+  std::vector<const void*> addresses() const;
   void update(double grad_norm);
   Tensor apply(const Tensor& photo, int style);
   FastStyleLosses evaluate(const Tensor& photo, int style);

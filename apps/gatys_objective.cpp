@@ -1,4 +1,5 @@
 #include <minidl/apps/gatys_objective.h>
+#include <minidl/core/cuda/recording.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/gram.h>
@@ -6,6 +7,7 @@
 #include <minidl/layers/ops.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace minidl {
 namespace {
@@ -30,6 +32,13 @@ void check_picture(const layers::Vgg& network, const Tensor& picture, const std:
 }
 
 }  // namespace
+
+struct GatysObjective::Repeated {
+  cuda::Recording recording;
+  const void* picture;
+  std::string settings;  // of the execution
+  Terms terms;           // in the recording's memory
+};
 
 GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settings, const Tensor& content,
                                const std::vector<Style>& styles)
@@ -59,6 +68,8 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
   set_form_factors();
 }
 
+GatysObjective::~GatysObjective() = default;
+
 void GatysObjective::set_form_factors() {
   for (const auto& [name, features] : content_) factors_["content " + name] = content_factor(settings_.form, features);
   for (const auto& [name, gram] : grams_) factors_["style " + name] = style_factor(settings_.form, gram);
@@ -67,7 +78,7 @@ void GatysObjective::set_form_factors() {
 
 void GatysObjective::set_factors(std::map<std::string, double> factors) {
   factors_ = std::move(factors);
-  recording_.reset();
+  repeated_.reset();
 }
 
 double GatysObjective::content_weight(const layers::WeightedLayer& layer) const {
@@ -83,22 +94,26 @@ double GatysObjective::tv_weight() const {
 GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
   MINIDL_CHECK(picture.shape() == shape_, "[gatys] the picture has shape {}, the content {}", picture.shape(), shape_);
   const bool repeated = gradient && picture.device().kind == Device::Kind::cuda;
-  Terms terms = repeated ? recorded_terms(picture) : compute(picture, gradient != nullptr);
+  Terms terms = repeated ? repeat(picture) : compute(picture, gradient != nullptr);
   if (gradient) *gradient = terms.gradient;
   return losses_of(terms);
 }
 
-GatysObjective::Terms GatysObjective::recorded_terms(const Tensor& picture) {
-  const std::pair wanted{picture.raw(), execution::fingerprint()};
-  if (!recording_ || recorded_ != wanted) recording_.emplace(picture.device().index);
-  recorded_ = wanted;
-  recording_->run([&] {
-    terms_ = {};  // so that the second evaluation finds the memory as the first did
-    terms_ = compute(picture, true);
+GatysObjective::Terms GatysObjective::repeat(const Tensor& picture) {
+  const std::string settings = execution::fingerprint();
+  if (!repeated_ || repeated_->picture != picture.raw() || repeated_->settings != settings) {
+    repeated_.reset();
+    repeated_ =
+        std::make_unique<Repeated>(Repeated{cuda::Recording(picture.device().index), picture.raw(), settings, {}});
+  }
+  Terms& terms = repeated_->terms;
+  repeated_->recording.run([&] {
+    terms = {};  // so that the second evaluation finds the memory as the first did
+    terms = compute(picture, true);
   });
-  Terms terms = terms_;
-  terms.gradient = terms_.gradient.clone();  // the next evaluation writes to the same place
-  return terms;
+  Terms result = terms;
+  result.gradient = terms.gradient.clone();  // the next evaluation writes to the same place
+  return result;
 }
 
 /// Each term as the paper defines it is what is reported; its weight is applied in f64 for the report and on the tape
@@ -157,7 +172,7 @@ GatysLosses GatysObjective::losses_of(const Terms& terms) const {
 }
 
 void GatysObjective::normalize_at(const Tensor& picture) {
-  recording_.reset();
+  repeated_.reset();
   const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
   const std::map<std::string, Variable> values = network_(Variable(picture), taps_);
   for (const auto& [name, target] : content_) {

@@ -1,11 +1,9 @@
 #pragma once
 #include <minidl/apps/gatys_settings.h>
-#include <minidl/core/cuda/recording.h>
 
 #include <map>
-#include <optional>
+#include <memory>
 #include <string>
-#include <utility>
 
 namespace minidl {
 
@@ -34,6 +32,7 @@ class GatysObjective {
   };
   GatysObjective(layers::Vgg& network, const GatysSettings& settings, const Tensor& content,
                  const std::vector<Style>& styles);
+  ~GatysObjective();
 
   /// Writes d objective / d picture to `gradient` ([1, h, w, 3]) unless it is nullptr. Throws nothing for values that
   /// are not finite. On a CUDA device, evaluations of one picture, the same storage with other values, with a gradient
@@ -53,13 +52,15 @@ class GatysObjective {
     std::map<std::string, Tensor> content, style;
     Tensor tv, gradient;
   };
+  /// An evaluation on a CUDA device as it is repeated.
+  struct Repeated;
 
   void set_form_factors();
   double content_weight(const layers::WeightedLayer& layer) const;
   double style_weight(const layers::WeightedLayer& layer) const;
   double tv_weight() const;
   Terms compute(const Tensor& picture, bool with_gradient);
-  Terms recorded_terms(const Tensor& picture);
+  Terms repeat(const Tensor& picture);
   GatysLosses losses_of(const Terms& terms) const;
 
   layers::Vgg& network_;
@@ -69,9 +70,7 @@ class GatysObjective {
   std::map<std::string, Tensor> grams_;    // [1, c, c] by layer, divided by the number of positions
   std::map<std::string, double> factors_;  // of the paper's terms, by "content NAME" and "style NAME"; "tv"
   Shape shape_;
-  std::optional<cuda::Recording> recording_;
-  std::pair<const void*, std::string> recorded_;  // of which picture, with which settings of the execution
-  Terms terms_;                                   // of the recording: its memory
+  std::unique_ptr<Repeated> repeated_;
 };
 
 }  // namespace minidl

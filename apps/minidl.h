@@ -32,6 +32,7 @@
 #include <minidl/kernels/half.h>
 #include <minidl/kernels/instance_norm.h>
 #include <minidl/kernels/log_softmax.h>
+#include <minidl/kernels/number.h>
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/padding.h>
 #include <minidl/kernels/pool2d.h>
