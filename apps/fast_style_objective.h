@@ -26,8 +26,7 @@ struct FastStyleTargets {
 struct FastStyleTerm {
   enum class Kind { content, style, tv } kind;
   std::string layer;
-  Tensor
-      value;  // scalar on the CPU: the share of these pictures in the mean over the batch, in the form of the settings
+  Tensor value;  // scalar on the CPU, in the form of the settings: the share of these pictures in the batch's mean
   double weight;
 };
 

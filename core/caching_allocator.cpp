@@ -202,7 +202,7 @@ std::map<char*, CachingAllocator::Block>::iterator CachingAllocator::last_free_b
 
 char* CachingAllocator::take_segment(size_t bytes) {
   void* source = source_.allocate(bytes);
-  if (!source) {
+  if (!source && keeps_ != Keeps::everything) {
     release_free_segments();
     source = source_.allocate(bytes);
   }

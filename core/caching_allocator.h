@@ -22,15 +22,15 @@ class RawSource {
 };
 
 /// Best-fit caching allocator over any raw source. Sizes are rounded to 512 B up to 1 MiB and to 64 KiB above, segments
-/// to 2 MiB. Blocks are split and merged inside the segment that they came from. From a source that extends, all segments
-/// together are one range that grows at its end, by what is missing, when no free block inside it is large enough: a
-/// program whose tensors come and go in all sizes then holds hardly more than it uses. When the source has no more,
-/// every free segment is given back and the request is tried once again before Error is thrown.
-/// One that keeps nothing takes every block from the source and gives it back at once, so that a checker of memory
-/// errors sees where each one ends.
+/// to 2 MiB. Blocks are split and merged inside the segment that they came from. From a source that extends, all
+/// segments together are one range that grows at its end, by what is missing, when no free block inside it is large
+/// enough: a program whose tensors come and go in all sizes then holds hardly more than it uses. When the source has no
+/// more, every free segment is given back and the request is tried once again before Error is thrown. One that keeps
+/// nothing takes every block from the source and gives it back at once, so that a checker of memory errors sees where
+/// each one ends; one that keeps everything gives segments back only when it is told to.
 class CachingAllocator final : public Allocator {
  public:
-  enum class Keeps { segments, nothing };
+  enum class Keeps { segments, nothing, everything };
   explicit CachingAllocator(RawSource& source, Keeps keeps = Keeps::segments) : source_(source), keeps_(keeps) {}
   ~CachingAllocator() override;
   CachingAllocator(const CachingAllocator&) = delete;

@@ -2,6 +2,7 @@
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/dispatch.h>
 
+#include <utility>
 #include <vector>
 
 namespace minidl {
@@ -24,8 +25,8 @@ void adam_update(const AdamSettings& settings, std::span<AdamTensors> parameters
     check_shape(second_moment, parameter.shape(), "adam", "second_moment");
     common_device("adam", parameters.front().parameter, parameter, grad, first_moment, second_moment);
     MINIDL_CHECK(step >= 1, "[adam] step is {}, it counts from 1", step);
-    arrays.push_back({step, grad.count(), grad.data<float>(), first_moment.data<float>(), second_moment.data<float>(),
-                      parameter.data<float>()});
+    arrays.push_back({step, grad.count(), std::as_const(grad).data<float>(), first_moment.data<float>(),
+                      second_moment.data<float>(), parameter.data<float>()});
   }
   if (parameters.empty()) return;
   const ProfileRange range("adam");

@@ -13,7 +13,7 @@ double Number::get() const {
 Tensor Number::scaled(double coefficient, const Factor& factor, Dtype dtype) const {
   cuda::Recording* const recording = cuda::Recording::current();
   if (recording && on_device_) return recording->read(on_device_, coefficient * factor.value, factor.on_device, dtype);
-  const double known = factor.on_device ? Number(factor.on_device).get() : factor.value;
+  const double known = factor.value * (factor.on_device ? Number(factor.on_device).get() : 1.0);
   Tensor scalar = Tensor::zeros({}, dtype);
   const double value = coefficient * known * get();
   if (dtype == Dtype::f64) {

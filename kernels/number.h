@@ -3,7 +3,7 @@
 
 namespace minidl {
 
-/// A factor of a loss and its gradient: known, or one f64 on a CUDA device where it was computed.
+/// A factor of a loss and its gradient: a known value, times one f64 on a CUDA device when there is one.
 struct Factor {
   Factor(float known) : value(known) {}
   explicit Factor(Tensor computed) : on_device(std::move(computed)) {}

@@ -31,13 +31,14 @@ void Adam::step() {
     if (!grad) continue;
     const Tensor& value = parameters_[i].mutable_value();
     Moments& moments = moments_[i];
-    if (moments.steps++ == 0) {
+    if (moments.steps == 0) {
       moments.first = zeros_like(value);
       moments.second = zeros_like(value);
     }
-    updates.push_back({moments.steps, grad, moments.first, moments.second, value});
+    updates.push_back({moments.steps + 1, grad, moments.first, moments.second, value});
   }
   adam_update(settings_, updates);
+  for (size_t i = 0; i < parameters_.size(); ++i) moments_[i].steps += parameters_[i].grad() ? 1 : 0;
 }
 
 void Adam::set_lr(float lr) {

@@ -224,7 +224,9 @@ void Lbfgs::load_state(const State& state) {
   history.restart(values[1]);
   for (int64_t i = 0; i < pairs; ++i) {
     const std::string index = std::to_string(i);
-    const bool kept = history.add(vector("s." + index), vector("y." + index));
+    const Tensor s = vector("s." + index);
+    const bool is_rounded_now = s.dtype() != settings.history_dtype;  // which may cost it its curvature
+    const bool kept = history.add(s, vector("y." + index)) || is_rounded_now;
     MINIDL_CHECK(kept, "[lbfgs] pair {} of the state has no positive curvature", i);
   }
   const Tensor& gradient = state_entry(state, "gradient", shape, Dtype::f32, "lbfgs");

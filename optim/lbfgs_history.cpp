@@ -80,9 +80,10 @@ std::vector<double> LbfgsHistory::products_with(const Tensor& gradient) {
   if (pairs == 0) return {};
   for (size_t j = 0; j + 1 < pairs; ++j) {
     if (columns_[j].size() == j + 1) continue;
-    columns_[j].resize(j + 1);
     const Tensor y = values_of(y_[j]);
-    dots(std::span(s_).first(j + 1), std::span(&y, 1), columns_[j]);
+    std::vector<double> column(j + 1);
+    dots(std::span(s_).first(j + 1), std::span(&y, 1), column);
+    columns_[j] = std::move(column);
   }
   const Tensor vectors[] = {gradient, values_of(y_.back())};
   std::vector<double> both(2 * pairs), with_gradient(pairs), newest(pairs);

@@ -7,7 +7,8 @@ namespace minidl::optim {
 
 /// The curvature pairs of L-BFGS and the inverse Hessian H that they stand for (Nocedal & Wright 2006, section 7.2):
 ///   s = change of the position, y = change of the gradient;  H is scale() * M, updated by all pairs.
-/// Tensors of a pair are never written again, so handles to them may be kept. Memory: 2 * capacity * position, half of it as bf16.
+/// Tensors of a pair are never written again, so handles to them may be kept. Memory: 2 * capacity * position, half of
+/// that as bf16.
 class LbfgsHistory {
  public:
   /// `preconditioner` is M; empty: the identity. Pairs are kept as `dtype`, f32 or bf16: H is that of the rounded

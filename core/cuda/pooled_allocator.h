@@ -2,13 +2,14 @@
 #include <minidl/core/caching_allocator.h>
 
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace minidl::cuda {
 
 /// The allocator of a device. Blocks come from a common store or, while a pool is open, from that; each goes back to
-/// where it came from. A pool gives nothing back to the device before it is retired and its last block is free, so that
-/// recorded work finds its memory unused by others.
+/// where it came from. A pool is open for the thread that opened it alone, and gives nothing back to the device before
+/// it is retired, so that recorded work finds its memory unused by others.
 class PooledAllocator final : public Allocator {
  public:
   using Pool = CachingAllocator;
@@ -18,7 +19,7 @@ class PooledAllocator final : public Allocator {
 
   void* allocate(size_t bytes) override;
   void deallocate(void* pointer) noexcept override;
-  /// Of all stores; the peak is the sum of theirs, an upper bound.
+  /// Of all stores, gone ones too; the peak is the sum of theirs, an upper bound.
   MemoryStats stats() const override;
   void reset_peak() override;
   /// Those of the common store.
@@ -29,8 +30,9 @@ class PooledAllocator final : public Allocator {
   /// Whether pools can be used: not when nothing is kept.
   bool has_pools() const { return keeps_ == CachingAllocator::Keeps::segments; }
   Pool* make_pool();
+  /// What is free goes back to the device at once, the rest when its tensors go.
   void retire(Pool* pool) noexcept;
-  /// One at a time; nullptr closes it.
+  /// For this thread. One at a time; nullptr closes it.
   void open(Pool* pool);
 
  private:
@@ -38,7 +40,7 @@ class PooledAllocator final : public Allocator {
     std::unique_ptr<Pool> pool;
     bool retired = false;
   };
-  void drop_unused() noexcept;
+  void give_back_retired() noexcept;
 
   RawSource& source_;
   const CachingAllocator::Keeps keeps_;
@@ -46,6 +48,8 @@ class PooledAllocator final : public Allocator {
   mutable std::mutex mutex_;
   std::vector<Owned> pools_;
   Pool* open_ = nullptr;
+  std::thread::id opened_by_;
+  MemoryStats gone_;  // of pools that are no more
   int64_t limit_ = 0;
 };
 

@@ -12,7 +12,7 @@
 namespace minidl::cuda {
 namespace {
 
-constexpr size_t kMostNumbers = 512;  // that one recording reads
+constexpr size_t kNumbers = 512;  // of a block of pinned memory
 
 thread_local Recording* current_recording = nullptr;
 
@@ -56,8 +56,7 @@ struct Recording::Impl {
     const double *value, *times;  // in `host`; times may be nullptr
   };
 
-  Impl(int device_index, PooledAllocator& device_memory)
-      : index(device_index), memory(device_memory), host(kMostNumbers * sizeof(double)) {}
+  Impl(int device_index, PooledAllocator& device_memory) : index(device_index), memory(device_memory) {}
   ~Impl() { forget(); }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -82,7 +81,7 @@ struct Recording::Impl {
   PooledAllocator::Pool* pool = nullptr;
   Graph graph;
   Stage stage = Stage::first;
-  PinnedMemory host;  // the numbers as they come
+  std::vector<PinnedMemory> host;  // the numbers as they come, in blocks, which do not move
   size_t brought = 0;
   std::vector<ReadNumber> numbers;
 };
@@ -91,8 +90,9 @@ struct Recording::Impl {
 const double* Recording::Impl::bring(const Tensor& value) {
   MINIDL_CHECK(value.dtype() == Dtype::f64 && value.count() == 1, "[cuda] a recording reads one f64, not {} of {}",
                value.shape(), to_string(value.dtype()));
-  MINIDL_CHECK(brought < kMostNumbers, "[cuda] a recording reads more than {} numbers", kMostNumbers);
-  double* const place = static_cast<double*>(host.get()) + brought++;
+  if (brought == host.size() * kNumbers) host.emplace_back(kNumbers * sizeof(double));
+  double* const place = static_cast<double*>(host[brought / kNumbers].get()) + brought % kNumbers;
+  ++brought;
   MINIDL_CUDA_CHECK(cudaMemcpyAsync(place, value.raw(), sizeof(double), cudaMemcpyDefault, current_stream()));
   return place;
 }
@@ -101,6 +101,7 @@ void Recording::Impl::run(Recording& recording, const std::function<void()>& wor
   const cudaStream_t stream = current_stream();
   if (stage == Stage::first && (are_switched_off() || !memory.has_pools())) stage = Stage::never;
   if (stage == Stage::first) {
+    memory.release_cached();  // the pool may need it
     pool = memory.make_pool();
     do_once(recording, work);
     stage = Stage::second;

@@ -10,6 +10,7 @@ namespace minidl::cuda {
 /// that what is prepared once is prepared; the second time it is recorded as a CUDA graph; from then on the recording
 /// is started as a whole, and the host's part, `work` itself, is not done again: what it made stays where it is, and
 /// holds new values. Tensors that work makes come from a store of memory of its own, which nothing else uses.
+/// While it runs, no other thread may use the device.
 ///
 /// Work that cannot be recorded, because it waits for the device, is done each time, and so is everything with
 /// MINIDL_CUDA_GRAPHS=0 or MINIDL_CUDA_CACHING=0 in the environment.

@@ -1,4 +1,5 @@
 #include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/recording.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_engines.h>
@@ -109,6 +110,8 @@ Tensor packed_weight(const Conv2dDesc& d, const Tensor& weight) {
     });
     return packed;
   };
+  // A recording packs each time: in it nothing is computed yet that could be kept, and weights change between its runs.
+  if (Recording::current()) return pack();
   // What is packed depends on the stride and on which phases there are, that is on where the picture begins and ends;
   // with a stride of 1 there is one form.
   static const char kForm = 0;

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-// The reductions of kernels/reduce.h. Those that return a number wait for the device.
+// The reductions of kernels/reduce.h. Those that return double or float wait for the device.
 namespace minidl::cuda {
 namespace {
 
