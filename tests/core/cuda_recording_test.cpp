@@ -38,9 +38,13 @@ class CudaRecording : public ::testing::Test {
   void run(Recording& recording) {
     recording.run([this] { work(); });
   }
+  static void expect_all(const Tensor& tensor, float value) {
+    const Tensor host = tensor.to(Device::cpu());
+    for (const float element : host.span<float>()) ASSERT_EQ(element, value);
+  }
   void expect_results(float value) {
     EXPECT_EQ(norm_.item(), 0.1f * 1000.0f * 4.0f * value * value);
-    for (const float result : doubled_.to(Device::cpu()).span<float>()) ASSERT_EQ(result, 2.0f * value);
+    expect_all(doubled_, 2.0f * value);
   }
 
   static constexpr Device kDevice{Device::Kind::cuda, 0};
@@ -89,9 +93,7 @@ TEST_F(CudaRecording, ItsMemoryIsNotGivenToOthers) {
   x_.fill(3.0f);
   run(recording);
   expect_results(3.0f);
-  for (const Tensor& other : others) {
-    for (const float value : other.to(Device::cpu()).span<float>()) ASSERT_EQ(value, 7.0f);
-  }
+  for (const Tensor& other : others) expect_all(other, 7.0f);
 }
 
 TEST_F(CudaRecording, BeginsAgainAfterReset) {
@@ -113,7 +115,7 @@ TEST_F(CudaRecording, GivesBackItsMemoryWithTheLastTensor) {
   for (int i = 0; i < 3; ++i) run(*recording);
   EXPECT_GT(allocator(kDevice).stats().held, before.held);
   recording.reset();
-  for (const float value : doubled_.to(Device::cpu()).span<float>()) ASSERT_EQ(value, 2.0f);
+  expect_all(doubled_, 2.0f);
   doubled_ = Tensor();
   EXPECT_EQ(allocator(kDevice).stats().in_use, before.in_use);
   EXPECT_EQ(allocator(kDevice).stats().held, before.held);
@@ -196,7 +198,7 @@ TEST_F(CudaRecording, ItsMemoryIsThatOfOneThread) {
   run_beside_another();
   other.fill(5.0f);
   run(recording);
-  for (const float value : other.to(Device::cpu()).span<float>()) ASSERT_EQ(value, 5.0f);
+  expect_all(other, 5.0f);
 }
 
 TEST_F(CudaRecording, BadUsesAreRefused) {
