@@ -151,7 +151,7 @@ TEST_F(PhotoCacheTest, AKilledProcessLosesNothingThatWasStored) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       PhotoCache cache = open();
-      for (int64_t i = cache.entries();; i = (i + 1) % 1000) cache.store(i, kStamp, photo_number(i));
+      for (int64_t i = cache.entries() % 1000;; i = (i + 1) % 1000) cache.store(i, kStamp, photo_number(i));
     }
     std::this_thread::sleep_for(std::chrono::microseconds(2000 + bits() % 8000));
     ::kill(child, SIGKILL);
