@@ -1,9 +1,12 @@
 #include <minidl/core/parallel.h>
+#include <minidl/kernels/cpu/direct_bf16.h>
 #include <minidl/kernels/cpu/gemm.h>
 #include <minidl/kernels/cpu/gram_kernel.h>
 #include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/execution.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace minidl::cpu {
 namespace {
@@ -38,12 +41,40 @@ void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
   });
 }
 
-/// output = x + its transpose, [c, c].
-void add_transposed(const float* x, int64_t c, float* output) {
+/// output = scale * (x + its transpose), [c, c].
+void add_transposed(const float* x, int64_t c, float scale, float* output) {
   parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
     transpose(x + begin, c, end - begin, c, output + begin * c, c);
-    for (int64_t i = begin * c; i < end * c; ++i) output[i] += x[i];
+    for (int64_t i = begin * c; i < end * c; ++i) output[i] = scale * (output[i] + x[i]);
   });
+}
+
+/// target += features * s for s [c, c], both rounded to bf16: a 1x1 convolution of `positions` pixels, in rows that fit
+/// its regions and what is left.
+void multiply_bf16(const AmxBody& body, int64_t positions, int64_t c, const float* features, const float* s,
+                   const GradTarget& target) {
+  constexpr int64_t kPixels = 128;  // of a row
+  Bf16Conv conv;
+  conv.in_c = conv.out_c = c;
+  conv.weight = s, conv.k_stride = c, conv.c_stride = 1;
+  conv.beta = target.beta;
+  Tensor filters;
+  const int64_t whole = positions / kPixels * kPixels;
+  for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, whole}, {whole, positions}}) {
+    if (begin == end) continue;
+    conv.in_w = conv.out_w = std::min(end - begin, kPixels);
+    conv.in_h = conv.out_h = (end - begin) / conv.in_w;
+    conv.lay_out_densely();
+    conv.picture = features + begin * c;
+    const GradTarget to = target.from(begin * c);
+    conv.output = to.grad, conv.relu_mask = to.relu_mask;
+    const DirectBf16 product(conv, body);
+    if (!filters) {
+      filters = Tensor::empty({product.filters_count() / 2});
+      product.pack(reinterpret_cast<uint16_t*>(filters.data<float>()));
+    }
+    product.run(reinterpret_cast<const uint16_t*>(std::as_const(filters).data<float>()));
+  }
 }
 
 }  // namespace
@@ -75,12 +106,17 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
 
 void gram_backward(const GramShape& shape, const float* features, const float* grad_gram, const GradTarget& target) {
   const int64_t c = shape.c;
+  const AmxBody* bf16 = execution::precision() == Precision::bf16 ? bf16_body() : nullptr;
   Tensor symmetric = Tensor::empty({c, c});
   float* s = symmetric.data<float>();
   for (int64_t n = 0; n < shape.n; ++n) {
-    add_transposed(grad_gram + n * c * c, c, s);
+    add_transposed(grad_gram + n * c * c, c, bf16 ? shape.scale : 1.0f, s);
     const int64_t picture = n * shape.positions * c;
     const GradTarget to = target.from(picture);
+    if (bf16) {
+      multiply_bf16(*bf16, shape.positions, c, features + picture, s, to);
+      continue;
+    }
     const GemmDesc desc{.m = shape.positions, .n = c, .k = c, .lda = c, .ldb = c, .ldc = c};
     gemm(desc, features + picture, s, {.c = to.grad, .relu_mask = to.relu_mask, .alpha = shape.scale, .beta = to.beta});
   }
