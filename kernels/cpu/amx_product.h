@@ -36,6 +36,8 @@ struct AmxBody {
   void (*multiply)(const AmxProduct& product);
   /// values [rows, 32] to output[row * stride + part * 1024 + i], as a row of A.
   void (*split)(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride);
+  /// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.
+  void (*split_columns)(const float* values, int parts, uint16_t* output);
   void (*multiply_windows)(const WindowProduct& product);
   void (*round)(const RowsToRound& rows);
 };
@@ -54,8 +56,5 @@ bool amx_available();
 const AmxBody& amx_body();
 /// For products of one part: the instructions, else the dot products, or nullptr when the set in use has neither.
 const AmxBody* bf16_body();
-
-/// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.
-void amx_split_columns(const float* values, int parts, uint16_t* output);
 
 }  // namespace minidl::cpu
