@@ -28,6 +28,7 @@ struct AmxProduct {
   int64_t b_plane = 0;
   float* c = nullptr;  // [columns, c_rows, 32]; whole halves of a block of rows are written
   int64_t c_plane = 0, c_rows = 0;
+  bool add = false;  // to what C has
 };
 
 /// One way to compute them. The instructions and the portable body give the same bytes; dot products sum in another

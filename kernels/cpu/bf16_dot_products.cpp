@@ -72,7 +72,7 @@ void multiply(const AmxProduct& p) {
         const uint16_t* b = p.b + point * p.b_plane + (column * p.depth + begin) * part;
         for (int64_t row = 0; row < rows; row += kRows) {
           const uint16_t* a = p.a + point * p.a_plane + (row / kAmxBlock * p.depth + begin) * part;
-          multiply_rows<kRows>(a + row % kAmxBlock * kAmxBlock, b, depth, p.parts, begin > 0,
+          multiply_rows<kRows>(a + row % kAmxBlock * kAmxBlock, b, depth, p.parts, p.add || begin > 0,
                                p.c + point * p.c_plane + (column * p.c_rows + row) * kAmxBlock);
         }
       }
