@@ -174,7 +174,7 @@ bool WindowDesign::tree(float x, float y, Pane& pane) const {
     const auto half = static_cast<uint32_t>(x < middle);
     pane = {.region = kTree + 16 * static_cast<uint32_t>(i + 1000),
             .piece = half,
-            .from = pick(kLeafGlass, chance(pane.piece, 8)),
+            .from = pick(kLeafGlass, chance(half, 8)),
             .to = kLeafGlass[half],
             .streak = 1.4f};
     return true;
