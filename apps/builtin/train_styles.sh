@@ -53,11 +53,9 @@ picture_of() {
 }
 settings_of() {
   case "$1" in
-    stained_glass) echo "--style-size 640" ;;
-    woodcut) echo "--style-size 640" ;;
-    starry_night) echo "--style-size 640" ;;
-    great_wave) echo "--style-size 640" ;;
-    composition_vii) echo "--style-size 640" ;;
+    stained_glass) echo "--style-size 640 --beta 10" ;;
+    woodcut) echo "--style-size 640 --beta 5" ;;  # its lines cover every surface: more of the photo
+    *) ;;  # paintings as they are
   esac
 }
 
@@ -75,6 +73,6 @@ for name in "${names[@]}"; do
       --steps "$steps" --zoom 2 --precision bf16 --seed 1 --checkpoint-every 200 --resume --cache "$work/photos.cache" \
       --plot "$work/$name.svg" --json "$work/$name.json" ${preview:+--preview "$preview"} "${settings[@]}"
   fi
-  cp "$net" "$here/$name.safetensors"
+  cp "$net" "$work/$name.copy" && mv "$work/$name.copy" "$here/$name.safetensors"
   echo "train_styles.sh: $here/$name.safetensors, $(stat -c %s "$net") bytes; apps/builtin/CMakeLists.txt lists it"
 done
