@@ -2,12 +2,10 @@
 #include <minidl/apps/demo/print_design.h>
 
 #include <array>
-#include <numbers>
 
 namespace minidl::demo {
 namespace {
 
-constexpr float kPi = std::numbers::pi_v<float>;
 constexpr float kSunX = 0.46f, kSunY = 0.27f, kSunRadius = 0.115f;
 constexpr Vec3 kPaper{240, 226, 190}, kYellow{244, 190, 64}, kOrange{230, 120, 48}, kRed{204, 58, 38},
     kTeal{44, 140, 146}, kBlue{40, 92, 140}, kGreen{96, 138, 62}, kOchre{206, 150, 62}, kRose{222, 150, 130};
