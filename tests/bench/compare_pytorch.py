@@ -17,7 +17,8 @@ WORK = ROOT / "build" / "compare"
 PROGRAMS = ROOT / "build" / "bench" / "bin"
 FP32_MODES = ["fp32", "channels_last", "compile"]
 # What is set beside PyTorch's loss curve, whose history is 100, too: flags, and the iterations at each size as a share of PyTorch's evaluations.
-OURS = {"history 100": (1, ["--history", 100]), "its own history": (1, []), "coarse to fine": (1 / 2, ["--history", 100, "--scales", 2])}
+OURS = {"history 100": (1, ["--history", 100]), "its own history": (1, []), "coarse to fine": (1 / 2, ["--history", 100, "--scales", 2]),
+        "tf32, history 100": (1, ["--history", 100, "--precision", "tf32"])}
 WARM_UP = 2
 MIB = 1 << 20
 
@@ -120,7 +121,8 @@ class Comparison:
             curve["theirs"] = {**made, "program": f"PyTorch {report['torch']}, {mode}", "loss": report["losses"], "seconds": report["seconds"],
                                "evaluations": list(range(1, evaluations + 1)), "peak": report["peak_resident_bytes"], "waited": report["waited_share"]}
             path.write_text(json.dumps(curve))
-        for name, (share, flags) in OURS.items():
+        for name in self.options.curves:
+            share, flags = OURS[name]
             if curve["ours"].get(name, {}).get("commit") == made["commit"]:
                 continue
             iterations = max(1, round(share * evaluations))
@@ -223,6 +225,8 @@ def main():
     parser.add_argument("--loss-curve", type=pathlib.Path, metavar="FILE",
                         help="instead: loss against seconds, kept in FILE, at the first size with the first mode")
     parser.add_argument("--curve-evaluations", type=int, default=300)
+    parser.add_argument("--curves", nargs="+", choices=OURS, default=[name for name in OURS if "tf32" not in name],
+                        help="what of ours is set beside PyTorch's loss (tf32: on processors with AMX)")
     parser.add_argument("--plot", type=pathlib.Path, metavar="SVG", help="picture of the loss curve")
     options = parser.parse_args()
     if not options.weights:
