@@ -5,7 +5,8 @@
 
 namespace minidl {
 
-/// Grade of arithmetic that convolutions and matrix products may use; losses, Gram matrices, statistics and optimiser state are fp32 always.
+/// Grade of arithmetic that convolutions and matrix products may use. Gram matrices and their gradients are of the tf32 grade at least; losses,
+/// statistics and optimiser state are fp32 always.
 enum class Precision { fp32, tf32, bf16, fp16 };
 
 /// "fp32", "tf32", "bf16", "fp16"; throws Error for other words.
