@@ -36,6 +36,7 @@
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/padding.h>
 #include <minidl/kernels/pool2d.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
@@ -54,6 +55,7 @@
 #include <minidl/layers/pool2d.h>
 #include <minidl/layers/residual_block.h>
 #include <minidl/layers/sequential.h>
+#include <minidl/layers/student.h>
 #include <minidl/layers/style_loss.h>
 #include <minidl/layers/transform_net.h>
 #include <minidl/layers/transform_net_weights.h>
@@ -61,6 +63,7 @@
 #include <minidl/layers/vgg.h>
 #include <minidl/layers/vgg_weights.h>
 #include <minidl/optim/adam.h>
+#include <minidl/optim/clip.h>
 #include <minidl/optim/lbfgs.h>
 #include <minidl/optim/lbfgs_history.h>
 #include <minidl/optim/line_search.h>
