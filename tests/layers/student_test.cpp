@@ -147,13 +147,15 @@ TEST_F(Student, FilesOfEveryStorage) {
   EXPECT_EQ(same.notes, network.notes);
   for (size_t i = 0; i < network.layers.size(); ++i) {
     EXPECT_EQ(same.layers[i].imitated_c, network.layers[i].imitated_c);
-    if (network.layers[i].projection)
-      EXPECT_TRUE(test::same_bytes(same.layers[i].projection, network.layers[i].projection));
-    if (network.layers[i].weight) EXPECT_TRUE(test::same_bytes(same.layers[i].weight, network.layers[i].weight));
+    const auto same_tensor = [](const Tensor& a, const Tensor& b) {
+      return a && b ? bool(test::same_bytes(a, b)) : !a && !b;
+    };
+    EXPECT_TRUE(same_tensor(same.layers[i].projection, network.layers[i].projection));
+    EXPECT_TRUE(same_tensor(same.layers[i].weight, network.layers[i].weight));
     EXPECT_EQ(same.layers[i].pool, network.layers[i].pool);
   }
   for (const auto& [storage, bound] :
-       {std::pair{Dtype::f16, 5e-4}, std::pair{Dtype::bf16, 4e-3}, std::pair{Dtype::i8, 5e-3}}) {
+       {std::pair{Dtype::f16, 5e-4}, std::pair{Dtype::bf16, 4e-3}, std::pair{Dtype::i8, 8e-3}}) {
     const std::filesystem::path path = write(network, storage);
     EXPECT_EQ(SafetensorsReader(path).info("conv2_1.weight").dtype, storage);
     const NetworkDescription read = read_network(path);
