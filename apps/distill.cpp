@@ -12,6 +12,8 @@ namespace {
 
 // Steps in a row without a finite gradient, after which a run has failed.
 constexpr int kMostBadSteps = 20;
+// Photos, and paintings, that first weights are found with.
+constexpr int64_t kStartPictures = 12;
 // Points of the training curve of a long run.
 constexpr int64_t kCurvePoints = 1000;
 
@@ -97,6 +99,16 @@ void Distill::Impl::compute_gradient(const std::vector<Tensor>& pictures, int64_
   progress.grad_norm = optim::gradient_norm(adam.parameters());
 }
 
+void Distill::Impl::start_from_teacher() {
+  std::vector<Tensor> pictures;
+  for (int64_t i = 0; i < std::max<int64_t>(1, kStartPictures / settings.batch); ++i) {
+    pictures.push_back(checked_pictures(data.photos, "photos", i, settings));
+    pictures.push_back(checked_pictures(data.paintings, "paintings", i, settings));
+  }
+  const execution::PrecisionScope precision(settings.teacher_precision);
+  student.start_from(teacher, pictures);
+}
+
 DistillProgress Distill::Impl::train_step() {
   DistillProgress progress;
   progress.steps = settings.steps;
@@ -143,6 +155,7 @@ DistillResult Distill::Impl::run(const Callback& callback) {
   const double started = now();
   DistillResult result;
   const auto seconds = [&] { return seconds_before + now() - started; };
+  if (step == 0 && settings.prune_teacher) start_from_teacher();
   while (step < settings.steps && !result.cancelled) {
     DistillProgress progress = train_step();
     look_at_validation(progress);

@@ -11,6 +11,8 @@ struct Distill::Impl {
 
   DistillResult run(const Callback& callback);
   DistillProgress train_step();
+  /// Before the first step.
+  void start_from_teacher();
   /// The pictures of the step: those of the pool first, whose number is written to `from_pool`.
   std::vector<Tensor> pictures_of_step(int64_t& from_pool);
   /// Leaves the gradient in the parameters.

@@ -40,9 +40,10 @@ struct DistillSettings {
   double tv = 2.0;              // and total variation
   double photo_styles = 0.25;   // share of its pictures whose style is a photo's
 
-  float lr = 2e-3f;        // of Adam, > 0; falls along half a cosine to a hundredth at the last step
-  int64_t warm_up = 200;   // steps in which it grows from nearly 0
-  double clip_norm = 5.0;  // longest gradient of all parameters together; 0: any
+  float lr = 2e-3f;           // of Adam, > 0; falls along half a cosine to a hundredth at the last step
+  int64_t warm_up = 200;      // steps in which it grows from nearly 0
+  double clip_norm = 5.0;     // longest gradient of all parameters together; 0: any
+  bool prune_teacher = true;  // the student begins as a pruned teacher where that is possible, else with random weights
   uint64_t seed = 0;
 
   /// Throws Error naming the first setting that is out of its range or names a layer that teacher or student lack.

@@ -12,8 +12,6 @@ namespace {
 using layers::LayerDescription;
 using Kind = LayerDescription::Kind;
 
-// Levels of 0..255 that are 1 for the chain: about the standard deviation of photos.
-constexpr float kInputUnit = 60.0f;
 // Of random numbers, apart from those of the chain's layers.
 constexpr uint64_t kProjectionStreams = uint64_t{1} << 32;
 
@@ -72,10 +70,14 @@ std::vector<Variable> DistillStudent::parameters() const {
   return all;
 }
 
-void DistillStudent::visit(const Tensor& pictures, const layers::Vgg::Use& use) {
+Tensor DistillStudent::chain_input(const Tensor& pictures) const {
   Tensor input = Tensor::empty(pictures.shape());
   add_per_channel(1.0f / kInputUnit, pictures, scaled_mean_, input);
-  chain_.visit(Variable(input), taps_, [&](const std::string& tap, const Variable& features) {
+  return input;
+}
+
+void DistillStudent::visit(const Tensor& pictures, const layers::Vgg::Use& use) {
+  chain_.visit(Variable(chain_input(pictures)), taps_, [&](const std::string& tap, const Variable& features) {
     use(tap, ops::conv2d(features, q_.at(tap), Variable(), {}));
   });
 }

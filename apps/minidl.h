@@ -23,6 +23,7 @@
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/box_mean.h>
+#include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>

@@ -1,8 +1,8 @@
 #include <minidl/core/error.h>
+#include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/gram.h>
 #include <minidl/layers/student.h>
 
-#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -23,19 +23,6 @@ std::vector<double> normal_matrix(const Tensor& q) {
   for (int64_t i = 0; i < c; ++i) trace += m[static_cast<size_t>(i * c + i)];
   for (int64_t i = 0; i < c; ++i) m[static_cast<size_t>(i * c + i)] += kJitter * trace / static_cast<double>(c);
   return m;
-}
-
-/// The upper triangle of m becomes R with RᵀR = m, row by row.
-void factorise(std::vector<double>& m, int64_t c) {
-  const auto at = [&](int64_t i, int64_t j) -> double& { return m[static_cast<size_t>(i * c + j)]; };
-  for (int64_t i = 0; i < c; ++i) {
-    const double pivot = std::sqrt(std::max(at(i, i), 0.0));
-    at(i, i) = pivot;
-    for (int64_t j = i + 1; j < c; ++j) at(i, j) = pivot > 0 ? at(i, j) / pivot : 0.0;
-    for (int64_t k = i + 1; k < c; ++k) {
-      for (int64_t j = k; j < c; ++j) at(k, j) -= at(i, k) * at(i, j);
-    }
-  }
 }
 
 }  // namespace
@@ -80,7 +67,7 @@ Tensor projection_of(const Tensor& q, double unit) {
                "[student] Q has shape {}, it must be [teacher's channels, 1, 1, channels]", q.shape());
   const int64_t c = q.shape()[3];
   std::vector<double> m = normal_matrix(q);
-  factorise(m, c);
+  cholesky(m, c);
   Tensor projection = Tensor::zeros({c, 1, 1, c});
   float* value = projection.data<float>();
   for (int64_t i = 0; i < c; ++i) {
