@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/common/frame_pipe.h>
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/common/progress.h>
@@ -28,15 +29,33 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 Stylizer load_stylizer(const StylizeOptions& options, Device device) {
-  layers::TransformNet net = layers::TransformNet::load(options.model);
+  const SafetensorsReader reader = options.builtin.empty()
+                                       ? SafetensorsReader(options.model)
+                                       : builtin_model(BuiltinModel::Kind::style, options.builtin).open();
+  layers::TransformNet net = layers::TransformNet::load(reader);
   net.to(device);
   StylizerSettings settings = options.settings;
   settings.max_memory = options.compute.max_memory;
   if (!options.mix.empty()) settings.styles = shares_of(options.mix, net.options().styles);
-  const SafetensorsReader reader(options.model);
-  const auto colours = reader.metadata().find("colors");
-  settings.original_colors |= colours != reader.metadata().end() && colours->second == "photo";
+  settings.original_colors |= keeps_photo_colors(reader);
   return Stylizer(std::move(net), std::move(settings));
+}
+
+int print_builtin_styles(const StylizeOptions& options) {
+  const std::vector<BuiltinModel> styles = builtin_models(BuiltinModel::Kind::style);
+  if (styles.empty()) fmt::print("this build has no built-in styles\n");
+  Json list = Json::array();
+  for (const BuiltinModel& style : styles) {
+    fmt::print("{:<16} {:>5.2f} MB  {}\n{:>26}{}; licence {}\n", style.name,
+               1e-6 * static_cast<double>(style.bytes.size()), style.title, "", style.attribution, style.licence);
+    list.push_back({{"name", style.name},
+                    {"title", style.title},
+                    {"bytes", style.bytes.size()},
+                    {"attribution", style.attribution},
+                    {"licence", style.licence}});
+  }
+  if (!options.reports.json.empty()) write_json(options.reports.json, {{"version", MINIDL_VERSION}, {"styles", list}});
+  return kSuccess;
 }
 
 std::string plan_text(const StylizerPlan& plan) {
@@ -61,9 +80,9 @@ void check_report(const StylizeOptions& options, const std::vector<ResultFile>& 
   if (json.empty()) return;
   check_can_write(json);
   const auto same = [&](const fs::path& path) { return is_same_file(json, path); };
-  const bool is_needed = same(options.model) || std::any_of(files.begin(), files.end(), [&](const auto& file) {
-                           return same(file.input) || same(file.output);
-                         });
+  const bool is_needed =
+      (!options.model.empty() && same(options.model)) ||
+      std::any_of(files.begin(), files.end(), [&](const auto& file) { return same(file.input) || same(file.output); });
   MINIDL_CHECK(!is_needed, "--json '{}' would replace the model, a picture or a result; choose another name",
                json.string());
 }
@@ -73,7 +92,7 @@ class Batch {
  public:
   Batch(const StylizeOptions& options, std::vector<ResultFile> files) : options_(options), files_(std::move(files)) {
     report_["version"] = MINIDL_VERSION;
-    report_["model"] = options_.model;
+    report_["model"] = model_name(options_);
     report_["files"] = Json::array();
   }
 
@@ -222,7 +241,7 @@ int run_pipe(const StylizeOptions& options, Stylizer& stylizer) {
                            static_cast<double>(frames) / std::max(seconds, 1e-9)));
   if (!options.reports.json.empty()) {
     write_json(options.reports.json, {{"version", MINIDL_VERSION},
-                                      {"model", options.model},
+                                      {"model", model_name(options)},
                                       {"width", size.width},
                                       {"height", size.height},
                                       {"frames", frames},
@@ -235,6 +254,7 @@ int run_pipe(const StylizeOptions& options, Stylizer& stylizer) {
 int run(int argc, char** argv) {
   StylizeOptions options;
   if (!parse_stylize_options(argc, argv, options)) return kSuccess;
+  if (options.list) return print_builtin_styles(options);
   const Device device = apply_compute_flags(options.compute);
   Stylizer stylizer = load_stylizer(options, device);
   Profile::enable(options.reports.verbose);

@@ -1,3 +1,4 @@
+#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/nst_stylize_flags.h>
 
 namespace minidl::apps {
@@ -13,6 +14,15 @@ Extent parse_extent(const std::string& text) {
             .width = parse_integer(text.substr(0, cross), 1, kLargestSide)};
   } catch (const Error&) {
     fail("must be WIDTHxHEIGHT, both from 1 to {}, for example 1920x1080", kLargestSide);
+  }
+}
+
+void check_model(const StylizeOptions& options) {
+  if (options.model.empty() == options.builtin.empty()) {
+    throw UsageError(options.model.empty()
+                         ? "the model is missing: name a built-in style (--list shows them) with --builtin, or a file "
+                           "with --model"
+                         : "--model and --builtin exclude each other");
   }
 }
 
@@ -38,17 +48,26 @@ void check_places(StylizeOptions& options, std::vector<std::string> places) {
 
 }  // namespace
 
+std::string model_name(const StylizeOptions& options) {
+  return options.builtin.empty() ? options.model : "built-in " + options.builtin;
+}
+
 bool parse_stylize_options(int argc, const char* const* argv, StylizeOptions& options) {
   Flags flags({.program = "nst_stylize",
                .summary = "Paints pictures or video frames with a trained transform net, in one pass each.",
-               .example = "nst_stylize --model wave.safetensors photo.jpg painted.png"});
+               .example = "nst_stylize --builtin starry_night photo.jpg painted.png"});
   std::vector<std::string> places;
   flags.group("Pictures")
       .positionals("IN... [OUT]", places,
                    "a picture and the file for the result (.png, .jpg, .bmp, .tga); with --output-dir any number of "
                    "pictures, folders and patterns")
-      .text("--model", options.model, "FILE", "trained net, .safetensors")
-      .required()
+      .value("--builtin", "NAME", "style that is part of this program", "",
+             [&](const std::string& text) {
+               builtin_model(BuiltinModel::Kind::style, text);
+               options.builtin = text;
+             })
+      .toggle("--list", options.list, "print the names of those styles and what they are; nothing else is needed then")
+      .text("--model", options.model, "FILE", "trained net, .safetensors, instead")
       .text("--output-dir", options.output_dir, "DIR",
             "folder for the results, which keep their names and, from folders, their subfolders")
       .value("--pipe", "WIDTHxHEIGHT", "raw RGB24 frames of this size from standard input to standard output", "",
@@ -69,6 +88,8 @@ bool parse_stylize_options(int argc, const char* const* argv, StylizeOptions& op
                "memory allows)");
   add_output_flags(flags, options.reports);
   if (!flags.parse(argc, argv)) return false;
+  if (options.list) return true;
+  check_model(options);
   check_places(options, std::move(places));
   return true;
 }

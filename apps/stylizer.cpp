@@ -1,3 +1,4 @@
+#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/color_transfer.h>
 #include <minidl/apps/stylizer.h>
 #include <minidl/core/parallel.h>
@@ -39,6 +40,17 @@ double flops_of(const layers::TransformNetOptions& net, int64_t height, int64_t 
 }
 
 }  // namespace
+
+bool keeps_photo_colors(const SafetensorsReader& reader) {
+  const auto colors = reader.metadata().find("colors");
+  return colors != reader.metadata().end() && colors->second == "photo";
+}
+
+Stylizer Stylizer::builtin(std::string_view name, StylizerSettings settings) {
+  const SafetensorsReader reader = builtin_model(BuiltinModel::Kind::style, name).open();
+  settings.original_colors |= keeps_photo_colors(reader);
+  return Stylizer(layers::TransformNet::load(reader), std::move(settings));
+}
 
 Stylizer::Stylizer(layers::TransformNet net, StylizerSettings settings)
     : net_(std::move(net)), settings_(std::move(settings)) {

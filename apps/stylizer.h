@@ -1,8 +1,10 @@
 #pragma once
 #include <minidl/core/image.h>
+#include <minidl/core/safetensors.h>
 #include <minidl/layers/transform_net.h>
 
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace minidl {
@@ -15,6 +17,10 @@ struct StylizerSettings {
   int64_t max_memory = 0;          // bytes of tensors; 0: no limit
   std::optional<Dtype> storage = {};  // f32 or f16: always in strips, kept so; empty: as the memory allows
 };
+
+/// Whether the net of a file has learned brightness only (nst_train_fast --original-colors), so that original_colors
+/// belongs to it.
+bool keeps_photo_colors(const SafetensorsReader& reader);
 
 /// How a picture of some size will be computed.
 struct StylizerPlan {
@@ -38,6 +44,9 @@ class Stylizer {
   /// of 64 channels has 100 MB of them). Throws Error for settings out of their range and a number of styles that is
   /// not the net's.
   Stylizer(layers::TransformNet net, StylizerSettings settings = {});
+  /// On the CPU with a style that is part of the library (builtin_models.h lists them). Throws Error for an unknown
+  /// name with the nearest one.
+  static Stylizer builtin(std::string_view name, StylizerSettings settings = {});
 
   /// `picture` [1, h, w, 3] to a picture of the size that the settings ask for; RGB in [0, 255] both. Throws Error when
   /// it does not fit into the limit of the memory, with what it would take.

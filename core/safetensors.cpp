@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 namespace minidl {
 namespace {
@@ -73,32 +74,50 @@ void check_rank_4(const Tensor& x, const char* op) {
 }  // namespace
 
 struct SafetensorsReader::State {
-  explicit State(const std::filesystem::path& path) : file(path) {}
+  explicit State(const std::filesystem::path& file_path) : file(std::in_place, file_path), path(file_path) {}
+  State(std::span<const std::byte> bytes, const std::string& name) : memory(bytes), path(name) {}
 
-  InputFile file;
+  int64_t size() const { return file ? file->size() : std::ssize(memory); }
+  /// The bytes [offset, offset + bytes), which lie within the size.
+  void read(int64_t offset, void* data, int64_t bytes) const {
+    if (file) {
+      file->read(offset, data, bytes);
+    } else {
+      std::copy_n(memory.data() + offset, bytes, static_cast<std::byte*>(data));
+    }
+  }
+
+  std::optional<InputFile> file;  // or
+  std::span<const std::byte> memory;
+  std::filesystem::path path;
   int64_t data_begin = 0;
   detail::SafetensorsHeader header;
   std::map<std::string, size_t, std::less<>> index;
 };
 
-SafetensorsReader::SafetensorsReader(const std::filesystem::path& path) : state_(std::make_unique<State>(path)) {
-  const InputFile& file = state_->file;
-  const std::string name = path.string();
-  MINIDL_CHECK(file.size() >= kLengthBytes, "[safetensors] '{}' has {} bytes, too few for a safetensors file", name,
-               file.size());
+SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
+    : SafetensorsReader(std::make_unique<State>(path)) {}
+
+SafetensorsReader::SafetensorsReader(std::span<const std::byte> bytes, const std::string& name)
+    : SafetensorsReader(std::make_unique<State>(bytes, name)) {}
+
+SafetensorsReader::SafetensorsReader(std::unique_ptr<State> state) : state_(std::move(state)) {
+  const std::string name = path().string();
+  const int64_t size = state_->size();
+  MINIDL_CHECK(size >= kLengthBytes, "[safetensors] '{}' has {} bytes, too few for a safetensors file", name, size);
   uint64_t length = 0;
-  file.read(0, &length, kLengthBytes);
-  const auto most = static_cast<uint64_t>(std::min(kMaxHeaderBytes, file.size() - kLengthBytes));
+  state_->read(0, &length, kLengthBytes);
+  const auto most = static_cast<uint64_t>(std::min(kMaxHeaderBytes, size - kLengthBytes));
   MINIDL_CHECK(length <= most,
                "[safetensors] '{}': the header length {} is larger than {}; it is truncated or not a safetensors file",
                name, length, most);
   std::string text(length, '\0');
-  file.read(kLengthBytes, text.data(), static_cast<int64_t>(length));
+  state_->read(kLengthBytes, text.data(), static_cast<int64_t>(length));
   MINIDL_CHECK(text.starts_with('{'),
                "[safetensors] '{}': the header does not start with '{'; it is not a safetensors file", name);
 
   state_->data_begin = kLengthBytes + static_cast<int64_t>(length);
-  state_->header = detail::parse_safetensors_header(name, text, file.size() - state_->data_begin);
+  state_->header = detail::parse_safetensors_header(name, text, size - state_->data_begin);
   for (size_t i = 0; i < tensors().size(); ++i) state_->index.emplace(tensors()[i].first, i);
 }
 
@@ -115,7 +134,7 @@ const std::map<std::string, std::string>& SafetensorsReader::metadata() const {
   return state_->header.metadata;
 }
 const std::filesystem::path& SafetensorsReader::path() const {
-  return state_->file.path();
+  return state_->path;
 }
 
 const SafetensorsReader::Info& SafetensorsReader::info(std::string_view name) const {
@@ -130,7 +149,7 @@ Tensor SafetensorsReader::read(std::string_view name) const {
   const Info& wanted = info(name);
   Tensor tensor = Tensor::empty(wanted.shape, wanted.dtype);
   try {
-    state_->file.read(state_->data_begin + wanted.begin, tensor.raw(), wanted.end - wanted.begin);
+    state_->read(state_->data_begin + wanted.begin, tensor.raw(), wanted.end - wanted.begin);
   } catch (const Error& error) {
     fail("[safetensors] tensor {}: {}", printable(name), error.what());
   }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@ namespace minidl {
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::filesystem::path& path);
+  /// The same of a file's contents in memory, which must outlive the reader; `name` stands for the path.
+  SafetensorsReader(std::span<const std::byte> bytes, const std::string& name);
   ~SafetensorsReader();
   SafetensorsReader(SafetensorsReader&&) noexcept;
 
@@ -34,6 +37,8 @@ class SafetensorsReader {
 
  private:
   struct State;
+  explicit SafetensorsReader(std::unique_ptr<State> state);
+
   std::unique_ptr<State> state_;
 };
 

@@ -87,6 +87,10 @@ TransformNet TransformNet::load(const std::filesystem::path& path) {
   return read_transform_net(path);
 }
 
+TransformNet TransformNet::load(const SafetensorsReader& reader) {
+  return read_transform_net(reader);
+}
+
 void TransformNet::save(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,
                         Dtype storage) const {
   write_transform_net(path, *this, metadata, storage);

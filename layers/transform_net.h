@@ -52,6 +52,7 @@ class TransformNet final : public Module {
   explicit TransformNet(const TransformNetOptions& options = {});
   /// See transform_net_weights.h.
   [[nodiscard]] static TransformNet load(const std::filesystem::path& path);
+  [[nodiscard]] static TransformNet load(const SafetensorsReader& reader);
   /// `metadata` is written beside the options; `storage` is f32 or f16.
   void save(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata = {},
             Dtype storage = Dtype::f32) const;
@@ -78,7 +79,7 @@ class TransformNet final : public Module {
   const TransformNetOptions& options() const { return options_; }
 
  private:
-  friend TransformNet read_transform_net(const std::filesystem::path& path);
+  friend TransformNet read_transform_net(const SafetensorsReader& reader);
 
   struct Conv {
     Variable weight, bias;

@@ -160,14 +160,14 @@ void set_option(TransformNetOptions& options, const std::string& name, const std
   fail("[transform_net] there is no option {}; there are: {}", printable(name), known);
 }
 
-TransformNet read_transform_net(const std::filesystem::path& path) {
-  const SafetensorsReader reader(path);
+TransformNet read_transform_net(const SafetensorsReader& reader) {
+  const std::string file = reader.path().string();
   const Options options = read_options(reader);
   const auto make = [&] {
     try {
       return TransformNet(options, TransformNet::Initial::zero);
     } catch (const Error& error) {
-      fail("[transform_net] '{}' is not a net of this program: {}", path.string(), error.what());
+      fail("[transform_net] '{}' is not a net of this program: {}", file, error.what());
     }
   };
   TransformNet net = make();
@@ -177,11 +177,15 @@ TransformNet read_transform_net(const std::filesystem::path& path) {
     const auto is_same = [&name = name](const auto& pair) { return pair.first == name; };
     const bool known = std::any_of(content.tensors.begin(), content.tensors.end(), is_same);
     MINIDL_CHECK(known || is_statistic(name),
-                 "[transform_net] '{}': tensor {} {} does not belong to this net ({} residual blocks, {} styles)",
-                 path.string(), printable(name), info.shape, options.residual_blocks, options.styles);
+                 "[transform_net] '{}': tensor {} {} does not belong to this net ({} residual blocks, {} styles)", file,
+                 printable(name), info.shape, options.residual_blocks, options.styles);
   }
   net.load_state(content);
   return net;
+}
+
+TransformNet read_transform_net(const std::filesystem::path& path) {
+  return read_transform_net(SafetensorsReader(path));
 }
 
 void write_transform_net(const std::filesystem::path& path, const TransformNet& net,

@@ -15,6 +15,7 @@ void set_option(TransformNetOptions& options, const std::string& name, const std
 /// example: reflection, instance normalisation, linear output. Running statistics that old versions of PyTorch saved
 /// with instance normalisation are ignored. Throws Error that names the file, the tensor, its shape and the expected
 /// one.
+TransformNet read_transform_net(const SafetensorsReader& reader);
 TransformNet read_transform_net(const std::filesystem::path& path);
 
 /// Writes the same, atomically, with the options and `metadata` beside them; `storage` is f32 or f16. Throws Error when

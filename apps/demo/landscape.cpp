@@ -1,14 +1,13 @@
 #include <minidl/apps/demo/cabin.h>
+#include <minidl/apps/demo/camera.h>
 #include <minidl/apps/demo/conifers.h>
 #include <minidl/apps/demo/landscape.h>
 #include <minidl/apps/demo/noise.h>
 #include <minidl/apps/demo/terrain.h>
-#include <minidl/core/parallel.h>
 
 namespace minidl::demo {
 namespace {
 
-constexpr int kSamplesPerSide = 2;  // per pixel, against jagged edges
 constexpr float kHazePerUnit = 0.0085f;
 constexpr Vec3 kSunColor{2.9f, 1.95f, 1.05f};
 constexpr Vec3 kSkyLight{0.42f, 0.50f, 0.72f};
@@ -125,51 +124,15 @@ Vec3 Landscape::over_water(Vec3 origin, Vec3 direction, float distance) const {
   return trees.color + (1.0f - trees.cover) * mix(haze(direction), color, std::exp(-0.5f * kHazePerUnit * distance));
 }
 
-/// Linear light to an sRGB level, with a soft shoulder for what is brighter than white.
-float level_of(float light) {
-  const float x = 0.82f * light;
-  const float toned = std::clamp(x * (2.51f * x + 0.03f) / (x * (2.43f * x + 0.59f) + 0.14f), 0.0f, 1.0f);
-  return 255.0f * (toned <= 0.0031308f ? 12.92f * toned : 1.055f * std::pow(toned, 1.0f / 2.4f) - 0.055f);
-}
-
-/// What one pixel sees, averaged over its samples after toning, so that the bright disc has a smooth edge, too.
-Vec3 pixel_levels(const Landscape& landscape, float x, float y, float width, float height) {
-  constexpr Vec3 kEye{0.0f, 1.55f, -0.5f};
-  constexpr float kFocal = 1.18f;  // of half the width
-  constexpr float kStep = 1.0f / kSamplesPerSide;
-  const float half = 0.5f * width;
-  Vec3 sum;
-  for (int j = 0; j < kSamplesPerSide; ++j) {
-    for (int i = 0; i < kSamplesPerSide; ++i) {
-      const float across = x + (static_cast<float>(i) + 0.5f) * kStep,
-                  down = y + (static_cast<float>(j) + 0.5f) * kStep;
-      const Vec3 light =
-          landscape.trace(kEye, normalised({across / half - 1.0f, (0.5f * height - down) / half + 0.035f, kFocal}));
-      sum += Vec3{level_of(light.x), level_of(light.y), level_of(light.z)};
-    }
-  }
-  return kStep * kStep * sum;
-}
-
 }  // namespace
 
 Tensor paint_landscape(int64_t height, int64_t width, uint32_t seed) {
+  constexpr Vec3 kEye{0.0f, 1.55f, -0.5f};
+  constexpr float kFocal = 1.18f;  // of half the width
   const Landscape landscape(seed);
-  Tensor picture = Tensor::empty({1, height, width, 3});
-  float* output = picture.data<float>();
-  parallel_for(0, height, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t y = begin; y < end; ++y) {
-      for (int64_t x = 0; x < width; ++x) {
-        const Vec3 levels = pixel_levels(landscape, static_cast<float>(x), static_cast<float>(y),
-                                         static_cast<float>(width), static_cast<float>(height));
-        float* pixel = output + (y * width + x) * 3;
-        pixel[0] = levels.x;
-        pixel[1] = levels.y;
-        pixel[2] = levels.z;
-      }
-    }
+  return photograph(height, width, [&](float x, float y) {
+    return landscape.trace(kEye, normalised({x, y + 0.035f, kFocal}));
   });
-  return picture;
 }
 
 }  // namespace minidl::demo

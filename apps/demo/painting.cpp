@@ -1,6 +1,7 @@
 #include <minidl/apps/demo/brush.h>
 #include <minidl/apps/demo/noise.h>
 #include <minidl/apps/demo/painting.h>
+#include <minidl/apps/demo/supersampling.h>
 #include <minidl/core/rng.h>
 
 #include <array>
@@ -119,21 +120,11 @@ void Whirls::paint_layer(float brush_width) {
 }
 
 Tensor Whirls::photograph() const {
-  Tensor picture = Tensor::empty({1, height_ / kScale, width_ / kScale, 3});
-  float* output = picture.data<float>();
-  for (int y = 0; y < height_; y += kScale) {
-    for (int x = 0; x < width_; x += kScale) {
-      Vec3 sum;
-      for (int j = 0; j < kScale; ++j) {
-        for (int i = 0; i < kScale; ++i) sum += canvas_.lit_color(y + j, x + i);
-      }
-      sum = (1.0f / (kScale * kScale)) * sum;
-      *output++ = sum.x;
-      *output++ = sum.y;
-      *output++ = sum.z;
-    }
+  std::vector<Vec3> samples(static_cast<size_t>(height_) * width_);
+  for (int y = 0; y < height_; ++y) {
+    for (int x = 0; x < width_; ++x) samples[static_cast<size_t>(y) * width_ + x] = canvas_.lit_color(y, x);
   }
-  return picture;
+  return averaged(samples, height_ / kScale, width_ / kScale, kScale);
 }
 
 }  // namespace

@@ -7,15 +7,20 @@
 namespace minidl {
 namespace {
 
-test::ProcessResult make_pictures(const std::filesystem::path& folder, const std::string& size) {
-  return test::run_process({test::program("minidl_demo_pictures"), folder, "--size", size});
+constexpr const char* kPictures[] = {"content.png", "still_life.png", "style.png", "stained_glass.png", "woodcut.png"};
+
+test::ProcessResult make_pictures(const std::filesystem::path& folder, const std::string& size,
+                                  const std::vector<std::string>& flags = {}) {
+  std::vector<std::string> words{test::program("minidl_demo_pictures"), folder, "--size", size};
+  words.insert(words.end(), flags.begin(), flags.end());
+  return test::run_process(words);
 }
 
-TEST(DemoPictures, MakesTwoPicturesAndANetwork) {
+TEST(DemoPictures, MakesPicturesAndANetwork) {
   const test::TemporaryFolder folder;
   const test::ProcessResult result = make_pictures(folder / "a/b", "64");
   ASSERT_EQ(result.code, 0) << result.errors;
-  for (const char* name : {"content.png", "style.png"}) {
+  for (const char* name : kPictures) {
     const Tensor picture = load_image(folder / "a/b" / name);
     EXPECT_EQ(picture.shape(), (Shape{1, 48, 64, 3}));
     const auto [low, high] = std::minmax_element(picture.span<float>().begin(), picture.span<float>().end());
@@ -31,9 +36,21 @@ TEST(DemoPictures, AreTheSameEveryTime) {
   const test::TemporaryFolder folder;
   ASSERT_EQ(make_pictures(folder / "a", "32").code, 0);
   ASSERT_EQ(make_pictures(folder / "b", "32").code, 0);
-  for (const char* name : {"content.png", "style.png", "demo_network.safetensors"}) {
+  for (const char* name : kPictures)
     EXPECT_EQ(test::read_bytes(folder / "a" / name), test::read_bytes(folder / "b" / name)) << name;
-  }
+  EXPECT_EQ(test::read_bytes(folder / "a/demo_network.safetensors"),
+            test::read_bytes(folder / "b/demo_network.safetensors"));
+}
+
+TEST(DemoPictures, OnlyWhatIsAskedForAndAnotherSeedIsAnotherPicture) {
+  const test::TemporaryFolder folder;
+  ASSERT_EQ(make_pictures(folder / "a", "32", {"--only", "style", "--only", "stained_glass"}).code, 0);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder / "a"), {}), 2);
+  ASSERT_EQ(make_pictures(folder / "b", "32", {"--only", "stained_glass", "--seed", "8"}).code, 0);
+  EXPECT_NE(test::read_bytes(folder / "a/stained_glass.png"), test::read_bytes(folder / "b/stained_glass.png"));
+  const test::ProcessResult unknown = make_pictures(folder / "c", "32", {"--only", "portrait"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_NE(unknown.errors.find("--only portrait: must be one of content, still_life"), std::string::npos);
 }
 
 TEST(DemoPictures, BadInputGetsOneLine) {

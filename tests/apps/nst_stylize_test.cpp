@@ -1,4 +1,5 @@
 // nst_stylize as people run it: files or frames in, files or frames out.
+#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/common/report.h>
 #include <minidl/apps/stylizer.h>
 #include <support/compare.h>
@@ -298,6 +299,51 @@ TEST_F(NstStylize, BadInputIsOneClearLine) {
   expect_error({"--pipe", "4x4", "--size", "2"}, 2, "frames keep their size");
   expect_error({"--pipe", "4x4", "--json", "{net.safetensors}"}, 1, "would replace the model");
   EXPECT_FALSE(has("out.png") || has("out"));
+}
+
+TEST_F(NstStylize, PaintsInEveryBuiltinStyle) {
+  for (const BuiltinModel& style : builtin_models(BuiltinModel::Kind::style)) {
+    const std::string name(style.name);
+    const ProcessResult result = run_process(
+        {program("nst_stylize"), "--builtin", name, path("photo.png"), path("out.png"), "--json", path("report.json")});
+    ASSERT_EQ(result.code, 0) << result.errors;
+    EXPECT_LE(difference(picture("out.png"), Stylizer::builtin(name)(picture("photo.png"))), 0.51) << name;
+    EXPECT_EQ(Json::parse(bytes("report.json"))["model"], "built-in " + name);
+  }
+  EXPECT_TRUE(throws_error([] { Stylizer::builtin("no_such_style"); }, "no built-in style 'no_such_style'"));
+}
+
+TEST_F(NstStylize, ListsTheBuiltinStyles) {
+  const ProcessResult result = run_process({program("nst_stylize"), "--list", "--json", path("list.json")});
+  ASSERT_EQ(result.code, 0) << result.errors;
+  const Json styles = Json::parse(bytes("list.json"))["styles"];
+  const std::vector<BuiltinModel> expected = builtin_models(BuiltinModel::Kind::style);
+  ASSERT_EQ(styles.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(styles[i]["name"], expected[i].name);
+    EXPECT_EQ(styles[i]["bytes"], expected[i].bytes.size());
+    for (const std::string_view text : {expected[i].name, expected[i].title, expected[i].attribution})
+      EXPECT_NE(result.output.find(text), std::string::npos) << text;
+  }
+  EXPECT_EQ(result.output.empty(), false);
+}
+
+TEST_F(NstStylize, OneModelMustBeNamed) {
+  const std::vector<std::string> places{path("photo.png"), path("out.png")};
+  const auto expect_usage = [&](std::vector<std::string> flags, const std::string& words) {
+    flags.insert(flags.begin(), program("nst_stylize"));
+    flags.insert(flags.end(), places.begin(), places.end());
+    const ProcessResult result = run_process(flags);
+    EXPECT_EQ(result.code, 2) << words;
+    EXPECT_NE(result.errors.find(words), std::string::npos) << result.errors;
+    EXPECT_EQ(result.error_lines(), 1) << result.errors;
+  };
+  expect_usage({}, "the model is missing: name a built-in style (--list shows them) with --builtin");
+  expect_usage({"--builtin", "no_such_style"}, "--builtin no_such_style: [builtin] there is no built-in style");
+  const std::vector<BuiltinModel> styles = builtin_models(BuiltinModel::Kind::style);
+  if (styles.empty()) return;
+  expect_usage({"--builtin", std::string(styles[0].name), "--model", path("net.safetensors")},
+               "--model and --builtin exclude each other");
 }
 
 TEST_F(NstStylize, FullDiskLeavesTheOldResult) {

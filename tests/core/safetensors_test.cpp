@@ -65,6 +65,18 @@ TEST(Safetensors, RoundTripOfEveryTypeAndRank) {
   EXPECT_EQ(folder.entries(), 1);
 }
 
+TEST(Safetensors, ReadsAFileInMemory) {
+  const TemporaryFolder folder;
+  const SafetensorsContent content = every_kind();
+  write_safetensors(folder / "a", content);
+  const std::string bytes = read_bytes(folder / "a");
+  const SafetensorsReader reader(std::as_bytes(std::span(bytes)), "built-in a");
+  EXPECT_EQ(reader.path(), "built-in a");
+  EXPECT_EQ(reader.metadata(), content.metadata);
+  ASSERT_EQ(reader.tensors().size(), content.tensors.size());
+  for (const auto& [name, tensor] : content.tensors) EXPECT_TRUE(same_bytes(reader.read(name), tensor)) << name;
+}
+
 TEST(Safetensors, NothingInIt) {
   const TemporaryFolder folder;
   write_safetensors(folder / "a", {});
@@ -232,6 +244,8 @@ TEST(Safetensors, MalformedFilesAreRefusedWithTheReason) {
     const fs::path path = write_bytes(folder / "bad.safetensors", bad.bytes);
     EXPECT_TRUE(throws_error([&] { SafetensorsReader reader(path); }, bad.words)) << bad.what;
     EXPECT_TRUE(throws_error([&] { SafetensorsReader reader(path); }, path.string())) << bad.what;
+    const auto memory = std::as_bytes(std::span(bad.bytes));
+    EXPECT_TRUE(throws_error([&] { SafetensorsReader reader(memory, "memory"); }, bad.words)) << bad.what;
   }
   EXPECT_TRUE(throws_error([&] { SafetensorsReader reader(folder / "missing"); }, "missing': No such file"));
   EXPECT_TRUE(throws_error([&] { SafetensorsReader reader(folder.path()); }, "it is a directory"));

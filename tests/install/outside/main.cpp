@@ -1,3 +1,4 @@
+#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/gatys.h>
 #include <minidl/minidl.h>
 
@@ -44,6 +45,7 @@ int main() {
   const double before = gatys.evaluate_start().total;
   const GatysResult result = gatys.run();
   save_image("outside.png", result.picture);
+  for (const BuiltinModel& model : builtin_models()) model.open();  // throws when its bytes are not in the library
   const bool works = result.losses.total < before && load_image("outside.png").shape() == result.picture.shape();
   std::printf("minidl %s: style transfer %s\n", MINIDL_VERSION, works ? "works" : "fails");
 }
