@@ -51,13 +51,7 @@ ProgressSample sample_of(const DistillProgress& progress, const DistillOptions& 
 
 /// Two steps of the run, which it therefore makes.
 std::string plan_text(Distill& training, const PhotoList& photos, const PhotoList& paintings) {
-  constexpr int64_t kSteps = 2;  // the first one also fills caches
-  double seconds = 0, before = 0;
-  training.run([&](const DistillProgress& progress) {
-    seconds = progress.seconds - before;
-    before = progress.seconds;
-    return progress.step < kSteps;
-  });
+  const auto seconds = measure_step<DistillProgress>(training);
   const DistillSettings& settings = training.settings();
   return fmt::format(
       "student       {} parameters with its predictions of the teacher\n"
@@ -90,11 +84,7 @@ int run(int argc, char** argv) {
   }
 
   const CheckpointFolder checkpoints = checkpoint_folder(options.training);
-  const std::string state = state_to_resume(options.training, "nst_distill", line);
-  if (!state.empty()) {
-    training.load_state(state);
-    line.message(fmt::format("going on after step {} of {}", training.step(), options.settings.steps));
-  }
+  go_on(training, options.training, options.settings.steps, "nst_distill", line);
   DistillOutput output(options, training, checkpoints, photos, paintings, line);
   Profile::enable(options.reports.verbose);
   const StopSignals signals;

@@ -58,11 +58,7 @@ int run(int argc, char** argv) {
   }
 
   const CheckpointFolder checkpoints = checkpoint_folder(options.training);
-  const std::string state = state_to_resume(options.training, "nst_train_fast", line);
-  if (!state.empty()) {
-    training.load_state(state);
-    line.message(fmt::format("going on after step {} of {}", training.step(), options.settings.steps));
-  }
+  go_on(training, options.training, options.settings.steps, "nst_train_fast", line);
   TrainFastOutput output(options, training, checkpoints, batches, line);
   Profile::enable(options.reports.verbose);
   const StopSignals signals;

@@ -28,4 +28,26 @@ CheckpointFolder checkpoint_folder(const TrainingFlags& values);
 /// another run.
 std::string state_to_resume(const TrainingFlags& values, const char* program, ProgressLine& line);
 
+/// Loads that state into `training`, which has run `steps` then at the most.
+template <typename Training>
+void go_on(Training& training, const TrainingFlags& values, int64_t steps, const char* program, ProgressLine& line) {
+  const std::string state = state_to_resume(values, program, line);
+  if (state.empty()) return;
+  training.load_state(state);
+  line.message(fmt::format("going on after step {} of {}", training.step(), steps));
+}
+
+/// Seconds of a step, of which it makes two: the first one also fills caches.
+template <typename Progress, typename Training>
+double measure_step(Training& training) {
+  constexpr int64_t kSteps = 2;
+  double seconds = 0, before = 0;
+  training.run([&](const Progress& progress) {
+    seconds = progress.seconds - before;
+    before = progress.seconds;
+    return progress.step < kSteps;
+  });
+  return seconds;
+}
+
 }  // namespace minidl::apps

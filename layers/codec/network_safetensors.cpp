@@ -1,5 +1,6 @@
 #include <minidl/core/codec/safetensors_header.h>
 #include <minidl/core/error.h>
+#include <minidl/kernels/reduce.h>
 #include <minidl/layers/codec/network_checks.h>
 #include <minidl/layers/codec/network_json.h>
 #include <minidl/layers/codec/network_safetensors.h>
@@ -15,6 +16,7 @@ using Kind = LayerDescription::Kind;
 /// torchvision's models expect (rgb / 255 - mean) / deviation.
 constexpr double kTorchvisionMean[] = {0.485, 0.456, 0.406};
 constexpr double kTorchvisionDeviation[] = {0.229, 0.224, 0.225};
+constexpr float kLargestHalf = 65504.0f;
 constexpr float kLargestCode = 127.0f;  // of a weight of 8 bits
 
 /// How torchvision calls a layer of VGG: the convolutions by their index in the chain of `features`, the fully
@@ -115,6 +117,15 @@ void load_projection(const SafetensorsReader& reader, const NetworkDescription& 
                          .reshape({channels, 1, 1, channels});
 }
 
+/// Throws Error for values that f16 does not have.
+void append_stored(SafetensorsContent& content, const NetworkDescription& network, const std::string& name,
+                   const Tensor& values, Dtype storage) {
+  MINIDL_CHECK(storage != Dtype::f16 || max_abs(values) <= kLargestHalf,
+               "[network] cannot write '{}' as f16: tensor '{}' has values up to {}, f16 goes up to {}; use bf16 or f32",
+               network.source, name, max_abs(values), kLargestHalf);
+  content.tensors.emplace_back(name, values.to(storage));
+}
+
 /// A weight of 8 bits: each filter is divided by its scale, so that its largest value is 127.
 void append_quantised(SafetensorsContent& content, const std::string& name, const Tensor& weight) {
   const Shape& shape = weight.shape();
@@ -186,17 +197,17 @@ void write_network_safetensors(const std::filesystem::path& path, const NetworkD
   for (const LayerDescription& layer : network.layers) {
     if (layer.projection) {
       const int64_t channels = layer.projection.shape()[0];
-      content.tensors.emplace_back(layer.name + ".projection",
-                                   layer.projection.reshape({channels, channels}).to(others));
+      append_stored(content, network, layer.name + ".projection", layer.projection.reshape({channels, channels}),
+                    others);
     }
     if (layer.kind != Kind::conv) continue;
     const Tensor weight = to_channels_first(layer.weight);
     if (storage == Dtype::i8) {
       append_quantised(content, layer.name + ".weight", weight);
     } else {
-      content.tensors.emplace_back(layer.name + ".weight", weight.to(storage));
+      append_stored(content, network, layer.name + ".weight", weight, storage);
     }
-    content.tensors.emplace_back(layer.name + ".bias", layer.bias.to(others));
+    append_stored(content, network, layer.name + ".bias", layer.bias, others);
   }
   write_safetensors(path, content);
 }

@@ -72,6 +72,31 @@ TEST_F(DistillRun, GradientIsThatOfTheLoss) {
   }
 }
 
+// A student as wide as its teacher begins as the teacher; a thinner one far nearer to it than random weights are; one with
+// other convolutions stays as it is.
+TEST_F(DistillRun, BeginsAsAPrunedTeacher) {
+  const auto error_of = [&](layers::StudentOptions shape, bool expected) {
+    DistillSettings settings = small_distill_settings();
+    settings.student = shape;
+    DistillObjective objective(teacher_, settings);
+    DistillStudent student(settings, teacher_, objective.units(small_photos(0, 3)));
+    const Tensor picture = wavy_picture(32, 32, 4);
+    DistillErrors before, after;
+    const DistillObjective::Targets targets = objective.targets(picture, student.units());
+    objective.loss(student, picture, targets, 1.0, before);
+    EXPECT_EQ(student.start_from(teacher_, {small_photos(0, 3), small_photos(5, 3), small_photos(9, 3)}), expected);
+    objective.loss(student, picture, targets, 1.0, after);
+    return std::pair(before.total, after.total);
+  };
+  const auto [same_before, same] = error_of({.widths = {4, 4, 4, 4, 4}, .convolutions = {2, 2, 4, 4, 1}}, true);
+  EXPECT_LT(same, 1e-4);
+  EXPECT_GT(same_before, 1.0);
+  const auto [thin_before, thin] = error_of({.widths = {3, 3, 3, 3, 3}, .convolutions = {2, 2, 4, 4, 1}}, true);
+  EXPECT_LT(thin, 0.5 * thin_before);
+  const auto [other_before, other] = error_of({.widths = {3, 3, 3, 3, 3}, .convolutions = {1, 1, 1, 2, 1}}, false);
+  EXPECT_EQ(other, other_before);
+}
+
 // The deployed network's losses are those of the predicted features, in the teacher's own unit.
 TEST_F(DistillRun, DeployedStudentStandsForItsPredictions) {
   const DistillSettings settings = small_distill_settings();

@@ -171,6 +171,13 @@ TEST_F(Student, FilesOfEveryStorage) {
   }
 }
 
+TEST_F(Student, RefusesWhatAHalfCannotHold) {
+  NetworkDescription network = small_student();
+  network.layers[0].bias.fill(70000.0f);
+  EXPECT_TRUE(test::throws_error([&] { write(network, Dtype::f16); }, "'conv1_1.bias' has values up to 70000"));
+  EXPECT_EQ(read_network(write(network, Dtype::bf16)).layers[0].bias.shape(), Shape({3}));
+}
+
 TEST_F(Student, FilesOfEightBitsKeepAnEmptyFilter) {
   NetworkDescription network = small_student();
   network.layers[0].weight = Tensor::zeros(network.layers[0].weight.shape());
