@@ -45,7 +45,7 @@ TEST_F(NstGatys, ReportHasTheFieldsThatScriptsRelyOn) {
   const Json json = report();
   EXPECT_EQ(keys_of(json), (std::vector<std::string>{"version", "device", "engines", "image", "iterations", "seed",
                                                      "losses", "grad_norm", "seconds", "seconds_per_iteration",
-                                                     "peak_memory_bytes", "peak_tensor_bytes", "history"}));
+                                                     "peak_memory_bytes", "peak_tensor_bytes", "history", "network"}));
   EXPECT_EQ(json["device"], "cpu");
   EXPECT_FALSE(json["engines"].empty());
   EXPECT_EQ(json["image"], (Json{{"width", 32}, {"height", 24}}));
