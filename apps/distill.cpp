@@ -13,7 +13,7 @@ namespace {
 // Steps in a row without a finite gradient, after which a run has failed.
 constexpr int kMostBadSteps = 20;
 // Photos, and paintings, that first weights are found with.
-constexpr int64_t kStartPictures = 12;
+constexpr int64_t kStartPictures = 48;
 // Points of the training curve of a long run.
 constexpr int64_t kCurvePoints = 1000;
 
