@@ -17,8 +17,8 @@ constexpr int64_t kFloat = sizeof(float);
 /// One step of the network as it runs: a convolution with its ReLU and its pool, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
-  // Bytes that stay for the backward pass: a tapped output unless it is computed anew, what that takes, a ReLU's mask, a
-  // pool's choices.
+  // Bytes that stay for the backward pass: a tapped output unless it is computed anew, what that takes, a ReLU's mask,
+  // a pool's choices.
   int64_t saved = 0;
   int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t forward_kept = 0, backward_kept = 0;      // what an engine would keep with the weight

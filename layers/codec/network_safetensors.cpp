@@ -120,9 +120,10 @@ void load_projection(const SafetensorsReader& reader, const NetworkDescription& 
 /// Throws Error for values that f16 does not have.
 void append_stored(SafetensorsContent& content, const NetworkDescription& network, const std::string& name,
                    const Tensor& values, Dtype storage) {
-  MINIDL_CHECK(storage != Dtype::f16 || max_abs(values) <= kLargestHalf,
-               "[network] cannot write '{}' as f16: tensor '{}' has values up to {}, f16 goes up to {}; use bf16 or f32",
-               network.source, name, max_abs(values), kLargestHalf);
+  MINIDL_CHECK(
+      storage != Dtype::f16 || max_abs(values) <= kLargestHalf,
+      "[network] cannot write '{}' as f16: tensor '{}' has values up to {}, f16 goes up to {}; use bf16 or f32",
+      network.source, name, max_abs(values), kLargestHalf);
   content.tensors.emplace_back(name, values.to(storage));
 }
 

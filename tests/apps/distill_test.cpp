@@ -72,8 +72,8 @@ TEST_F(DistillRun, GradientIsThatOfTheLoss) {
   }
 }
 
-// A student as wide as its teacher begins as the teacher; a thinner one far nearer to it than random weights are; one with
-// other convolutions stays as it is.
+// A student as wide as its teacher begins as the teacher; a thinner one far nearer to it than random weights are; one
+// with other convolutions stays as it is.
 TEST_F(DistillRun, BeginsAsAPrunedTeacher) {
   const auto error_of = [&](layers::StudentOptions shape, bool expected) {
     DistillSettings settings = small_distill_settings();
