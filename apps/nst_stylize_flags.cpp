@@ -55,7 +55,7 @@ std::string model_name(const StylizeOptions& options) {
 bool parse_stylize_options(int argc, const char* const* argv, StylizeOptions& options) {
   Flags flags({.program = "nst_stylize",
                .summary = "Paints pictures or video frames with a trained transform net, in one pass each.",
-               .example = "nst_stylize --builtin starry_night photo.jpg painted.png"});
+               .example = "nst_stylize --builtin stained_glass photo.jpg painted.png"});
   std::vector<std::string> places;
   flags.group("Pictures")
       .positionals("IN... [OUT]", places,

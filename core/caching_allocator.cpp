@@ -21,6 +21,7 @@ constexpr size_t kSegmentUnit = 2 * kMiB;  // which the system can map as huge p
 /// Larger requests below kShared are cut from segments of kSharedSegment: rounded to whole segments of their own, a
 /// history of pictures would waste half of them.
 constexpr size_t kShared = 4 * kMiB, kSharedSegment = 16 * kMiB;
+constexpr size_t kSmallZone = 3 * kMiB;       // largest request of the zone of small blocks
 constexpr size_t kRoom = size_t{64} << 30;    // addresses for one range to grow into
 constexpr size_t kLargest = size_t{1} << 40;  // a larger request is a mistake, which the system might even grant
 
@@ -32,6 +33,9 @@ constexpr size_t round_up(size_t bytes, size_t unit) {
 /// lookups, and what is released does not stay with a heap.
 class HostSource final : public RawSource {
  public:
+  /// Each has addresses of its own to grow into; `index` counts them.
+  explicit HostSource(size_t index) : depth_((index + 1) * kRoom) {}
+
   void* allocate(size_t bytes) override {
     char* first = map(end_, bytes);
     if (first && first != end_) {  // the first one, or something else is there
@@ -49,7 +53,9 @@ class HostSource final : public RawSource {
     munmap(pointer, bytes);
     if (static_cast<char*>(pointer) + bytes == end_) end_ = static_cast<char*>(pointer);
   }
-  bool extends() const override { return true; }
+  bool extends() const override {
+    return true;
+  }
 #if defined(__SANITIZE_ADDRESS__)
   void set_usable(void* pointer, size_t bytes, bool usable) noexcept override {
     usable ? ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) : ASAN_POISON_MEMORY_REGION(pointer, bytes);
@@ -69,7 +75,7 @@ class HostSource final : public RawSource {
     if (!above) return nullptr;
     munmap(above, bytes + kSegmentUnit);
     const uintptr_t highest = reinterpret_cast<uintptr_t>(above);
-    const uintptr_t below = highest > 2 * kRoom ? (highest - kRoom) / kSegmentUnit * kSegmentUnit : 0;
+    const uintptr_t below = highest > 2 * depth_ ? (highest - depth_) / kSegmentUnit * kSegmentUnit : 0;
     char* first = map(reinterpret_cast<char*>(below), bytes + kSegmentUnit);
     if (!first) return nullptr;
     const size_t before = (kSegmentUnit - reinterpret_cast<uintptr_t>(first) % kSegmentUnit) % kSegmentUnit;
@@ -78,6 +84,7 @@ class HostSource final : public RawSource {
     return first + before;
   }
 
+  const size_t depth_;   // below the system's other mappings
   char* end_ = nullptr;  // of what was allocated last
 };
 
@@ -86,12 +93,16 @@ class HostSource final : public RawSource {
 Allocator& allocator(Device device) {
   if (device.kind == Device::Kind::cuda) return cuda::allocator(device.index);
   // Never destroyed: tensors with static storage duration may outlive any object that this file could destroy.
-  static CachingAllocator& host = *new CachingAllocator(*new HostSource);
+  static CachingAllocator& host = *new CachingAllocator(*new HostSource(0), *new HostSource(1));
   return host;
 }
 
 CachingAllocator::~CachingAllocator() {
-  for (const auto& [pointer, bytes] : segments_) source_.release(pointer, bytes);
+  for (const auto& [pointer, segment] : segments_) segment.zone->source.release(pointer, segment.bytes);
+}
+
+CachingAllocator::Zone& CachingAllocator::zone_for(size_t size) {
+  return size <= kSmallZone ? zones_.back() : zones_.front();
 }
 
 void* CachingAllocator::allocate(size_t bytes) {
@@ -103,21 +114,22 @@ void* CachingAllocator::allocate(size_t bytes) {
                "[allocator] {} bytes requested, but {} are in use and the limit is {} (peak {}); use a smaller picture "
                "or a larger limit",
                bytes, stats_.in_use, limit_, stats_.peak_in_use);
-  char* pointer = bytes <= kLargest ? take_block(size) : nullptr;
+  Zone& zone = zone_for(size);
+  char* pointer = bytes <= kLargest ? take_block(zone, size) : nullptr;
   MINIDL_CHECK(pointer, "[allocator] out of memory: {} bytes requested, {} held of which {} in use (peak {})", bytes,
                stats_.held, stats_.in_use, stats_.peak_in_use);
   Block& block = blocks_.at(pointer);
   if (block.size - size >= kSmallUnit) {
     char* rest = pointer + size;
-    blocks_[rest] = {block.size - size, block.segment, true};
-    free_list_.emplace(block.size - size, rest);
+    blocks_[rest] = {block.size - size, &zone, block.segment, true};
+    zone.free_list.emplace(block.size - size, rest);
     block.size = size;
   }
   block.free = false;
   stats_.in_use += static_cast<int64_t>(block.size);
   stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
   ++stats_.allocations;
-  source_.set_usable(pointer, bytes, true);
+  zone.source.set_usable(pointer, bytes, true);
   return pointer;
 }
 
@@ -129,7 +141,7 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
     std::abort();  // a pointer that is not ours, or freed twice: memory is corrupt
   stats_.in_use -= static_cast<int64_t>(block->second.size);
   block->second.free = true;
-  source_.set_usable(pointer, block->second.size, false);
+  block->second.zone->source.set_usable(pointer, block->second.size, false);
 
   add_free_block(block);
   if (keeps_ == Keeps::nothing) release_free_segments();
@@ -137,81 +149,84 @@ void CachingAllocator::deallocate(void* pointer) noexcept {
 
 void CachingAllocator::add_free_block(std::map<char*, Block>::iterator block) {
   const auto touch = [](const auto& a, const auto& b) {
-    return a->second.free && b->second.free && a->second.segment == b->second.segment &&
-           a->first + a->second.size == b->first;
+    return a->second.free && b->second.free && a->second.zone == b->second.zone &&
+           a->second.segment == b->second.segment && a->first + a->second.size == b->first;
   };
+  auto& free_list = block->second.zone->free_list;
   const auto next = std::next(block);
   if (next != blocks_.end() && touch(block, next)) {
-    free_list_.erase({next->second.size, next->first});
+    free_list.erase({next->second.size, next->first});
     block->second.size += next->second.size;
     blocks_.erase(next);
   }
   if (block != blocks_.begin()) {
     const auto previous = std::prev(block);
     if (touch(previous, block)) {
-      free_list_.erase({previous->second.size, previous->first});
+      free_list.erase({previous->second.size, previous->first});
       previous->second.size += block->second.size;
       blocks_.erase(block);
       block = previous;
     }
   }
-  free_list_.emplace(block->second.size, block->first);
+  free_list.emplace(block->second.size, block->first);
 }
 
 /// A small request must not cut a large block into pieces that keep it from being reused whole, unless there is nothing
 /// else.
-char* CachingAllocator::take_block(size_t size) {
-  if (keeps_ == Keeps::nothing) return take_segment(size);
-  if (source_.extends()) return take_block_of_range(size);
-  char* pointer = take_free_block(size, size > kSmall ? kLargest : kSegmentUnit);
-  if (!pointer && size > kSmall && size < kShared) pointer = take_segment(kSharedSegment);
-  if (!pointer) pointer = take_segment(round_up(size, kSegmentUnit));
-  return pointer ? pointer : take_free_block(size, kLargest);
+char* CachingAllocator::take_block(Zone& zone, size_t size) {
+  if (keeps_ == Keeps::nothing) return take_segment(zone, size);
+  if (zone.source.extends()) return take_block_of_range(zone, size);
+  char* pointer = take_free_block(zone, size, size > kSmall ? kLargest : kSegmentUnit);
+  if (!pointer && size > kSmall && size < kShared) pointer = take_segment(zone, kSharedSegment);
+  if (!pointer) pointer = take_segment(zone, round_up(size, kSegmentUnit));
+  return pointer ? pointer : take_free_block(zone, size, kLargest);
 }
 
-char* CachingAllocator::take_block_of_range(size_t size) {
+char* CachingAllocator::take_block_of_range(Zone& zone, size_t size) {
   // More than what is missing is taken where the new segment does not follow the last one.
   for (int i = 0; i < 2; ++i) {
-    if (char* pointer = take_free_block(size, kLargest)) return pointer;
-    const auto last = last_free_block();
+    if (char* pointer = take_free_block(zone, size, kLargest)) return pointer;
+    const auto last = last_free_block(zone);
     const size_t missing = size - (last != blocks_.end() && i == 0 ? last->second.size : 0);
-    char* segment = take_segment(round_up(missing, kSegmentUnit));
+    char* segment = take_segment(zone, round_up(missing, kSegmentUnit));
     if (segment) add_free_block(blocks_.find(segment));
   }
-  return take_free_block(size, kLargest);
+  return take_free_block(zone, size, kLargest);
 }
 
-char* CachingAllocator::take_free_block(size_t size, size_t largest) {
-  auto best = free_list_.lower_bound({size, nullptr});
-  if (best != free_list_.end() && best->second + best->first == end_ && source_.extends()) {
+char* CachingAllocator::take_free_block(Zone& zone, size_t size, size_t largest) {
+  auto& free_list = zone.free_list;
+  auto best = free_list.lower_bound({size, nullptr});
+  if (best != free_list.end() && best->second + best->first == zone.end && zone.source.extends()) {
     const auto next = std::next(best);
-    if (next != free_list_.end() && next->first <= largest) best = next;
+    if (next != free_list.end() && next->first <= largest) best = next;
   }
-  if (best == free_list_.end() || best->first > largest) return nullptr;
+  if (best == free_list.end() || best->first > largest) return nullptr;
   char* pointer = best->second;
-  free_list_.erase(best);
+  free_list.erase(best);
   return pointer;
 }
 
-std::map<char*, CachingAllocator::Block>::iterator CachingAllocator::last_free_block() {
-  auto block = blocks_.lower_bound(end_);
+std::map<char*, CachingAllocator::Block>::iterator CachingAllocator::last_free_block(const Zone& zone) {
+  auto block = blocks_.lower_bound(zone.end);
   if (block == blocks_.begin()) return blocks_.end();
   --block;
-  return block->second.free && block->first + block->second.size == end_ ? block : blocks_.end();
+  const bool is_last = block->second.free && block->second.zone == &zone;
+  return is_last && block->first + block->second.size == zone.end ? block : blocks_.end();
 }
 
-char* CachingAllocator::take_segment(size_t bytes) {
-  void* source = source_.allocate(bytes);
+char* CachingAllocator::take_segment(Zone& zone, size_t bytes) {
+  void* source = zone.source.allocate(bytes);
   if (!source && keeps_ != Keeps::everything) {
     release_free_segments();
-    source = source_.allocate(bytes);
+    source = zone.source.allocate(bytes);
   }
   if (!source) return nullptr;
   char* pointer = static_cast<char*>(source);
-  source_.set_usable(pointer, bytes, false);
-  segments_[pointer] = bytes;
-  blocks_[pointer] = {bytes, source_.extends() ? nullptr : pointer, true};
-  end_ = pointer + bytes;
+  zone.source.set_usable(pointer, bytes, false);
+  segments_[pointer] = {bytes, &zone};
+  blocks_[pointer] = {bytes, &zone, zone.source.extends() ? nullptr : pointer, true};
+  zone.end = pointer + bytes;
   stats_.held += static_cast<int64_t>(bytes);
   return pointer;
 }
@@ -220,24 +235,25 @@ char* CachingAllocator::take_segment(size_t bytes) {
 void CachingAllocator::release_free_segments() {
   for (auto segment = segments_.end(); segment != segments_.begin();) {
     --segment;
-    const auto [pointer, bytes] = *segment;
+    char* const pointer = segment->first;
+    const auto [bytes, zone] = segment->second;
     const auto block = std::prev(blocks_.upper_bound(pointer));
     const Block whole = block->second;
     char* first = block->first;
     if (!whole.free || first + whole.size < pointer + bytes) continue;
-    free_list_.erase({whole.size, first});
+    zone->free_list.erase({whole.size, first});
     blocks_.erase(block);
-    const auto keep = [&](char* from, char* to) {
+    const auto keep = [&, zone = zone](char* from, char* to) {
       if (from == to) return;
-      blocks_[from] = {static_cast<size_t>(to - from), whole.segment, true};
-      free_list_.emplace(static_cast<size_t>(to - from), from);
+      blocks_[from] = {static_cast<size_t>(to - from), zone, whole.segment, true};
+      zone->free_list.emplace(static_cast<size_t>(to - from), from);
     };
     keep(first, pointer);
     keep(pointer + bytes, first + whole.size);
     segment = segments_.erase(segment);
-    source_.set_usable(pointer, bytes, true);
-    source_.release(pointer, bytes);
-    if (end_ == pointer + bytes) end_ = pointer;
+    zone->source.set_usable(pointer, bytes, true);
+    zone->source.release(pointer, bytes);
+    if (zone->end == pointer + bytes) zone->end = pointer;
     stats_.held -= static_cast<int64_t>(bytes);
   }
 }

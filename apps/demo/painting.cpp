@@ -1,6 +1,7 @@
 #include <minidl/apps/demo/brush.h>
 #include <minidl/apps/demo/noise.h>
 #include <minidl/apps/demo/painting.h>
+#include <minidl/apps/demo/palette.h>
 #include <minidl/apps/demo/supersampling.h>
 #include <minidl/core/rng.h>
 
@@ -27,14 +28,6 @@ constexpr std::array<Vec3, 6> kCold{
     {{13, 24, 74}, {22, 48, 128}, {30, 84, 168}, {24, 128, 160}, {70, 172, 178}, {158, 206, 196}}};
 constexpr std::array<Vec3, 6> kWarm{
     {{250, 236, 168}, {250, 204, 66}, {238, 156, 34}, {222, 92, 32}, {178, 40, 30}, {92, 22, 40}}};
-
-/// Linear between the entries, `place` in [0, 1].
-template <size_t N>
-Vec3 pick(const std::array<Vec3, N>& palette, float place) {
-  const float position = std::clamp(place, 0.0f, 1.0f) * static_cast<float>(N - 1);
-  const size_t below = std::min(static_cast<size_t>(position), N - 2);
-  return mix(palette[below], palette[below + 1], position - static_cast<float>(below));
-}
 
 class Whirls {
  public:

@@ -2,12 +2,10 @@
 #include <minidl/apps/demo/print_design.h>
 
 #include <array>
-#include <numbers>
 
 namespace minidl::demo {
 namespace {
 
-constexpr float kPi = std::numbers::pi_v<float>;
 constexpr float kSunX = 0.46f, kSunY = 0.27f, kSunRadius = 0.115f;
 constexpr Vec3 kPaper{240, 226, 190}, kYellow{244, 190, 64}, kOrange{230, 120, 48}, kRed{204, 58, 38},
     kTeal{44, 140, 146}, kBlue{40, 92, 140}, kGreen{96, 138, 62}, kOchre{206, 150, 62}, kRose{222, 150, 130};
@@ -16,6 +14,11 @@ enum Region : uint32_t { kSunDisc = 1, kSunRing, kRays, kCloud, kMountains = 10,
 
 constexpr int kMountainRanges = 2, kFieldRows = 4;
 
+/// From 0 at whole numbers to 1 between them.
+float triangle_wave(float t) {
+  return 2.0f * std::abs(t - std::floor(t + 0.5f));
+}
+
 }  // namespace
 
 /// Upper edge of the mountains (0, 1) and fields (2 to 5), from far to near.
@@ -23,8 +26,7 @@ float PrintDesign::outline(float x, int number) const {
   const auto n = static_cast<float>(number);
   const float wave = fractal_noise(1.6f * x + 9.0f * n, 0.3f, 3, seed_ + 1);
   if (number < kMountainRanges) {
-    const float jag = std::abs(
-        2.0f * (x * (1.7f + 0.9f * n) + 0.23f + 0.4f * n - std::floor(x * (1.7f + 0.9f * n) + 0.73f + 0.4f * n)));
+    const float jag = triangle_wave(x * (1.7f + 0.9f * n) + 0.23f + 0.4f * n);
     const float crag = 0.035f * (fractal_noise(16.0f * x, 3.0f * n, 3, seed_ + 2) - 0.45f);
     return 0.30f + 0.13f * n + (0.26f - 0.07f * n) * jag * (0.7f + 0.6f * wave) + crag;
   }
@@ -98,12 +100,11 @@ Cut PrintDesign::field(float x, float y, int number) const {
       0.5f + 0.5f * std::sin(row % 2 == 0 ? 70.0f * below : 26.0f * (x - vanish) / (0.25f + 2.0f * below));
   constexpr std::array<Vec3, kFieldRows> kColors{kOchre, kGreen, kYellow, kRed};
   const Vec3 other = row == 3 ? kOrange : row == 1 ? kTeal : kOrange;
-  return {
-      .region = kFields + static_cast<uint32_t>(number),
-      .light = std::clamp(0.64f + 0.38f * (bands - 0.5f) - 0.5f * smooth_step(0.0f, 0.2f, below) * 0.3f, 0.1f, 0.9f),
-      .spacing = 0.011f + 0.0035f * static_cast<float>(row),
-      .along = furrow,
-      .color = mix(kColors[row], other, smooth_step(0.3f, 0.7f, fractal_noise(3.0f * x, 9.0f * y, 3, seed_ + 10)))};
+  return {.region = kFields + static_cast<uint32_t>(number),
+          .light = std::clamp(0.64f + 0.38f * (bands - 0.5f) - 0.15f * smooth_step(0.0f, 0.2f, below), 0.1f, 0.9f),
+          .spacing = 0.011f + 0.0035f * static_cast<float>(row),
+          .along = furrow,
+          .color = mix(kColors[row], other, smooth_step(0.3f, 0.7f, fractal_noise(3.0f * x, 9.0f * y, 3, seed_ + 10)))};
 }
 
 /// Flames of dark green; marks wind upwards.

@@ -134,18 +134,23 @@ float TableScene::shape_distance(const Thing& thing, Vec3 local) const {
   }
 }
 
+TableScene::ClothPlace TableScene::cloth_place(float x, float z) {
+  const float u = 0.94f * x + 0.34f * z, v = 0.94f * z - 0.34f * x;
+  return {u, v, std::min(2.35f - std::abs(u + 0.1f), 1.0f - v)};
+}
+
 /// 1 on the cloth, 0 on the bare wood.
 float TableScene::cloth_at(float x, float z) const {
-  const float u = 0.94f * x + 0.34f * z, v = 0.94f * z - 0.34f * x;
+  const auto [u, v, to_hem] = cloth_place(x, z);
   const float hem = 0.05f * std::sin(5.0f * u) + 0.04f * std::sin(7.0f * v);
-  return smooth_step(0.0f, 0.06f, std::min({2.35f - std::abs(u + 0.1f) + hem, 1.0f - v + hem, v + 3.2f}));
+  return smooth_step(0.0f, 0.06f, std::min(to_hem + hem, v + 3.2f));
 }
 
 float TableScene::table_height(float x, float z) const {
   const float cloth = cloth_at(x, z);
   if (cloth <= 0.0f) return 0.0f;
   // Folds that run together towards the bowl, and the creases of ironing.
-  const float u = 0.94f * x + 0.34f * z, v = 0.94f * z - 0.34f * x;
+  const auto [u, v, to_hem] = cloth_place(x, z);
   const float away = smooth_step(0.9f, 2.2f, std::hypot(x - 0.1f, z - 0.15f));
   const float bend = value_noise(0.9f * u, 0.9f * v, seed_ + 1).value;
   const float fold = value_noise(2.1f * u + 1.4f * bend, 0.55f * v + 0.8f * bend, seed_ + 2).value;
@@ -182,110 +187,6 @@ float TableScene::intersect(Vec3 origin, Vec3 direction, float farthest) const {
     t += 0.9f * clearance;
   }
   return t < farthest ? t : -1.0f;
-}
-
-Material TableScene::wall_material(Vec3 point) const {
-  const float blotch = fractal_noise(0.9f * point.x, 0.9f * point.y, 5, seed_ + 3);
-  const float fine = fractal_noise(7.0f * point.x, 7.0f * point.y, 4, seed_ + 4);
-  const Vec3 color = mix(Vec3{0.17f, 0.21f, 0.20f}, Vec3{0.34f, 0.31f, 0.22f}, smooth_step(0.25f, 0.7f, blotch));
-  return {.color = (0.75f + 0.5f * fine) * color, .bump = 0.25f, .bump_pitch = 5.0f};
-}
-
-Material TableScene::table_material(Vec3 point) const {
-  if (cloth_at(point.x, point.z) > 0.5f) {
-    const float u = 0.94f * point.x + 0.34f * point.z, v = 0.94f * point.z - 0.34f * point.x;
-    const float weave = 0.94f + 0.06f * std::sin(110.0f * u) * std::sin(110.0f * v);
-    const float side = std::min(2.35f - std::abs(u + 0.1f), 1.0f - v);
-    const bool stripe = (side > 0.16f && side < 0.26f) || (side > 0.31f && side < 0.34f);
-    return {.color = weave * (stripe ? Vec3{0.55f, 0.07f, 0.06f} : Vec3{0.80f, 0.77f, 0.70f})};
-  }
-  const float plank = std::floor(point.z / 0.62f + 100.0f);
-  const float bend = fractal_noise(0.8f * point.x, 1.3f * point.z + 3.0f * plank, 3, seed_ + 5);
-  const float rings = fractal_noise(1.3f * point.x + 7.0f * plank, 16.0f * (point.z + 0.2f * bend), 4, seed_ + 6);
-  Vec3 color = mix(Vec3{0.070f, 0.026f, 0.012f}, Vec3{0.26f, 0.11f, 0.042f}, smooth_step(0.2f, 0.75f, rings));
-  const float gap = std::abs(point.z / 0.62f + 100.0f - plank - 0.5f);
-  color = (0.8f + 0.4f * lattice_noise(static_cast<int>(plank), 1, seed_)) * smooth_step(0.5f, 0.482f, gap) * color;
-  return {.color = color, .gloss = 0.035f, .bump = 0.05f, .bump_pitch = 9.0f};
-}
-
-Material TableScene::thing_material(const Thing& thing, Vec3 p) const {
-  const float angle = std::atan2(p.z, p.x);
-  const float blotch = fractal_noise(1.6f * p.x + 9.0f, 1.6f * p.y + 1.3f * p.z, 4, thing.seed);
-  switch (thing.kind) {
-    case Kind::bottle: {
-      const bool label = p.y > 0.55f && p.y < 1.35f && std::abs(angle + 1.75f) < 1.0f;
-      if (!label)
-        return {.color = p.y > 2.45f ? Vec3{0.16f, 0.02f, 0.02f} : Vec3{0.012f, 0.035f, 0.014f},
-                .gloss = p.y > 2.45f ? 0.03f : 0.07f};
-      const bool frame = p.y < 0.61f || p.y > 1.29f || std::abs(angle + 1.75f) > 0.93f;
-      const bool writing =
-          std::abs(p.y - 1.05f) < 0.16f * std::max(fractal_noise(26.0f * angle, 40.0f * p.y, 2, 5) - 0.38f, 0.0f);
-      return {.color =
-                  frame || writing ? Vec3{0.30f, 0.10f, 0.05f} : (0.8f + 0.4f * blotch) * Vec3{0.58f, 0.50f, 0.34f}};
-    }
-    case Kind::jug: {
-      // Cobalt on white: bands, and a garland around the belly.
-      const float wave = 0.80f + 0.16f * std::sin(6.0f * angle);
-      const float leaf = 0.085f * std::abs(std::sin(18.0f * angle)) + 0.012f;
-      const bool band = std::abs(p.y - 1.33f) < 0.035f || std::abs(p.y - 1.25f) < 0.012f ||
-                        std::abs(p.y - 0.32f) < 0.03f || p.y > 1.99f;
-      const float blue = band || std::abs(p.y - wave) < leaf ? 0.85f + 0.3f * (blotch - 0.5f) : 0.0f;
-      return {.color = mix(Vec3{0.72f, 0.71f, 0.66f}, Vec3{0.03f, 0.07f, 0.36f}, std::clamp(blue, 0.0f, 1.0f)),
-              .gloss = 0.06f};
-    }
-    case Kind::bowl: {
-      const bool rim = p.y > 0.57f || std::abs(p.y - 0.47f) < 0.012f;
-      return {.color = rim ? Vec3{0.50f, 0.26f, 0.06f} : (0.8f + 0.4f * blotch) * Vec3{0.05f, 0.22f, 0.24f},
-              .gloss = 0.06f,
-              .bump = 0.02f,
-              .bump_pitch = 6.0f};
-    }
-    case Kind::apple: {
-      if (p.y > 1.22f && around(p) < 0.14f) return {.color = {0.09f, 0.055f, 0.02f}};
-      const float streak = fractal_noise(7.0f * angle, 1.1f * p.y, 4, thing.seed + 1);
-      const float red = smooth_step(
-          0.18f, 0.55f, blotch + 0.5f * (streak - 0.47f) + 0.18f * std::sin(angle + static_cast<float>(thing.seed)));
-      const Vec3 skin = mix(Vec3{0.55f, 0.46f, 0.07f}, (0.7f + 0.7f * streak) * Vec3{0.52f, 0.030f, 0.022f}, red);
-      return {.color = mix(Vec3{0.34f, 0.36f, 0.06f}, skin, smooth_step(0.05f, 0.45f, around(p))),
-              .gloss = 0.045f,
-              .soft = 0.15f};
-    }
-    case Kind::pear: {
-      if (p.y > 2.12f) return {.color = {0.09f, 0.055f, 0.02f}};
-      const float freckle = smooth_step(0.62f, 0.72f, fractal_noise(13.0f * angle, 13.0f * p.y, 2, thing.seed + 2));
-      const float blush = smooth_step(0.1f, 0.9f, 0.5f + 0.5f * std::sin(angle + 2.4f) + blotch - 0.5f);
-      const Vec3 skin = mix(Vec3{0.44f, 0.47f, 0.07f}, Vec3{0.60f, 0.26f, 0.05f}, 0.75f * blush);
-      return {.color = mix(skin, {0.26f, 0.16f, 0.04f}, 0.55f * freckle),
-              .gloss = 0.03f,
-              .soft = 0.2f,
-              .bump = 0.04f,
-              .bump_pitch = 6.0f};
-    }
-    case Kind::lemon:
-      return {.color = (0.85f + 0.3f * blotch) * Vec3{0.78f, 0.56f, 0.035f},
-              .gloss = 0.035f,
-              .soft = 0.2f,
-              .bump = 0.30f,
-              .bump_pitch = 13.0f};
-    case Kind::grapes: {
-      size_t nearest = 0;
-      for (size_t i = 1; i < grapes_.size(); ++i) {
-        if (length(p - grapes_[i]) < length(p - grapes_[nearest])) nearest = i;
-      }
-      const float ripe = lattice_noise(static_cast<int>(nearest), 5, thing.seed);
-      const float bloom = fractal_noise(9.0f * p.x, 9.0f * (p.y + p.z), 3, thing.seed + 3);
-      const Vec3 skin = mix(Vec3{0.085f, 0.020f, 0.10f}, Vec3{0.22f, 0.03f, 0.075f}, ripe);
-      return {.color = mix(skin, {0.30f, 0.27f, 0.38f}, 0.5f * smooth_step(0.45f, 0.7f, bloom)),
-              .gloss = 0.05f,
-              .soft = 0.5f};
-    }
-    default:  // an orange
-      return {.color = (0.9f + 0.25f * blotch) * Vec3{0.80f, 0.20f, 0.010f},
-              .gloss = 0.04f,
-              .soft = 0.2f,
-              .bump = 0.35f,
-              .bump_pitch = 16.0f};
-  }
 }
 
 Material TableScene::material(Vec3 point) const {

@@ -47,6 +47,12 @@ class TableScene {
   Vec3 to_local(const Thing& thing, Vec3 point) const;
   float shape_distance(const Thing& thing, Vec3 local) const;
   float table_height(float x, float z) const;
+  /// Along the threads of the cloth.
+  struct ClothPlace {
+    float u, v;
+    float to_hem;  // of the sides that are seen, before it waves
+  };
+  static ClothPlace cloth_place(float x, float z);
   float cloth_at(float x, float z) const;
   Material table_material(Vec3 point) const;
   Material wall_material(Vec3 point) const;

@@ -1,4 +1,5 @@
 #include <minidl/apps/demo/noise.h>
+#include <minidl/apps/demo/palette.h>
 #include <minidl/apps/demo/window_design.h>
 
 #include <array>
@@ -24,13 +25,6 @@ constexpr Palette kFieldGlass{{{236, 190, 50}, {214, 150, 30}, {190, 190, 60}, {
 constexpr Palette kRiverGlass{{{70, 190, 210}, {30, 140, 205}, {190, 240, 232}, {40, 100, 190}, {120, 220, 210}}};
 constexpr Palette kPetalGlass{{{214, 20, 44}, {240, 70, 40}, {246, 140, 170}, {250, 236, 226}, {190, 20, 110}}};
 constexpr Palette kLeafGlass{{{24, 100, 40}, {60, 140, 36}, {10, 70, 44}, {120, 170, 50}, {30, 120, 80}}};
-
-/// Between the entries; `place` in [0, 1].
-Vec3 pick(const Palette& palette, float place) {
-  const float position = std::clamp(place, 0.0f, 1.0f) * static_cast<float>(palette.size() - 1);
-  const size_t below = std::min(static_cast<size_t>(position), palette.size() - 2);
-  return mix(palette[below], palette[below + 1], position - static_cast<float>(below));
-}
 
 /// Height of the land's outline `number` at `x`, from the top; 0 is the farthest: peaks.
 float outline(float x, int number, uint32_t seed) {
@@ -174,7 +168,7 @@ bool WindowDesign::tree(float x, float y, Pane& pane) const {
     const auto half = static_cast<uint32_t>(x < middle);
     pane = {.region = kTree + 16 * static_cast<uint32_t>(i + 1000),
             .piece = half,
-            .from = pick(kLeafGlass, chance(pane.piece, 8)),
+            .from = pick(kLeafGlass, chance(half, 8)),
             .to = kLeafGlass[half],
             .streak = 1.4f};
     return true;

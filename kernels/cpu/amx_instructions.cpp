@@ -64,8 +64,8 @@ const AmxBody* amx_instructions() {
   static const bool usable =
       vectors && processor_has_tiles() && system_saves(0b110'0000'0000'0000'0000) && system_permits();
   if (!usable) return nullptr;
-  static const AmxBody kBody{multiply_with<InstructionTiles>, vectors->split, multiply_windows_with<InstructionTiles>,
-                             vectors->round};
+  static const AmxBody kBody{multiply_with<InstructionTiles>, vectors->split, vectors->split_columns,
+                             multiply_windows_with<InstructionTiles>, vectors->round};
   return &kBody;
 }
 

@@ -83,7 +83,7 @@ inline void multiply_point(Tiles& tiles, const AmxProduct& p, int64_t point) {
                              .b = b,
                              .depth = depth,
                              .c = p.c + point * p.c_plane + (column * p.c_rows + row * kAmxBlock) * kAmxBlock,
-                             .add = begin > 0};
+                             .add = p.add || begin > 0};
         if (p.rows - row * kAmxBlock > kAmxBlock / 2) {
           multiply_block<Tiles, kParts, 2>(tiles, block);
         } else {

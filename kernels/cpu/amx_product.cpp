@@ -161,6 +161,9 @@ void multiply(const AmxProduct& product) {
 void split(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride) {
   MINIDL_DISPATCH(Split)(values, rows, parts, output, stride);
 }
+void split_columns(const float* values, int parts, uint16_t* output) {
+  MINIDL_DISPATCH(SplitColumns)(values, parts, output);
+}
 void multiply_windows(const WindowProduct& product) {
   MINIDL_DISPATCH(MultiplyWindows)(product);
 }
@@ -170,7 +173,7 @@ void round_rows(const RowsToRound& rows) {
 }  // namespace
 
 const AmxBody& amx_portable() {
-  static constexpr AmxBody kBody{multiply, split, multiply_windows, round_rows};
+  static constexpr AmxBody kBody{multiply, split, split_columns, multiply_windows, round_rows};
   return kBody;
 }
 
@@ -185,10 +188,6 @@ const AmxBody& amx_body() {
 const AmxBody* bf16_body() {
   if (amx_available()) return amx_instructions();
   return simd().bf16 ? bf16_dot_products() : nullptr;
-}
-
-void amx_split_columns(const float* values, int parts, uint16_t* output) {
-  MINIDL_DISPATCH(SplitColumns)(values, parts, output);
 }
 
 }  // namespace minidl::cpu

@@ -28,6 +28,7 @@ struct AmxProduct {
   int64_t b_plane = 0;
   float* c = nullptr;  // [columns, c_rows, 32]; whole halves of a block of rows are written
   int64_t c_plane = 0, c_rows = 0;
+  bool add = false;  // to what C has
 };
 
 /// One way to compute them. The instructions and the portable body give the same bytes; dot products sum in another
@@ -36,6 +37,8 @@ struct AmxBody {
   void (*multiply)(const AmxProduct& product);
   /// values [rows, 32] to output[row * stride + part * 1024 + i], as a row of A.
   void (*split)(const float* values, int64_t rows, int parts, uint16_t* output, int64_t stride);
+  /// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.
+  void (*split_columns)(const float* values, int parts, uint16_t* output);
   void (*multiply_windows)(const WindowProduct& product);
   void (*round)(const RowsToRound& rows);
 };
@@ -54,8 +57,5 @@ bool amx_available();
 const AmxBody& amx_body();
 /// For products of one part: the instructions, else the dot products, or nullptr when the set in use has neither.
 const AmxBody* bf16_body();
-
-/// A block of values [32, 32] to output[part * 1024 + ...], as a block of B.
-void amx_split_columns(const float* values, int parts, uint16_t* output);
 
 }  // namespace minidl::cpu

@@ -72,7 +72,7 @@ void multiply(const AmxProduct& p) {
         const uint16_t* b = p.b + point * p.b_plane + (column * p.depth + begin) * part;
         for (int64_t row = 0; row < rows; row += kRows) {
           const uint16_t* a = p.a + point * p.a_plane + (row / kAmxBlock * p.depth + begin) * part;
-          multiply_rows<kRows>(a + row % kAmxBlock * kAmxBlock, b, depth, p.parts, begin > 0,
+          multiply_rows<kRows>(a + row % kAmxBlock * kAmxBlock, b, depth, p.parts, p.add || begin > 0,
                                p.c + point * p.c_plane + (column * p.c_rows + row) * kAmxBlock);
         }
       }
@@ -92,6 +92,24 @@ MINIDL_BF16_TARGET void split(const float* values, int64_t rows, int parts, uint
       _mm512_storeu_si512(output + row * stride + part * kAmxBlockCount, bits);
       low = _mm512_sub_ps(low, _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(kUpper, to_low, bits)));
       high = _mm512_sub_ps(high, _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(kUpper, to_high, bits)));
+    }
+  }
+}
+
+/// The pairs of rows 2 i and 2 i + 1 side by side.
+MINIDL_BF16_TARGET void split_columns(const float* values, int parts, uint16_t* output) {
+  for (int64_t pair = 0; pair < kAmxBlock / 2; ++pair) {
+    for (int64_t half = 0; half < 2; ++half) {
+      const float* rows = values + 2 * pair * kAmxBlock + half * 16;
+      __m512 first = _mm512_loadu_ps(rows), second = _mm512_loadu_ps(rows + kAmxBlock);
+      for (int part = 0; part < parts; ++part) {
+        const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(first));
+        const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(second)), 16);
+        _mm512_storeu_si512(output + part * kAmxBlockCount + half * kHalf + pair * kAmxBlock,
+                            _mm512_or_si512(low, high));
+        first = _mm512_sub_ps(first, _mm512_castsi512_ps(_mm512_slli_epi32(low, 16)));
+        second = _mm512_sub_ps(second, _mm512_castsi512_ps(high));
+      }
     }
   }
 }
@@ -166,7 +184,7 @@ bool processor_has_them() {
 }  // namespace
 
 const AmxBody* bf16_dot_products() {
-  static constexpr AmxBody kBody{multiply, split, multiply_windows, round_rows};
+  static constexpr AmxBody kBody{multiply, split, split_columns, multiply_windows, round_rows};
   static const bool usable = processor_has_them() && system_saves(0b1110'0110);
   return usable ? &kBody : nullptr;
 }

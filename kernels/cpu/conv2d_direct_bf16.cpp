@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kFloat = sizeof(float), kBit16 = sizeof(uint16_t);
 constexpr int64_t kLeastOutputs = 8;  // of 32 that are computed together
 constexpr int64_t kLeastRun = 16;     // values of a window that lie together, of 32 that a step multiplies
+constexpr int64_t kFewTiles = 128;    // of Winograd's, for which its filters are too much to transform or to read
 
 const AmxBody& body() {
   return bf16_body() ? *bf16_body() : amx_body();
@@ -128,7 +129,8 @@ const char* decline(const Conv2dProblem& problem, Precision precision) {
   const int64_t from = forward ? d.in_c : d.out_c, to = forward ? d.out_c : d.in_c;
   if (to < kLeastOutputs) return "too few output channels";
   if (d.k_w * from < kLeastRun) return "too short rows of a window";
-  if (!amx_available() && !winograd_decline(problem)) return "winograd's tiles need a quarter of the dot products";
+  const bool is_amx_quicker = amx_available() && winograd_conv(problem).tiles() < kFewTiles;
+  if (!winograd_decline(problem) && !is_amx_quicker) return "winograd's tiles need a quarter of the products";
   return nullptr;
 }
 

@@ -94,8 +94,8 @@ class WinogradAmx {
       winograd_filters(filters, c, channels, column, std::min(kBlock, conv_.out_c - column), kBlock,
                        values - c * kBlock, kBlockCount);
       for (int64_t point = 0; point < kPoints; ++point)
-        amx_split_columns(values + point * kBlockCount, static_cast<int>(b.parts),
-                          bits + point * b.filters_plane + task * b.parts * kBlockCount);
+        body_.split_columns(values + point * kBlockCount, static_cast<int>(b.parts),
+                            bits + point * b.filters_plane + task * b.parts * kBlockCount);
     });
     return result;
   }

@@ -126,7 +126,7 @@ void DirectBf16::pack_step(int64_t column, int64_t step, uint16_t* output) const
     }
     i += channels;
   }
-  amx_split_columns(values, 1, output);
+  body_.split_columns(values, 1, output);
 }
 
 void DirectBf16::pack(uint16_t* filters) const {

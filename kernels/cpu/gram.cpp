@@ -1,14 +1,18 @@
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/cpu/gemm.h>
+#include <minidl/kernels/cpu/gram_amx.h>
 #include <minidl/kernels/cpu/gram_kernel.h>
 #include <minidl/kernels/cpu/kernels.h>
+#include <minidl/kernels/execution.h>
 
 #include <algorithm>
 
 namespace minidl::cpu {
 namespace {
 
-constexpr int64_t kBlock = 2048;             // positions whose products are summed in f32
+constexpr int64_t kBlock = 2048;        // positions whose products are summed in f32
+constexpr int64_t kAmxPositions = 512;  // likewise, on tiles, where a task has all rows
+constexpr int64_t kAmxForwardChannels = 256, kAmxBackwardChannels = 128;
 constexpr int64_t kRows = 128;               // of the Gram matrix in one task
 constexpr int64_t kPartialFloats = 4 << 20;  // of all partial matrices that are held at a time
 constexpr int64_t kMostBlocks = 256;         // whose partial matrices are held at a time
@@ -27,6 +31,12 @@ void add_partials(const float* partials, int64_t blocks, int64_t c, bool fresh, 
   });
 }
 
+/// Below the fp32 grade tiles do the products, where the processor has them and there are enough for each number that
+/// is cut into parts.
+bool uses_amx(int64_t c, int64_t least) {
+  return c >= least && execution::precision() != Precision::fp32 && amx_available();
+}
+
 /// Both halves of gram [c, c] from the lower half of the sums.
 void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
   parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
@@ -38,21 +48,23 @@ void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
   });
 }
 
-/// output = x + its transpose, [c, c].
-void add_transposed(const float* x, int64_t c, float* output) {
+/// output = scale * (x + its transpose), [c, c].
+void add_transposed(const float* x, int64_t c, float scale, float* output) {
   parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
     transpose(x + begin, c, end - begin, c, output + begin * c, c);
-    for (int64_t i = begin * c; i < end * c; ++i) output[i] += x[i];
+    for (int64_t i = begin * c; i < end * c; ++i) output[i] = scale * (output[i] + x[i]);
   });
 }
 
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
-  const int64_t c = shape.c, stride = gram_stride(c), blocks = (shape.positions + kBlock - 1) / kBlock;
+  const int64_t c = shape.c, stride = gram_stride(c);
   if (c == 0) return;
+  const bool amx = uses_amx(c, kAmxForwardChannels);
+  const int64_t length = amx ? kAmxPositions : kBlock, blocks = (shape.positions + length - 1) / length;
   const int64_t held = std::clamp<int64_t>(kPartialFloats / (stride * stride), 1, kMostBlocks);
-  const int64_t stripes = (stride + kRows - 1) / kRows;
+  const int64_t stripes = amx ? 1 : (stride + kRows - 1) / kRows;
   Tensor partials = Tensor::empty({std::min(held, blocks), stride, stride});
   Tensor sums = blocks == 0 ? Tensor::zeros({c, c}, Dtype::f64) : Tensor::empty({c, c}, Dtype::f64);
   float* partial = partials.data<float>();
@@ -62,10 +74,15 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
     for (int64_t first = 0; first < blocks; first += held) {
       const int64_t count = std::min(blocks - first, held);
       parallel_for(0, count * stripes, 1, [&](int64_t task, int64_t) {
-        const int64_t block = first + task % count;
-        const int64_t row = (stripes - 1 - task / count) * kRows;  // the longest rows first
-        gram_products(picture + block * kBlock * c, std::min(kBlock, shape.positions - block * kBlock), c, row,
-                      std::min(stride, row + kRows), partial + (block - first) * stride * stride);
+        const int64_t block = first + task % count, begin = block * length;
+        const int64_t positions = std::min(length, shape.positions - begin);
+        float* products = partial + (block - first) * stride * stride;
+        if (amx) {
+          gram_products_amx(amx_body(), picture + begin * c, positions, c, products);
+        } else {
+          const int64_t row = (stripes - 1 - task / count) * kRows;  // the longest rows first
+          gram_products(picture + begin * c, positions, c, row, std::min(stride, row + kRows), products);
+        }
       });
       add_partials(partial, count, c, first == 0, sum);
     }
@@ -75,12 +92,17 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
 
 void gram_backward(const GramShape& shape, const float* features, const float* grad_gram, const GradTarget& target) {
   const int64_t c = shape.c;
+  const bool amx = uses_amx(c, kAmxBackwardChannels);
   Tensor symmetric = Tensor::empty({c, c});
   float* s = symmetric.data<float>();
   for (int64_t n = 0; n < shape.n; ++n) {
-    add_transposed(grad_gram + n * c * c, c, s);
+    add_transposed(grad_gram + n * c * c, c, amx ? shape.scale : 1.0f, s);
     const int64_t picture = n * shape.positions * c;
     const GradTarget to = target.from(picture);
+    if (amx) {
+      gram_gradient_amx(amx_body(), shape.positions, c, features + picture, s, to);
+      continue;
+    }
     const GemmDesc desc{.m = shape.positions, .n = c, .k = c, .lda = c, .ldb = c, .ldc = c};
     gemm(desc, features + picture, s, {.c = to.grad, .relu_mask = to.relu_mask, .alpha = shape.scale, .beta = to.beta});
   }

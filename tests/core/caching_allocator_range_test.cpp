@@ -92,5 +92,31 @@ TEST_F(CachingAllocatorOfARange, GivesFreeSegmentsBackBeforeItFails) {
   EXPECT_EQ(allocate(32 * kMiB), c);
 }
 
+/// Blocks up to 3 MiB of an allocator that has a second range for them.
+TEST(CachingAllocatorOfTwoRanges, SmallBlocksDoNotCutLargeOnes) {
+  FakeRange large{64 * kMiB}, small{16 * kMiB};
+  CachingAllocator allocator{large, small};
+  const auto allocate = [&](int64_t bytes) {
+    return static_cast<char*>(allocator.allocate(static_cast<size_t>(bytes)));
+  };
+  char* a = allocate(8 * kMiB);
+  char* b = allocate(3 * kMiB);
+  char* c = allocate(4 * kMiB);
+  char* d = allocate(1000);
+  EXPECT_EQ(c, a + 8 * kMiB);
+  EXPECT_EQ(d, b + 3 * kMiB);
+  EXPECT_EQ(large.out, 12 * kMiB);
+  EXPECT_EQ(small.out, 4 * kMiB);
+  for (char* block : {a, c}) allocator.deallocate(block);
+  EXPECT_NE(allocate(2 * kMiB), a);
+  EXPECT_EQ(allocate(12 * kMiB), a);
+  EXPECT_EQ(allocator.stats().held, 18 * kMiB);
+  EXPECT_EQ(allocator.stats().in_use, 17 * kMiB + 1024);
+  for (char* block : {a, b, d}) allocator.deallocate(block);
+  allocator.release_cached();
+  EXPECT_EQ(large.out, 0);
+  EXPECT_EQ(small.out, 6 * kMiB);  // of which 2 MiB are in use
+}
+
 }  // namespace
 }  // namespace minidl

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <limits>
 #include <mutex>
 #include <set>
@@ -97,6 +98,7 @@ TEST(ParallelFor, RethrowsAnExceptionAndGoesOnWorking) {
       const auto body = [&](int64_t from, int64_t) {
         ++calls;
         if (from == 3) throw std::runtime_error("chunk 3");
+        if (from > 3) std::this_thread::sleep_for(std::chrono::microseconds(50));  // chunk 3 may have to wait for a core
       };
       EXPECT_THROW(parallel_for(0, 100000, 1, body), std::runtime_error);
       EXPECT_LT(calls, 100000);  // the rest was not begun

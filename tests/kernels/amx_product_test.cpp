@@ -153,12 +153,14 @@ TEST(AmxSplit, ColumnsAreSplitLikeRows) {
   const std::vector<float> values = random_values(kBlockCount, 6);
   std::vector<uint16_t> rows(3 * kBlockCount), columns(3 * kBlockCount);
   test::for_each_instruction_set([&](const char* name) {
-    amx_portable().split(values.data(), kBlock, 3, rows.data(), kBlock);
-    amx_split_columns(values.data(), 3, columns.data());
-    for (int64_t i = 0; i < 3 * kBlockCount; ++i) {
-      const int64_t part = i / kBlockCount, k = i % kBlockCount / kBlock, j = i % kBlock;
-      const int64_t at = part * kBlockCount + j / 16 * (kBlockCount / 2) + k / 2 * kBlock + j % 16 * 2 + k % 2;
-      ASSERT_EQ(columns[static_cast<size_t>(at)], rows[static_cast<size_t>(i)]) << name;
+    for (const AmxBody* body : bodies()) {
+      body->split(values.data(), kBlock, 3, rows.data(), kBlock);
+      body->split_columns(values.data(), 3, columns.data());
+      for (int64_t i = 0; i < 3 * kBlockCount; ++i) {
+        const int64_t part = i / kBlockCount, k = i % kBlockCount / kBlock, j = i % kBlock;
+        const int64_t at = part * kBlockCount + j / 16 * (kBlockCount / 2) + k / 2 * kBlock + j % 16 * 2 + k % 2;
+        ASSERT_EQ(columns[static_cast<size_t>(at)], rows[static_cast<size_t>(i)]) << name;
+      }
     }
   });
 }

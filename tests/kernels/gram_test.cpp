@@ -1,3 +1,4 @@
+#include <minidl/kernels/execution.h>
 #include <minidl/kernels/gram.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
@@ -133,6 +134,40 @@ TEST(Gram, BytesDoNotDependOnThreads) {
       return grad;
     }));
   }
+}
+
+/// Below fp32 processors with AMX compute on tiles, with 16 bits of each number.
+class GramBelowFp32 : public testing::Test {
+ protected:
+  void SetUp() override { execution::set_precision(Precision::tf32); }
+  void TearDown() override { execution::set_precision(Precision::fp32); }
+};
+
+TEST_F(GramBelowFp32, IsExactOnIntegers) {
+  for (const Shape& shape : kShapes) {
+    const Tensor features = random_integers(shape, 12), grad_gram = gram_like(shape, 13);
+    EXPECT_TRUE(equals(gram_of(features, 0.5f), reference(features, 0.5))) << shape.str();
+    Tensor grad = Tensor::full(shape, NAN);
+    ON_DEVICE(gram_backward)(features, grad_gram, 0.25f, Accumulate{}, grad);
+    EXPECT_TRUE(equals(grad, backward_reference(features, grad_gram, 0.25))) << shape.str();
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& sum) {
+      ON_DEVICE(gram_backward)(features, grad_gram, 0.5f, how, sum);
+    })) << shape.str();
+  }
+}
+
+TEST_F(GramBelowFp32, IsOfItsGradeForAllThreads) {
+  const Shape shape{2, 40, 60, 140};
+  const Tensor features = random_uniform(shape, 14, 0.0f, 30.0f), grad_gram = random_uniform({2, 140, 140}, 15);
+  EXPECT_LT(test::normalised_error(gram_of(features, 1e-3f), reference(features, 1e-3f)), 5e-5);
+  const auto backward = [&] {
+    Tensor grad = Tensor::full(shape, NAN);
+    ON_DEVICE(gram_backward)(features, grad_gram, 1e-3f, Accumulate{}, grad);
+    return grad;
+  };
+  EXPECT_LT(test::normalised_error(backward(), backward_reference(features, grad_gram, 1e-3f)), 5e-5);
+  EXPECT_TRUE(test::same_for_all_threads(backward));
+  EXPECT_TRUE(test::same_for_all_threads([&] { return gram_of(features, 0.1f); }));
 }
 
 TEST(Gram, BadArgumentsAreNamed) {

@@ -22,9 +22,10 @@ function(minidl_builtin name kind)
   string(MAKE_C_IDENTIFIER minidl_builtin_${name} symbol)
   minidl_embed(minidl_style_objects ${symbol} ${CMAKE_CURRENT_SOURCE_DIR}/${name}.safetensors)
   set_property(GLOBAL APPEND_STRING PROPERTY MINIDL_BUILTIN_SYMBOLS "extern const std::byte ${symbol}_begin[], ${symbol}_end[];\n")
-  set_property(GLOBAL APPEND_STRING PROPERTY MINIDL_BUILTIN_ENTRIES
-    "    {R\"text(${name})text\", BuiltinModel::Kind::${kind}, R\"text(${model_TITLE})text\", R\"text(${model_ATTRIBUTION})text\",\n"
-    "     R\"text(${model_LICENCE})text\", {${symbol}_begin, ${symbol}_end}},\n")
+  string(CONCAT entry "      {R\"text(${name})text\", BuiltinModel::Kind::${kind}, R\"text(${model_TITLE})text\",\n"
+                      "       R\"text(${model_ATTRIBUTION})text\",\n"
+                      "       R\"text(${model_LICENCE})text\", {${symbol}_begin, ${symbol}_end}},\n")
+  set_property(GLOBAL APPEND_STRING PROPERTY MINIDL_BUILTIN_ENTRIES "${entry}")
 endfunction()
 
 # After the last of them: writes the table.
