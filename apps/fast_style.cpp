@@ -4,6 +4,7 @@
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/init.h>
+#include <minidl/optim/clip.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,8 +16,8 @@ namespace {
 
 // Steps in a row without a finite gradient, after which a run has failed.
 constexpr int kMostBadSteps = 20;
-// Of the first pictures of a linear output: factor of the last filters and what is added to their bias. At 128 pixels the
-// style's loss fell in 60 steps as far as without them in 240.
+// Of the first pictures of a linear output: factor of the last filters and what is added to their bias. At 128 pixels
+// the style's loss fell in 60 steps as far as without them in 240.
 constexpr float kFirstContrast = 64.0f, kFirstLevel = 120.0f;
 // Points of the training curve of a long run.
 constexpr int64_t kCurvePoints = 1000;
@@ -150,14 +151,7 @@ const FastStyle::Impl::Computed& FastStyle::Impl::repeat(const Tensor& photos) {
 }
 
 void FastStyle::Impl::update(double grad_norm) {
-  if (settings.clip_norm > 0 && grad_norm > settings.clip_norm) {
-    const auto factor = static_cast<float>(settings.clip_norm / grad_norm);
-    for (Variable parameter : adam.parameters()) {
-      if (!parameter.grad()) continue;
-      Tensor& grad = parameter.mutable_grad();
-      affine(factor, grad, 0.0f, grad);
-    }
-  }
+  optim::clip_gradients(adam.parameters(), grad_norm, settings.clip_norm);
   adam.set_lr(settings.lr_at(step));
   adam.step();
 }

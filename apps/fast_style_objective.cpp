@@ -42,7 +42,8 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
     std::map<std::string, double>& factors = style_factors_.emplace_back();
     for (const auto& [name, features] : network_(seen(Variable(style.to(network.device()))), style_taps)) {
       grams[name] = ops::gram_per_position(features.value());
-      factors[name] = style_factor(settings.form, grams[name]);
+      const int64_t channels = network_.loss_channels(name);
+      factors[name] = style_factor(settings.form, grams[name], channels) * style_share(grams[name], channels);
     }
   }
 }
@@ -56,8 +57,8 @@ FastStyleTargets FastStyleObjective::targets(const Tensor& photos) {
   targets.photos = photos.shape()[0];
   network_.visit(seen(Variable(photos)), content_taps_, [&](const std::string& name, const Variable& features) {
     targets.content[name] = features.value();
-    targets.factors.emplace(name,
-                            scaled_content_factor(settings_.form, features.value(), 1.0 / std::pow(feature_scale_, 2)));
+    targets.factors.emplace(name, scaled_content_factor(settings_.form, features.value(), network_.loss_channels(name),
+                                                        1.0 / std::pow(feature_scale_, 2)));
   });
   return targets;
 }

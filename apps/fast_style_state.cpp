@@ -39,8 +39,7 @@ SafetensorsContent FastStyle::Impl::state() const {
   content.metadata = {{"format", kFormat}, {"settings", fingerprint()}, {"pictures", pictures_fingerprint()}};
   append(content, kNetPrefix, net.state());
   append(content, kBestPrefix, best);
-  for (const auto& [name, tensor] : adam.state())
-    content.tensors.emplace_back(std::string(kOptimizerPrefix) + name, tensor);
+  append_with_prefix(content, kOptimizerPrefix, adam.state());
   content.tensors.emplace_back("position", tensor_of({static_cast<double>(step), static_cast<double>(bad_steps),
                                                       seconds_so_far, sum.total, sum.content, sum.style, sum.tv,
                                                       static_cast<double>(summed), static_cast<double>(without_best)}));
@@ -67,8 +66,7 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
                    position[0] <= static_cast<double>(settings.steps) && curve.size() % kPointNumbers == 0 &&
                    held_out.size() % kValidationNumbers == 0,
                "[resume] '{}' is damaged: its position in the run makes no sense", file);
-  optim::State optimizer;
-  for (const auto& [name, tensor] : part_of(reader, kOptimizerPrefix).tensors) optimizer[name] = tensor;
+  const optim::State optimizer = state_with_prefix(reader, kOptimizerPrefix);
   const SafetensorsContent before = net.state(), parameters = part_of(reader, kNetPrefix);
   net.load_state(parameters);
   try {

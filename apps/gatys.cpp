@@ -47,7 +47,7 @@ Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pic
     : network(vgg), settings(std::move(given)), pictures(std::move(given_pictures)) {
   network.freeze();
   settings.check(network);
-  if (settings.pooling) network.set_pooling(*settings.pooling);
+  if (settings.pooling && !network.description().is_student()) network.set_pooling(*settings.pooling);
   MINIDL_CHECK(pictures.content && !pictures.styles.empty(),
                "[gatys] a content picture and at least one style picture are needed");
   MINIDL_CHECK(settings.init != GatysInit::picture || pictures.init, "[gatys] the starting picture is missing");

@@ -71,8 +71,10 @@ GatysObjective::GatysObjective(layers::Vgg& network, const GatysSettings& settin
 GatysObjective::~GatysObjective() = default;
 
 void GatysObjective::set_form_factors() {
-  for (const auto& [name, features] : content_) factors_["content " + name] = content_factor(settings_.form, features);
-  for (const auto& [name, gram] : grams_) factors_["style " + name] = style_factor(settings_.form, gram);
+  for (const auto& [name, features] : content_)
+    factors_["content " + name] = content_factor(settings_.form, features, network_.loss_channels(name));
+  for (const auto& [name, gram] : grams_)
+    factors_["style " + name] = style_factor(settings_.form, gram, network_.loss_channels(name));
   factors_["tv"] = total_variation_factor(settings_.form, shape_);
 }
 
@@ -89,6 +91,10 @@ double GatysObjective::style_weight(const layers::WeightedLayer& layer) const {
 }
 double GatysObjective::tv_weight() const {
   return settings_.tv * factors_.at("tv");
+}
+
+float GatysObjective::paper_factor(const std::string& style_layer) const {
+  return static_cast<float>(style_share(grams_.at(style_layer), network_.loss_channels(style_layer)));
 }
 
 GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
@@ -128,7 +134,7 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   std::map<std::string, Variable> content_terms, style_terms;  // computed as the features pass by
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
     if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
-    if (grams_.contains(name)) style_terms[name] = ops::style_loss(features, grams_.at(name));
+    if (grams_.contains(name)) style_terms[name] = ops::style_loss(features, grams_.at(name), paper_factor(name));
   });
   Terms terms;
   const auto add = [&](const Variable& term, double weight) {
@@ -188,7 +194,8 @@ void GatysObjective::normalize_at(const Tensor& picture) {
     Tensor gradient = Tensor::empty(features.shape(), Dtype::f32, features.device());
     const double channels_squared = static_cast<double>(target.count());
     const double positions = static_cast<double>(features.shape()[1] * features.shape()[2]);
-    gram_backward(features, difference, static_cast<float>(0.5 / (channels_squared * positions)), {}, gradient);
+    const double scale = 0.5 * paper_factor(name) / (channels_squared * positions);
+    gram_backward(features, difference, static_cast<float>(scale), {}, gradient);
     factors_["style " + name] = normalized(gradient);
   }
 }

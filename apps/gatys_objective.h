@@ -59,6 +59,8 @@ class GatysObjective {
   double content_weight(const layers::WeightedLayer& layer) const;
   double style_weight(const layers::WeightedLayer& layer) const;
   double tv_weight() const;
+  /// Of ops::style_loss, so that it is the paper's term of the network or of the one that it stands for.
+  float paper_factor(const std::string& style_layer) const;
   Terms compute(const Tensor& picture, bool with_gradient);
   Terms repeat(const Tensor& picture);
   GatysLosses losses_of(const Terms& terms) const;

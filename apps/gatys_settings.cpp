@@ -49,7 +49,7 @@ GatysSettings neural_style_preset() {
 
 void check_layers(const layers::Vgg& network, const std::vector<layers::WeightedLayer>& layers, const char* what) {
   for (const layers::WeightedLayer& layer : layers) {
-    network.description().index_of(layer.name);
+    network.description().index_of_tap(layer.name);
     MINIDL_CHECK(std::isfinite(layer.weight) && layer.weight >= 0,
                  "[gatys] the weight of {} layer '{}' is {}; it must be a number >= 0", what, layer.name, layer.weight);
   }

@@ -38,8 +38,7 @@ SafetensorsContent Gatys::Impl::state() const {
   std::vector<double> factors;
   for (const auto& [name, factor] : objective->factors()) factors.push_back(factor);
   content.tensors.emplace_back("factors", tensor_of(factors));
-  for (const auto& [name, tensor] : stepper->state())
-    content.tensors.emplace_back(std::string(kOptimizerPrefix) + name, tensor);
+  append_with_prefix(content, kOptimizerPrefix, stepper->state());
   return content;
 }
 
@@ -89,11 +88,7 @@ void Gatys::Impl::load_scale(const SafetensorsReader& reader) {
   auto factor = factors.begin();
   for (auto& [name, value] : named) value = *factor++;
   objective->set_factors(std::move(named));
-  optim::State optimizer;
-  for (const auto& [name, info] : reader.tensors()) {
-    if (name.starts_with(kOptimizerPrefix)) optimizer[name.substr(kOptimizerPrefix.size())] = reader.read(name);
-  }
-  stepper->load_state(optimizer);
+  stepper->load_state(state_with_prefix(reader, kOptimizerPrefix));
 }
 
 }  // namespace minidl

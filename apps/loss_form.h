@@ -17,12 +17,16 @@ enum class LossForm { paper, mean, relative };
 
 /// Factors by which the paper's terms become those of `form`. Terms of a batch are averaged over its pictures:
 /// relative content is measured against the whole batch.
+/// N is layers::Vgg::loss_channels.
 /// Content: `target` P is [n, h, w, c], the term 1/2 ||F - P||^2 summed over the batch.
-double content_factor(LossForm form, const Tensor& target);
+double content_factor(LossForm form, const Tensor& target, int64_t channels);
 /// scale times that, on the target's device where it depends on its values and recorded work needs it.
-Factor scaled_content_factor(LossForm form, const Tensor& target, double scale);
-/// Style: `target` A is [1, c, c], the term 1/(4 c^2) ||G - A||^2 averaged over the batch (ops::style_loss).
-double style_factor(LossForm form, const Tensor& target);
+Factor scaled_content_factor(LossForm form, const Tensor& target, int64_t channels, double scale);
+/// Style: `target` A is [1, c, c], the term 1/(4 N^2) ||G - A||^2 averaged over the batch: ops::style_loss times
+/// style_share.
+double style_factor(LossForm form, const Tensor& target, int64_t channels);
+/// (c / N)^2.
+double style_share(const Tensor& target, int64_t channels);
 /// Total variation: `picture` [n, h, w, 3], the term its sum of squared differences.
 double total_variation_factor(LossForm form, const Shape& picture);
 

@@ -17,8 +17,8 @@ constexpr int64_t kFloat = sizeof(float);
 /// One step of the network as it runs: a convolution with its ReLU and its pool, a pool, or a ReLU alone.
 struct Step {
   int64_t input = 0, output = 0;  // bytes
-  // Bytes that stay for the backward pass: a tapped output unless it is computed anew, what that takes, a ReLU's mask, a
-  // pool's choices.
+  // Bytes that stay for the backward pass: a tapped output unless it is computed anew, what that takes, a ReLU's mask,
+  // a pool's choices.
   int64_t saved = 0;
   int64_t forward_workspace = 0, backward_workspace = 0;
   int64_t forward_kept = 0, backward_kept = 0;      // what an engine would keep with the weight
@@ -86,6 +86,11 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     step.is_recomputed = recomputed.contains(end.name);
     if (step.is_tapped && !step.is_recomputed)
       step.saved += layers::Vgg::keeps_in_bf16() ? step.output / 2 : step.output;
+    // What a loss sees of a student's tap, and its gradient, are beside the value.
+    if (step.is_tapped && end.imitated_c > 0) {
+      step.forward_workspace += step.output;
+      step.backward_workspace += step.output;
+    }
     // The picture is there anyway, a tap is counted already or computed anew itself.
     if (step.is_recomputed && i > 0 && !steps.back().is_tapped) step.saved += step.input;
     steps.push_back(step);

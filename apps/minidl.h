@@ -23,6 +23,7 @@
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/box_mean.h>
+#include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>
@@ -36,6 +37,7 @@
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/padding.h>
 #include <minidl/kernels/pool2d.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
@@ -54,6 +56,7 @@
 #include <minidl/layers/pool2d.h>
 #include <minidl/layers/residual_block.h>
 #include <minidl/layers/sequential.h>
+#include <minidl/layers/student.h>
 #include <minidl/layers/style_loss.h>
 #include <minidl/layers/transform_net.h>
 #include <minidl/layers/transform_net_weights.h>
@@ -61,6 +64,7 @@
 #include <minidl/layers/vgg.h>
 #include <minidl/layers/vgg_weights.h>
 #include <minidl/optim/adam.h>
+#include <minidl/optim/clip.h>
 #include <minidl/optim/lbfgs.h>
 #include <minidl/optim/lbfgs_history.h>
 #include <minidl/optim/line_search.h>

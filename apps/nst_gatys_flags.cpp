@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 #include <minidl/apps/nst_gatys_flags.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
 
 namespace minidl::apps {
 namespace {
+
+constexpr int kDraftIterations = 40;
 
 /// Settings as flags: empty where the preset decides.
 struct Given {
@@ -20,6 +20,7 @@ struct Given {
   std::vector<layers::WeightedLayer> content_layers, style_layers;
   std::string init;
   bool normalize_gradients = false, original_colors = false;
+  std::optional<Quality> quality;
 };
 
 template <typename Value, typename Given>
@@ -54,8 +55,8 @@ void declare_pictures(Flags& flags, GatysOptions& options) {
       .required()
       .repeatable();
   flags.text("--output,-o", options.output, "FILE", "result: .png, .jpg, .bmp or .tga");
-  flags.text("--weights", options.weights, "FILE",
-             "VGG network, MatConvNet .mat or .safetensors; or the environment variable MINIDL_WEIGHTS");
+  add_weights_flag(flags, options.weights, "without it the built-in small network is used");
+  flags.text("--student", options.student, "FILE", "small network of nst_distill in place of the built-in one");
   flags.integer("--save-every", options.save_every, 0, 1000000000,
                 "also save a numbered picture and the state every N iterations");
   flags.text("--resume", options.resume, "FILE", "go on from a state file; the other flags as in the first run");
@@ -98,6 +99,11 @@ void declare_look(Flags& flags, Given& given) {
 
 void declare_optimisation(Flags& flags, Given& given) {
   flags.group("Optimisation");
+  flags.choice("--quality", given.quality,
+               std::vector<std::pair<std::string, Quality>>{
+                   {"draft", Quality::draft}, {"normal", Quality::normal}, {"best", Quality::best}},
+               "a small network quickly; the small network, then VGG when there are --weights; VGG (default: best with "
+               "--weights, else normal)");
   flags.text("--init", given.init, "noise|content|style|FILE", help("starting picture", "content"));
   flags.integer("--iterations", given.iterations, 0, 100000000,
                 help("per scale; 0: only the loss of the starting picture", usual().iterations));
@@ -160,12 +166,10 @@ bool parse_gatys_options(int argc, const char* const* argv, GatysOptions& option
   if (!flags.parse(argc, argv)) return false;
 
   options.settings = settings_from(given, options);
-  if (options.weights.empty()) {
-    const char* variable = std::getenv("MINIDL_WEIGHTS");
-    if (!variable || !*variable)
-      throw UsageError("--weights is missing: name a VGG network file, or set MINIDL_WEIGHTS");
-    options.weights = variable;
-  }
+  take_weights_from_environment(options.weights);
+  options.quality = given.quality.value_or(options.weights.empty() ? Quality::normal : Quality::best);
+  if (options.quality == Quality::best) require_weights(options.weights);
+  if (options.quality == Quality::draft && !given.iterations) options.settings.iterations = kDraftIterations;
   if (options.output.empty() && options.settings.iterations > 0 && !options.compute.dry_run) {
     throw UsageError("--output is missing: name the file for the result");
   }

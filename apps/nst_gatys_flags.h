@@ -8,9 +8,16 @@
 
 namespace minidl::apps {
 
+/// What the picture is optimised with: draft, a small network and fewer iterations; normal, the small network and, when
+/// there are weights of VGG, some iterations with it at the end; best, VGG alone.
+enum class Quality { draft, normal, best };
+
 /// The command line of nst_gatys.
 struct GatysOptions {
-  std::string content, output, weights, resume;
+  std::string content, output, resume;
+  std::string weights;  // of VGG; empty: only the small network
+  std::string student;  // file of the small network; empty: the built-in one
+  Quality quality = Quality::best;
   std::vector<WeightedFile> styles;
   std::string init_file;  // for GatysInit::picture
   int save_every = 0;     // 0: only at the end

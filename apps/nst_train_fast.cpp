@@ -11,12 +11,6 @@
 namespace minidl::apps {
 namespace {
 
-/// Photos of step 0, 1, ... The class asks for them in order but for the first one of a resumed run.
-Tensor batch_of(PhotoBatches& batches, int64_t step) {
-  if (batches.position() != step) batches.seek(step);
-  return batches.next();
-}
-
 FastStyleData load_data(const TrainFastOptions& options, PhotoBatches& batches) {
   FastStyleData data;
   for (const std::string& path : options.styles) {
@@ -24,7 +18,7 @@ FastStyleData load_data(const TrainFastOptions& options, PhotoBatches& batches) 
     const Extent extent = fit_longer_side(style.shape()[1], style.shape()[2], options.style_size);
     data.styles.push_back(resize_image(style, extent.height, extent.width));
   }
-  data.photos = [&batches](int64_t step) { return batch_of(batches, step); };
+  data.photos = [&batches](int64_t step) { return batches.at(step); };
   data.photos_fingerprint = batches.fingerprint();
   data.validation = load_validation(options);
   return data;
@@ -41,27 +35,6 @@ ProgressSample sample_of(const FastStyleProgress& progress, const TrainFastOptio
   if (progress.validation) sample.parts.emplace_back("validation", *progress.validation);
   sample.details = fmt::format("lr {:.3g} |gradient| {:.3g}", progress.lr, progress.grad_norm);
   return sample;
-}
-
-/// The state to go on from; empty: from the beginning.
-std::string state_to_resume(const TrainFastOptions& options, const CheckpointFolder& checkpoints, ProgressLine& line) {
-  namespace fs = std::filesystem;
-  if (!options.resume) {
-    MINIDL_CHECK(checkpoints.checkpoints().empty(),
-                 "[nst_train_fast] {} has checkpoints of another run: go on from them with --resume, or name another "
-                 "--checkpoint-dir",
-                 options.checkpoint_dir);
-    return {};
-  }
-  if (!options.resume_from.empty() && !fs::is_directory(options.resume_from)) return options.resume_from;
-  const bool own = options.resume_from.empty();
-  const CheckpointFolder folder = own ? checkpoints : CheckpointFolder(options.resume_from, kCheckpointName, 0);
-  std::vector<std::string> unreadable;
-  const std::optional<Checkpoint> newest = folder.newest(&unreadable);
-  for (const std::string& why : unreadable) line.message("left out: " + why);
-  if (newest) return newest->path.string();
-  line.message(fmt::format("{} has no checkpoint yet: beginning", own ? options.checkpoint_dir : options.resume_from));
-  return {};
 }
 
 int run(int argc, char** argv) {
@@ -84,12 +57,8 @@ int run(int argc, char** argv) {
     return kSuccess;
   }
 
-  const CheckpointFolder checkpoints(options.checkpoint_dir, kCheckpointName, static_cast<int>(options.keep));
-  const std::string state = state_to_resume(options, checkpoints, line);
-  if (!state.empty()) {
-    training.load_state(state);
-    line.message(fmt::format("going on after step {} of {}", training.step(), options.settings.steps));
-  }
+  const CheckpointFolder checkpoints = checkpoint_folder(options.training);
+  go_on(training, options.training, options.settings.steps, "nst_train_fast", line);
   TrainFastOutput output(options, training, checkpoints, batches, line);
   Profile::enable(options.reports.verbose);
   const StopSignals signals;

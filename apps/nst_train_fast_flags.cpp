@@ -2,14 +2,10 @@
 #include <minidl/apps/common/layer_list.h>
 #include <minidl/apps/nst_train_fast_flags.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
 
 namespace minidl::apps {
 namespace {
-
-namespace fs = std::filesystem;
 
 /// Settings as flags: empty where the preset decides.
 struct Given {
@@ -47,8 +43,7 @@ void declare_pictures(Flags& flags, TrainFastOptions& options, Given& given) {
   flags.texts("--style", options.styles, "FILE", "painting to learn; one net learns several").required();
   flags.text("--data", options.data, "DIR", "training photos, in this folder and those below it").required();
   flags.text("--output,-o", options.output, "FILE", "trained net: .safetensors").required();
-  flags.text("--weights", options.weights, "FILE",
-             "VGG network, MatConvNet .mat or .safetensors; or the environment variable MINIDL_WEIGHTS");
+  add_weights_flag(flags, options.weights);
   flags.integer("--style-size", options.style_size, 0, 32768,
                 "longer side of the paintings in pixels; larger gives larger strokes; 0: as they are");
   flags.text("--cache", options.cache, "FILE", "keeps decoded photos, so that later epochs and runs need not decode");
@@ -134,17 +129,9 @@ void declare_training(Flags& flags, TrainFastOptions& options, Given& given) {
 
 void declare_progress(Flags& flags, TrainFastOptions& options) {
   flags.group("Progress");
-  flags.text("--checkpoint-dir", options.checkpoint_dir, "DIR",
-             "folder of the states to go on from (default: OUTPUT.checkpoints)");
-  flags.integer("--checkpoint-every", options.checkpoint_every, 1, 1000000000, "steps between them");
-  flags.integer("--keep", options.keep, 1, 1000000, "how many of them are kept");
-  flags.optional_text(
-      "--resume", options.resume, options.resume_from, "FILE|DIR",
-      "go on from a state, the newest of a folder, or the newest in --checkpoint-dir; the other flags as "
-      "in the first run");
+  add_training_flags(flags, options.training);
   flags.integer("--preview-every", options.preview_every, 1, 1000000000, "steps between previews");
   flags.integer("--preview-size", options.preview_size, 1, 32768, "their longer side in pixels");
-  flags.text("--plot", options.plot, "FILE", "training curve: .svg, drawn anew with each checkpoint");
 }
 
 FastStyleSettings settings_from(const Given& given, uint64_t seed) {
@@ -195,19 +182,11 @@ bool parse_train_fast_options(int argc, const char* const* argv, TrainFastOption
 
   options.settings = settings_from(given, options.compute.seed);
   options.flip = !given.no_flip;
-  if (options.weights.empty()) {
-    const char* variable = std::getenv("MINIDL_WEIGHTS");
-    if (!variable || !*variable)
-      throw UsageError("--weights is missing: name a VGG network file, or set MINIDL_WEIGHTS");
-    options.weights = variable;
-  }
-  if (fs::path(options.output).extension() != ".safetensors")
-    throw UsageError(fmt::format("--output {}: the name must end with .safetensors", options.output));
+  require_weights(options.weights);
+  finish_training_flags(options.training, options.output);
   if (options.watch.patience > 0 && options.validation.empty())
     throw UsageError("--patience needs --validation: photos whose loss is watched");
   if (options.validation.empty()) options.watch.validate_every = 0;
-  if (options.checkpoint_dir.empty())
-    options.checkpoint_dir = fs::path(options.output).replace_extension(".checkpoints").string();
   return true;
 }
 

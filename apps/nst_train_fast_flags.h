@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/common/standard_flags.h>
+#include <minidl/apps/common/training_flags.h>
 #include <minidl/apps/fast_style.h>
 
 #include <string>
@@ -20,12 +21,7 @@ struct TrainFastOptions {
   std::vector<std::string> previews;  // photos
   int64_t preview_every = 500;
   int64_t preview_size = 512;  // longer side
-  std::string checkpoint_dir;  // beside the output when none is given
-  int64_t checkpoint_every = 500;
-  int64_t keep = 3;
-  bool resume = false;
-  std::string resume_from;  // a state file, a folder of them, or empty: the checkpoint folder
-  std::string plot;         // training curve, .svg; empty: none
+  TrainingFlags training;
 
   FastStyleSettings settings;
   FastStyleWatch watch;

@@ -53,6 +53,19 @@ std::vector<double> numbers_of(const SafetensorsReader& reader, const std::strin
   return {values.begin(), values.end()};
 }
 
+void append_with_prefix(SafetensorsContent& content, std::string_view prefix,
+                        const std::map<std::string, Tensor>& tensors) {
+  for (const auto& [name, tensor] : tensors) content.tensors.emplace_back(std::string(prefix) + name, tensor);
+}
+
+std::map<std::string, Tensor> state_with_prefix(const SafetensorsReader& reader, std::string_view prefix) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, info] : reader.tensors()) {
+    if (name.starts_with(prefix)) tensors[name.substr(prefix.size())] = reader.read(name);
+  }
+  return tensors;
+}
+
 std::string metadata_of(const SafetensorsReader& reader, const std::string& key) {
   const auto found = reader.metadata().find(key);
   return found == reader.metadata().end() ? std::string() : found->second;

@@ -2,7 +2,9 @@
 #include <minidl/core/safetensors.h>
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace minidl {
@@ -15,6 +17,10 @@ uint64_t picture_hash(const Tensor& picture);
 Tensor tensor_of(const std::vector<double>& numbers);
 /// The reverse. Throws Error when it is missing or of another type.
 std::vector<double> numbers_of(const SafetensorsReader& reader, const std::string& name);
+/// Adds tensors under their names with a prefix, and finds those of a file again.
+void append_with_prefix(SafetensorsContent& content, std::string_view prefix,
+                        const std::map<std::string, Tensor>& tensors);
+std::map<std::string, Tensor> state_with_prefix(const SafetensorsReader& reader, std::string_view prefix);
 /// Empty when it is missing.
 std::string metadata_of(const SafetensorsReader& reader, const std::string& key);
 /// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."): says what differs ("beta was

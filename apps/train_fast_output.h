@@ -1,17 +1,13 @@
 #pragma once
 #include <minidl/apps/common/checkpoint_folder.h>
 #include <minidl/apps/common/photo_batches.h>
-#include <minidl/apps/common/progress.h>
-#include <minidl/apps/common/report.h>
+#include <minidl/apps/common/run_output.h>
 #include <minidl/apps/nst_train_fast_flags.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
 namespace minidl::apps {
-
-inline constexpr const char* kCheckpointName = "step";
 
 /// Photos of --validation, their shorter side scaled to that of the training photos; those that cannot be read are left
 /// out. Throws Error when none can.
@@ -34,12 +30,6 @@ class TrainFastOutput {
   void save_previews(int64_t step);
   void save_plot();
   void log(const FastStyleProgress& progress);
-  void append_to_log(const Json& entry);
-  void report_skipped();
-  /// What goes wrong becomes a warning.
-  void try_to(const std::function<void()>& action);
-  /// Also when messages are switched off.
-  void warn(const std::string& text);
 
   const TrainFastOptions& options_;
   FastStyle& training_;
@@ -47,8 +37,7 @@ class TrainFastOutput {
   PhotoBatches& batches_;
   ProgressLine& line_;
   std::vector<Tensor> previews_;  // photos [1, h, w, 3]
-  size_t reported_skips_ = 0;
-  bool cache_problem_told_ = false;
+  RunOutput output_;
 };
 
 }  // namespace minidl::apps

@@ -9,13 +9,7 @@ namespace minidl::apps {
 
 std::string plan_text(FastStyle& training, const TrainFastOptions& options, const PhotoList& photos, Device device) {
   const FastStyleSettings& settings = training.settings();
-  constexpr int64_t kSteps = 2;  // the first one also fills caches
-  double seconds = 0, before = 0;
-  training.run([&](const FastStyleProgress& progress) {
-    seconds = progress.seconds - before;
-    before = progress.seconds;
-    return progress.step < kSteps;
-  });
+  const auto seconds = measure_step<FastStyleProgress>(training);
   const double epochs = static_cast<double>(settings.steps * settings.batch) / static_cast<double>(photos.count());
   std::string text;
   const auto line = [&](const std::string& name, const std::string& value) {

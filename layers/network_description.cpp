@@ -38,6 +38,23 @@ size_t NetworkDescription::index_of(const std::string& name) const {
        nearest.empty() ? "" : " (did you mean '" + nearest + "'?)", list);
 }
 
+bool NetworkDescription::is_student() const {
+  return std::any_of(layers.begin(), layers.end(), [](const auto& layer) { return layer.imitated_c > 0; });
+}
+
+size_t NetworkDescription::index_of_tap(const std::string& name) const {
+  const size_t index = index_of(name);
+  if (layers[index].imitated_c > 0 || !is_student()) return index;
+  std::string list;
+  for (const LayerDescription& layer : layers) {
+    if (layer.imitated_c > 0) list += (list.empty() ? "" : ", ") + layer.name;
+  }
+  fail(
+      "[network] layer '{}' of '{}' stands for none of VGG's; those that do are: {} (the original network has all "
+      "layers)",
+      name, source, list);
+}
+
 size_t NetworkDescription::count_until(std::span<const std::string> names) const {
   if (names.empty()) return layers.size();
   size_t count = 0;

@@ -4,6 +4,7 @@
 #include <minidl/kernels/pool2d.h>
 
 #include <array>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ struct LayerDescription {
   int64_t in_c = 0, out_c = 0;          // conv
   PoolKind pool = PoolKind::max;        // pool
   Tensor weight = {}, bias = {};        // conv: [out_c, k_h, k_w, in_c] and [out_c], f32; undefined when they were not loaded
+  /// relu of a student (student.h): channels of the layer that it stands for, and the square matrix [c, 1, 1, c] that is
+  /// applied to its c channels before a loss sees them. 0 and undefined: the value itself is what there is to see.
+  int64_t imitated_c = 0;
+  Tensor projection = {};
 };
 
 /// A network file's content: the chain and what it expects of its input.
@@ -34,9 +39,17 @@ struct NetworkDescription {
   float input_unit = 1.0f;
   std::vector<std::string> class_names;  // of the classifier, or empty
   std::string source;                    // file name, for messages
+  /// What a file says about itself beside all this ("attribution", "licence", "training"), by key.
+  std::map<std::string, std::string> notes = {};
 
   /// Index of the layer called `name`; throws Error with the names there are and the nearest one.
   size_t index_of(const std::string& name) const;
+  /// Whether it is a student (student.h), which stands for another network at some layers and was trained with its own
+  /// pooling.
+  bool is_student() const;
+  /// Index of the layer called `name` when a loss may use it: throws as index_of does, and for a layer of a student that
+  /// stands for none of its teacher's, with those that do.
+  size_t index_of_tap(const std::string& name) const;
   /// Number of layers up to and with the deepest of `names`; all of them for an empty list. Throws as index_of does.
   size_t count_until(std::span<const std::string> names) const;
   /// The last layer of the operation that begins with layer `first` when the values of `taps` are asked for: a convolution takes over the

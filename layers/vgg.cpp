@@ -38,12 +38,19 @@ Vgg Vgg::load(const std::filesystem::path& path, const VggOptions& options) {
   return Vgg(read_network(path, options.taps), options);
 }
 
+Vgg Vgg::load(const SafetensorsReader& reader, const VggOptions& options) {
+  return Vgg(read_network(reader, options.taps), options);
+}
+
 Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::move(network)) {
   MINIDL_CHECK(!network_.layers.empty(), "[vgg] '{}' has no layers", network_.source);
   network_.layers.resize(network_.count_until(options.taps));
   for (LayerDescription& layer : network_.layers) {
     weights_.emplace_back();
     biases_.emplace_back();
+    projections_.emplace_back();
+    if (layer.projection)
+      projections_.back() = register_buffer(layer.name + ".projection", std::exchange(layer.projection, {}));
     if (layer.kind != Kind::conv) continue;
     MINIDL_CHECK(layer.weight, "[vgg] layer '{}' of '{}' has no weights", layer.name, network_.source);
     weights_.back() = register_parameter(layer.name + ".weight", std::exchange(layer.weight, {}));
@@ -106,9 +113,24 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
     i = last;
     const std::string& name = network_.layers[i].name;
     if (!wanted.contains(name)) continue;
-    if (keeps_in_bf16() && x.requires_grad() && !again.contains(name)) x.set_recompute(ops::keep_in_bf16(x));
-    use(name, x);
+    Variable seen = x;
+    if (const Variable& projection = projections_[i]) {
+      seen = ops::conv2d(x, projection, Variable(), {});
+      if (again.contains(name)) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
+    }
+    if (keeps_in_bf16() && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
+    use(name, seen);
   }
+}
+
+int64_t Vgg::loss_channels(const std::string& name) const {
+  const size_t index = network_.index_of(name);
+  if (network_.layers[index].imitated_c > 0) return network_.layers[index].imitated_c;
+  int64_t channels = 3;
+  for (size_t i = 0; i <= index; ++i) {
+    if (network_.layers[i].kind == Kind::conv) channels = network_.layers[i].out_c;
+  }
+  return channels;
 }
 
 bool Vgg::keeps_in_bf16() {
@@ -120,7 +142,7 @@ std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::s
   if (taps.empty() || image[0] != 1) return names;
   const size_t deepest = network_.count_until(taps) - 1;
   Shape input = image;
-  double input_flops = 0;  // to compute the layer's input anew
+  double input_flops = 0;   // to compute the layer's input anew
   bool input_stays = true;  // anyway, or it is computed anew: the picture and taps
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = network_.layers[i];

@@ -18,10 +18,14 @@ struct VggOptions {
 /// A chain of convolutions, ReLUs and pools such as VGG-16 and VGG-19, with features by layer name ("relu4_2") and,
 /// when the file has them, the fully connected layers. Input: pictures [n, h, w, 3], RGB in [0, 255]; the network takes
 /// its own mean off.
+///
+/// A student (student.h) is used in the same way: the values of its taps are projected, so that their squared
+/// distances and those of their Gram matrices are those of the features that it predicts for its teacher.
 class Vgg final : public Module {
  public:
   /// Reads MatConvNet .mat or .safetensors by content (see vgg_weights.h).
   static Vgg load(const std::filesystem::path& path, const VggOptions& options = {});
+  static Vgg load(const SafetensorsReader& reader, const VggOptions& options = {});
   explicit Vgg(NetworkDescription network, const VggOptions& options = {});
 
   using Module::operator();
@@ -36,6 +40,9 @@ class Vgg final : public Module {
   void visit(const Variable& image, std::span<const std::string> taps, const Use& use);
   /// The last layer of the chain.
   Variable forward(const Variable& image) override;
+
+  /// N of the losses' formulas for features of a layer: its channels, of a student's those of the teacher's layer.
+  int64_t loss_channels(const std::string& name) const;
 
   /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
   void set_pooling(PoolKind pooling);
@@ -73,6 +80,7 @@ class Vgg final : public Module {
 
   NetworkDescription network_;
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
+  std::vector<Variable> projections_;       // likewise
   Variable negative_mean_;                  // [3]
   double recompute_limit_ = kCheapRecompute;
 };

@@ -69,7 +69,7 @@ NetworkDescription read_by_content(const fs::path& path, const std::vector<std::
   if (magic.starts_with("MATLAB 5.0") || ((endian == "IM" || endian == "MI") && magic[124] == 0 && magic[125] == 1)) {
     return read_matconvnet(path, until);
   }
-  if (magic.size() > 8 && magic[8] == '{') return read_network_safetensors(path, until);
+  if (magic.size() > 8 && magic[8] == '{') return read_network_safetensors(SafetensorsReader(path), until);
   const std::string foreign = describe_foreign(magic);
   MINIDL_CHECK(foreign.empty(), "[network] '{}' is {}; expected a MatConvNet .mat or a .safetensors file",
                path.string(), foreign);
@@ -89,7 +89,11 @@ NetworkDescription read_network(const fs::path& path, const std::vector<std::str
   }
 }
 
-void write_network(const fs::path& path, const NetworkDescription& network) {
+NetworkDescription read_network(const SafetensorsReader& reader, const std::vector<std::string>& until) {
+  return read_network_safetensors(reader, until);
+}
+
+void write_network(const fs::path& path, const NetworkDescription& network, Dtype storage) {
   const std::string extension = lower_extension(path);
   MINIDL_CHECK(extension == ".mat" || extension == ".safetensors",
                "[network] cannot write '{}': the extension is '{}', expected .mat or .safetensors", path.string(),
@@ -99,7 +103,10 @@ void write_network(const fs::path& path, const NetworkDescription& network) {
     MINIDL_CHECK(layer.kind != LayerDescription::Kind::conv || (layer.weight && layer.bias),
                  "[network] cannot write '{}': the weights of layer '{}' were not loaded", path.string(), layer.name);
   }
-  extension == ".mat" ? write_matconvnet(path, network) : write_network_safetensors(path, network);
+  if (extension == ".safetensors") return write_network_safetensors(path, network, storage);
+  MINIDL_CHECK(!network.is_student(),
+               "[network] cannot write '{}': MatConvNet has no place for a student's projections", path.string());
+  write_matconvnet(path, network);
 }
 
 }  // namespace minidl::layers

@@ -151,6 +151,11 @@ Tensor PhotoBatches::next() {
   return samples;
 }
 
+Tensor PhotoBatches::at(int64_t number) {
+  if (position() != number) seek(number);
+  return next();
+}
+
 void PhotoBatches::seek(int64_t position) {
   MINIDL_CHECK(position >= 0, "[photos] there is no batch number {}", position);
   std::unique_lock lock(impl_->mutex);
@@ -184,11 +189,12 @@ std::string PhotoBatches::cache_problem() const {
   return impl_->cache ? impl_->cache->problem() : std::string();
 }
 
-std::string PhotoBatches::fingerprint() const {
+std::string PhotoBatches::fingerprint(std::string_view prefix) const {
   const PhotoSampling& sampling = impl_->options.sampling;
-  return fmt::format("photos {} batch {} size {} zoom {} shuffle {} random_crop {} flip {} seed {}",
-                     impl_->photos.fingerprint(), impl_->options.batch, sampling.size, sampling.zoom, sampling.shuffle,
-                     sampling.random_crop, sampling.flip, sampling.seed);
+  return fmt::format(
+      "{0}photos {1} {0}batch {2} {0}size {3} {0}zoom {4} {0}shuffle {5} {0}random_crop {6} {0}flip {7} {0}seed {8}",
+      prefix, impl_->photos.fingerprint(), impl_->options.batch, sampling.size, sampling.zoom, sampling.shuffle,
+      sampling.random_crop, sampling.flip, sampling.seed);
 }
 
 }  // namespace minidl::apps

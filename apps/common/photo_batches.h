@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace minidl::apps {
@@ -37,6 +38,8 @@ class PhotoBatches {
   /// [batch, size, size, 3], RGB in [0, 255]. Waits for it. Throws Error when no photo can be read or memory runs out;
   /// the position stays, and a later call throws the same until seek().
   Tensor next();
+  /// The batch of this number (>= 0): next(), where it is another one after seek().
+  Tensor at(int64_t position);
   /// Goes on with the batch of this number (>= 0); those that were made ahead are dropped.
   void seek(int64_t position);
 
@@ -50,8 +53,8 @@ class PhotoBatches {
   /// Why the cache is not used or no longer written; empty while all is well.
   std::string cache_problem() const;
   /// All that determines the batches besides the files' contents, as "name value" pairs: a position means the same in
-  /// two runs when these are equal.
-  std::string fingerprint() const;
+  /// two runs when these are equal. `prefix` begins every name.
+  std::string fingerprint(std::string_view prefix = {}) const;
 
  private:
   struct Impl;

@@ -3,6 +3,7 @@
 #include <minidl/core/parallel.h>
 #include <minidl/kernels/execution.h>
 
+#include <cstdlib>
 #include <limits>
 
 namespace minidl::apps {
@@ -27,6 +28,22 @@ void add_compute_flags(Flags& flags, ComputeFlags& values) {
              [&](const std::string& text) { values.max_memory = parse_bytes(text); })
       .integer("--seed", values.seed, 0, std::numeric_limits<int64_t>::max(), "of all random numbers")
       .toggle("--dry-run", values.dry_run, "print the plan (sizes, layers, memory, time) and stop");
+}
+
+void add_weights_flag(Flags& flags, std::string& weights, const std::string& otherwise) {
+  flags.text("--weights", weights, "FILE",
+             "VGG network, MatConvNet .mat or .safetensors; or the environment variable MINIDL_WEIGHTS" +
+                 (otherwise.empty() ? std::string() : "; " + otherwise));
+}
+
+void take_weights_from_environment(std::string& weights) {
+  const char* variable = std::getenv("MINIDL_WEIGHTS");
+  if (weights.empty() && variable) weights = variable;
+}
+
+void require_weights(std::string& weights) {
+  take_weights_from_environment(weights);
+  if (weights.empty()) throw UsageError("--weights is missing: name a VGG network file, or set MINIDL_WEIGHTS");
 }
 
 Device apply_compute_flags(const ComputeFlags& values) {

@@ -27,6 +27,13 @@ struct ComputeFlags {
 };
 void add_compute_flags(Flags& flags, ComputeFlags& values);
 
+/// --weights FILE, of a VGG network; `otherwise` says what happens without it.
+void add_weights_flag(Flags& flags, std::string& weights, const std::string& otherwise = {});
+/// The environment variable MINIDL_WEIGHTS where --weights was not given; may be empty, too.
+void take_weights_from_environment(std::string& weights);
+/// The same; throws UsageError where there are none.
+void require_weights(std::string& weights);
+
 /// Applies threads, precision and memory limit to this process and returns the device. Throws Error, with the reason,
 /// for a device or a precision that this build or machine does not have.
 Device apply_compute_flags(const ComputeFlags& values);

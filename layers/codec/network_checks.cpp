@@ -59,6 +59,10 @@ void check_network(const NetworkDescription& network) {
                    "{} pools over windows of {} x {} with padding {}; it must be smaller than the window", where,
                    layer.k_h, layer.k_w, pad.str());
     }
+    if (layer.imitated_c != 0) {
+      MINIDL_CHECK(layer.kind == Kind::relu, "{} stands for a teacher's layer; only a ReLU can", where);
+      check_shape(where, "projection", layer.projection, {channels, 1, 1, channels});
+    }
     if (layer.kind != Kind::conv) continue;
     MINIDL_CHECK(layer.in_c == channels,
                  "{} takes {} channels, but {} has {} (convolutions in groups are not supported)", where, layer.in_c,

@@ -14,6 +14,7 @@ constexpr std::pair<Kind, const char*> kKinds[] = {
     {Kind::conv, "conv"}, {Kind::relu, "relu"}, {Kind::pool, "pool"}, {Kind::softmax, "softmax"}};
 constexpr const char* kFormat = "minidl-network";
 constexpr const char* kFormatVersion = "1";
+constexpr std::string_view kNotePrefix = "note.";
 constexpr int64_t kMaxNumber = 1 << 20;
 
 json to_json(const LayerDescription& layer) {
@@ -22,6 +23,7 @@ json to_json(const LayerDescription& layer) {
     if (kind == layer.kind) result["kind"] = name;
   }
   result["name"] = layer.name;
+  if (layer.imitated_c > 0) result["imitates"] = layer.imitated_c;
   if (layer.kind != Kind::conv && layer.kind != Kind::pool) return result;
   const Padding& pad = layer.window.padding;
   result["kernel"] = {layer.k_h, layer.k_w};
@@ -69,14 +71,15 @@ class MetadataReader {
     if (found == object.end() || !found->is_array() || found->size() != count) {
       reject("a layer has no list '" + key + "' of " + std::to_string(count) + " numbers");
     }
-    for (size_t i = 0; i < count; ++i) {
-      const json& value = (*found)[i];
-      if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > kMaxNumber) {
-        reject("'" + key + "' of a layer has a value that is no whole number from 0 to " + std::to_string(kMaxNumber));
-      }
-      result[i] = value.get<int64_t>();
-    }
+    for (size_t i = 0; i < count; ++i) result[i] = integer((*found)[i], key);
     return result;
+  }
+
+  int64_t integer(const json& value, const std::string& key) const {
+    if (!value.is_number_integer() || value.get<int64_t>() < 0 || value.get<int64_t>() > kMaxNumber) {
+      reject("'" + key + "' of a layer has a value that is no whole number from 0 to " + std::to_string(kMaxNumber));
+    }
+    return value.get<int64_t>();
   }
 
   LayerDescription layer(const json& object) const {
@@ -87,6 +90,7 @@ class MetadataReader {
     const auto* known = std::find_if(std::begin(kKinds), std::end(kKinds), [&](auto& k) { return kind == k.second; });
     if (known == std::end(kKinds)) reject("layer kind " + detail::printable(kind) + " does not exist");
     result.kind = known->first;
+    if (object.contains("imitates")) result.imitated_c = integer(object["imitates"], "imitates");
     if (result.kind != Kind::conv && result.kind != Kind::pool) return result;
     const auto kernel = integers<2>(object, "kernel"), stride = integers<2>(object, "stride");
     const auto pad = integers<4>(object, "pad");
@@ -127,6 +131,7 @@ NetworkMetadata to_metadata(const NetworkDescription& network) {
   if (!network.class_names.empty()) {
     metadata["class_names"] = json(network.class_names).dump(-1, ' ', false, json::error_handler_t::replace);
   }
+  for (const auto& [key, note] : network.notes) metadata[std::string(kNotePrefix) + key] = note;
   return metadata;
 }
 
@@ -151,6 +156,9 @@ void apply_metadata(const NetworkMetadata& metadata, NetworkDescription& network
   for (const json& name : reader.list("class_names")) {
     if (!name.is_string()) reader.reject("class_names is not a list of texts");
     network.class_names.push_back(name.get<std::string>());
+  }
+  for (const auto& [key, note] : metadata) {
+    if (key.starts_with(kNotePrefix)) network.notes[key.substr(kNotePrefix.size())] = note;
   }
 }
 

@@ -42,7 +42,6 @@ const std::vector<Case>& command_line_cases() {
       {"no_content", {}, 2, "--content", "--content"},
       {"no_style", {}, 2, "--style", "--style"},
       {"no_output", {}, 2, "--output", "--output"},
-      {"no_weights", {}, 2, "--weights", "--weights"},
       {"size_negative", {"--size", "-1"}, 2, kSize},
       {"size_scientific", {"--size", "1e9"}, 2, kSize},
       {"size_too_large", {"--size", "1000000000"}, 2, kSize},

@@ -84,6 +84,10 @@ TEST(PhotoBatches, WithoutShuffleTheOrderIsTheLists) {
   EXPECT_EQ(levels(batches, 3), (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}));
   batches.seek(0);
   EXPECT_EQ(levels(batches, 1), (std::vector<int>{0, 1, 2, 3}));
+  const Tensor second = batches.at(1), third = batches.at(2);
+  EXPECT_EQ(batches.position(), 3);
+  EXPECT_TRUE(test::same_bytes(batches.at(1), second));
+  EXPECT_FALSE(test::same_bytes(second, third));
 }
 
 /// Photos of many sizes with details, so that every crop and flip differs.

@@ -1,0 +1,53 @@
+#pragma once
+#include <minidl/apps/common/checkpoint_folder.h>
+#include <minidl/apps/common/flags.h>
+#include <minidl/apps/common/progress.h>
+
+#include <cstdint>
+#include <string>
+
+namespace minidl::apps {
+
+/// Flags of the programs that train: states to go on from, and the curve.
+struct TrainingFlags {
+  std::string checkpoint_dir;  // beside the output when none is given
+  int64_t checkpoint_every = 500;
+  int64_t keep = 3;
+  bool resume = false;
+  std::string resume_from;  // a state file, a folder of them, or empty: the checkpoint folder
+  std::string plot;         // training curve, .svg; empty: none
+};
+void add_training_flags(Flags& flags, TrainingFlags& values);
+
+/// --output must be a .safetensors file; the checkpoint folder is OUTPUT.checkpoints when none was given.
+void finish_training_flags(TrainingFlags& values, const std::string& output);
+
+/// The folder of a run's states.
+CheckpointFolder checkpoint_folder(const TrainingFlags& values);
+/// The state to go on from; empty: from the beginning. Throws Error, naming `program`, when the folder has states of
+/// another run.
+std::string state_to_resume(const TrainingFlags& values, const char* program, ProgressLine& line);
+
+/// Loads that state into `training`, which has run `steps` then at the most.
+template <typename Training>
+void go_on(Training& training, const TrainingFlags& values, int64_t steps, const char* program, ProgressLine& line) {
+  const std::string state = state_to_resume(values, program, line);
+  if (state.empty()) return;
+  training.load_state(state);
+  line.message(fmt::format("going on after step {} of {}", training.step(), steps));
+}
+
+/// Seconds of a step, of which it makes two: the first one also fills caches.
+template <typename Progress, typename Training>
+double measure_step(Training& training) {
+  constexpr int64_t kSteps = 2;
+  double seconds = 0, before = 0;
+  training.run([&](const Progress& progress) {
+    seconds = progress.seconds - before;
+    before = progress.seconds;
+    return progress.step < kSteps;
+  });
+  return seconds;
+}
+
+}  // namespace minidl::apps
