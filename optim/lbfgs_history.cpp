@@ -77,6 +77,7 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
 void LbfgsHistory::drop_oldest() {
   s_.erase(s_.begin());
   y_.erase(y_.begin());
+  if (known_ > 0) --known_;
   if (known_ == 0) return;
   // All columns one to the left and one up: the same distance in memory for each element.
   const int64_t room = columns_.shape()[0], distance = room + 1;
@@ -85,7 +86,6 @@ void LbfgsHistory::drop_oldest() {
       .slice(0, room * room - distance)
       .copy_from(columns_.reshape({room * room}).slice(distance, room * room));
   columns_ = std::move(moved);
-  --known_;
 }
 
 /// For a column of each pair; those that are known stay.
