@@ -164,9 +164,9 @@ MemoryPlan plan_memory(const layers::Vgg& network, const GatysSettings& settings
     const int64_t channels = network.feature_shape(layer.name, image)[3];
     targets += channels * channels * kFloat;
   }
-  // Position, direction, three gradients and two pairs of L-BFGS; else gradient, last good picture and one or two moments.
+  // Position, direction and three gradients of L-BFGS; else gradient, last good picture and one or two moments.
   const bool lbfgs = settings.optimizer == GatysOptimizer::lbfgs;
-  const int64_t vectors = lbfgs ? 9 : settings.optimizer == GatysOptimizer::adam ? 4 : 3;
+  const int64_t vectors = lbfgs ? 5 : settings.optimizer == GatysOptimizer::adam ? 4 : 3;
   const int64_t pairs = lbfgs ? std::min(settings.history_for(image.count()), settings.iterations) : 0;
   const auto pair_values = 2 * static_cast<int64_t>(size_of(GatysSettings::kHistoryDtype));
   int64_t pictures = 3 * image.count() * kFloat;

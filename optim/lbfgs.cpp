@@ -22,10 +22,16 @@ double norm(const Tensor& x) {
   return std::sqrt(dot(x, x));
 }
 
+Tensor difference(const Tensor& x, const Tensor& y) {
+  Tensor result = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  add_scaled(1.0f, x, -1.0f, y, result);
+  return result;
+}
+
 /// A point of a line search. Its numbers are computed where the tensors are and come to the host together.
 struct Trial {
   Tensor gradient;
-  Tensor s, y;  // the pair from the start to here, as it would be kept
+  Tensor s, y;  // the pair from the start to here, as it would be kept, until the next point
   double loss = 0;
   double slope = 0, gradient_norm = 0;
   double start_slope = 0, direction_norm = 0;  // the same for all of the search
@@ -123,10 +129,8 @@ void Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tensor& start, const
                             Trial& trial) {
   add_scaled(1.0f, start, static_cast<float>(step), direction, parameter);
   trial.loss = evaluate_here(evaluate, trial.gradient);
-  trial.s = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
-  trial.y = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
-  add_scaled(1.0f, parameter, -1.0f, start, trial.s);
-  add_scaled(1.0f, trial.gradient, -1.0f, gradient, trial.y);
+  trial.s = difference(parameter, start);
+  trial.y = difference(trial.gradient, gradient);
   Tensor numbers = Tensor::empty({8}, Dtype::f64, parameter.device());
   const Tensor along[] = {trial.gradient, gradient, direction};
   Tensor slopes = numbers.slice(0, 3).reshape({1, 3}), square = numbers.slice(3, 4).reshape({1, 1});
@@ -153,6 +157,7 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
   bool is_best = false;
   try {
     while (!line || !line->finished()) {
+      for (Trial* earlier : {&trial, &best}) earlier->s = earlier->y = Tensor();  // an evaluation may need the memory
       try_point(evaluate, start, direction, line ? line->next_step() : 1.0, trial);
       ++report.evaluations;
       if (!line) {
@@ -177,11 +182,15 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
     parameter.copy_from(start);
     return Outcome::failed;
   }
-  if (!is_best) add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
+  if (is_best) {
+    history.add(std::move(best.s), std::move(best.y), best.pair);
+  } else {
+    add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
+    history.add(difference(parameter, start), difference(best.gradient, gradient));
+  }
   loss = best.loss;
   grad_norm = best.gradient_norm;
   gradient = std::move(best.gradient);
-  history.add(std::move(best.s), std::move(best.y), best.pair);
   return Outcome::moved;
 }
 
