@@ -12,7 +12,7 @@ struct Half {
   /// What is beyond the largest number becomes that; NaN stays NaN.
   MINIDL_DEVICE static uint16_t bits(float value) {
     constexpr float kLargest = 65504.0f;
-    return __half_as_ushort(__float2half_rn(value > kLargest ? kLargest : value < -kLargest ? -kLargest : value));
+    return __half_as_ushort(__float2half_rn(clamped(value, -kLargest, kLargest)));
   }
   MINIDL_DEVICE static float value(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 };

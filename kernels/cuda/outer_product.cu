@@ -58,9 +58,8 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   MINIDL_DYNAMIC_SHARED(float, tiles);
   const int thread = static_cast<int>(threadIdx.x);
   const int column0 = static_cast<int>(blockIdx.x) * kTile, row0 = static_cast<int>(blockIdx.y) * kTile;
-  if (product.symmetric && column0 > row0) return;
-  const int begin = static_cast<int>(blockIdx.z) * parts.part;
-  const int end = parts.windows - begin < parts.part ? parts.windows : begin + parts.part;
+  if (product.symmetric && blockIdx.x > blockIdx.y) return;
+  const int begin = static_cast<int>(blockIdx.z) * parts.part, count = min(parts.part, parts.windows - begin);
   const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kStep; };
 
   const int lane = thread % kLanes * kVector, row = row0 + lane, column = column0 + lane;
@@ -71,21 +70,19 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   }
   const auto fetch_tiles = [&](int step, int stage) {
     for (int i = 0; i < kFetches; ++i) {
-      const int place = thread / kLanes + i * kAtOnce, window = begin + step * kStep + place;
-      const int offset = place * kTile + lane;
-      const bool inside = window < end;
-      int64_t pixel = window;
-      if (product.row_h > 0) pixel = row_pixel(product, windows[i]);
-      fetch<kVector>(tile_of(stage, 0) + offset,
-                     inside && row < product.rows ? rows + pixel * product.rows + row : nullptr, rows);
-      const float* value = nullptr;  // as beyond the last tap
-      if (inside) value = value_read(product.windows, picture, windows[i].place(product.windows), tap);
-      fetch<kVector>(tile_of(stage, 1) + offset, value, picture);
+      const int place = thread / kLanes + i * kAtOnce, offset = place * kTile + lane;
+      const float *left = nullptr, *right = nullptr;  // as beyond the last row and the last tap
+      if (step * kStep + place < count) {
+        if (row < product.rows) left = rows + row_pixel(product, windows[i]) * product.rows + row;
+        right = value_read(product.windows, picture, windows[i].place(product.windows), tap);
+      }
+      fetch<kVector>(tile_of(stage, 0) + offset, left);
+      fetch<kVector>(tile_of(stage, 1) + offset, right);
       windows[i].advance(product.windows, kStep);
     }
   };
 
-  const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (end - begin + kStep - 1) / kStep;
+  const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (count + kStep - 1) / kStep;
   float sums[kPerThread][kPerThread] = {};
   for (int step = 0; step < kStages - 1; ++step) {
     fetch_tiles(step, step);
@@ -116,17 +113,12 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   for (int i = 0; i < kPerThread; ++i) {
     const int r = row0 + y + i / 4 * 64 + i % 4;
     if (r >= product.rows) continue;
-    for (int j = 0; j < kGroups; ++j) {
-      const int c = column0 + x + j * 64;
-      float* const target = partial + static_cast<int64_t>(r) * parts.length + c;
-      const float four[4] = {sums[i][4 * j], sums[i][4 * j + 1], sums[i][4 * j + 2], sums[i][4 * j + 3]};
-      if (parts.length % 4 == 0) {
-        if (c < parts.length) store_vector<4>(target, four);
-      } else {
-        for (int k = 0; k < 4; ++k) {
-          if (c + k < parts.length) store(target + k, four[k]);
-        }
-      }
+    for (int j = 0; j < kPerThread; j += kVector) {
+      const int c = column0 + x + j / 4 * 64 + j % 4;
+      if (c >= parts.length) continue;
+      float values[kVector];
+      for (int k = 0; k < kVector; ++k) values[k] = sums[i][j + k];
+      store_vector<kVector>(partial + static_cast<int64_t>(r) * parts.length + c, values);
     }
   }
 }
@@ -191,10 +183,10 @@ int64_t outer_product_workspace(const OuterProduct& product) {
   return int64_t{sizeof(float)} * parts.count * product.rows * parts.length;
 }
 
-void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
-                   cudaStream_t stream) {
+void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream) {
   const Parts parts(product);
   if (product.rows == 0 || parts.length == 0) return;
+  if (product.row_h == 0) product.row_h = product.windows.windows_h, product.row_w = product.windows.windows_w;
   Tensor partials = Tensor::empty({parts.count, product.rows, parts.length}, Dtype::f32, current_device());
   if (parts.count > 0) {
     const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);

@@ -15,8 +15,9 @@ TABLE = ROOT / "docs" / "cuda_registers.md"
 ARCHITECTURES = ("80", "90")
 # Of a multiprocessor of compute capability 8.0 and 9.0: 65536 registers, given to warps in units of 256; 2048 threads. Shared memory differs.
 REGISTERS, REGISTER_UNIT, THREADS, SHARED = 65536, 256, 2048, {"80": 164 << 10, "90": 228 << 10}
-# Bytes that a launch asks for beside what the kernel declares: kShared<kTile> of the two products, three stages of two tiles.
-DYNAMIC = {"gather_product_kernel": lambda tile: 3 * 2 * tile * 20 * 4, "outer_product_kernel": lambda tile: 3 * 2 * tile * 16 * 4}
+# Bytes that a launch asks for beside what the kernel declares: kShared of the two products, three stages of two tiles.
+DYNAMIC = {"gather_product_kernel": lambda rows, columns, *_: 3 * (rows + columns) * 20 * 4,
+           "outer_product_kernel": lambda tile, *_: 3 * 2 * tile * 16 * 4}
 
 
 def short(name):
@@ -89,8 +90,8 @@ def main():
         for kernel in sorted({kernel for kernel, _ in found}):
             of = [found[kernel, a] for a in ARCHITECTURES]
             threads = bound_of(path, kernel)
-            base, tile = kernel.split("<")[0], re.search(r"<(\d+)", kernel)
-            dynamic = DYNAMIC[base](int(tile.group(1))) if base in DYNAMIC else 0
+            base, tile = kernel.split("<")[0], map(int, re.findall(r"\d+", kernel.partition("<")[2]))
+            dynamic = DYNAMIC[base](*tile) if base in DYNAMIC else 0
             shares = [f"{100 * occupancy(f, threads, dynamic, a):.0f}" for f, a in zip(of, ARCHITECTURES)]
             registers = "/".join(str(f["registers"]) for f in of)
             rows.append(f"| `{kernel}` | {path.name} | {threads} | {registers} | {of[0]['shared'] + dynamic} | {'/'.join(shares)} |")
