@@ -77,7 +77,7 @@ TEST_P(LbfgsLoops, BytesAreTheSameOnEveryDevice) {
 INSTANTIATE_TEST_SUITE_P(Sizes, LbfgsLoops,
                          ::testing::Values(std::pair{1, 1}, std::pair{2, 5}, std::pair{31, 32}, std::pair{129, 130},
                                            std::pair{300, 300}),
-                         [](const auto& info) { return "Pairs" + std::to_string(info.param.first); });
+                         [](const auto& size) { return "Pairs" + std::to_string(size.param.first); });
 
 TEST(LbfgsLoopsErrors, BadArgumentsAreNamed) {
   const Tensor columns = Tensor::zeros({3, 3}, Dtype::f64), flat = Tensor::zeros({3, 4}, Dtype::f64);
