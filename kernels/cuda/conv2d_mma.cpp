@@ -1,0 +1,85 @@
+#include <minidl/kernels/cuda/conv2d_engines.h>
+#include <minidl/kernels/cuda/conv2d_passes.h>
+#include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/mma_operand.h>
+#include <minidl/kernels/cuda/outer_mma.h>
+
+#include <algorithm>
+
+namespace minidl::cuda {
+namespace {
+
+template <Dtype kDtype>
+constexpr WindowProducts products_of(decltype(WindowProducts::gather) gather, decltype(WindowProducts::outer) outer) {
+  return {.dtype = kDtype,
+          .chunk = kDtype == Dtype::f32 ? 4 : 8,
+          .operand = [](const float* values, int64_t rows,
+                        int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
+          .gather = gather,
+          .gather_workspace =
+              [](const Windows& windows, int channels) {
+                return gather_mma_workspace(windows, channels, kDtype == Dtype::f32 ? 4 : 2);
+              },
+          .outer = outer,
+          .outer_workspace = outer_mma_workspace};
+}
+
+constexpr WindowProducts kTf32 = products_of<Dtype::f32>(gather_mma_tf32, outer_mma_tf32);
+constexpr WindowProducts kTf32x3 = products_of<Dtype::f32>(gather_mma_tf32x3, outer_mma_tf32x3);
+constexpr WindowProducts kBf16 = products_of<Dtype::bf16>(gather_mma_bf16, outer_mma_bf16);
+constexpr WindowProducts kFp16 = products_of<Dtype::f16>(gather_mma_fp16, outer_mma_fp16);
+
+const char* too_large_for_mma(const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
+  // Two masks of 32 bits say which taps are inside of a picture; a window's elements are counted in 32 bits.
+  if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 16 rows or columns of taps";
+  constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
+  const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max(d.in_c, d.out_c) + 8;
+  if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
+  return too_large(problem);
+}
+
+template <Precision kPrecision>
+const char* decline(const Conv2dProblem& problem, Precision precision) {
+  if (precision == kPrecision) return too_large_for_mma(problem);
+  switch (kPrecision) {
+    case Precision::tf32:
+      return "computes in tf32 only";
+    case Precision::bf16:
+      return "computes in bf16 only";
+    default:
+      return "computes in fp16 only";
+  }
+}
+
+template <const WindowProducts& kProducts>
+constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
+                              decltype(Conv2dEngine::decline) decline) {
+  return {.name = name,
+          .device = Device::Kind::cuda,
+          .error = error,
+          .grade = grade,
+          .exact_integers = true,
+          .decline = decline,
+          .workspace_bytes = [](const Conv2dProblem& problem) { return conv2d_workspace(kProducts, problem); },
+          .kept_bytes = [](const Conv2dProblem& problem) { return conv2d_kept(kProducts, problem); },
+          .spared_bytes = nullptr,
+          .writes_relu_mask = [](const Conv2dDesc& d) { return d.out_c % 8 == 0; },
+          .pools = nullptr,
+          .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kProducts, d, args); },
+          .backward_data = [](const Conv2dDesc& d,
+                              const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kProducts, d, args); },
+          .backward_weight = [](const Conv2dDesc& d,
+                                const Conv2dBackwardWeightArgs& args) { conv2d_backward_weight(kProducts, d, args); }};
+}
+
+}  // namespace
+
+const Conv2dEngine conv2d_mma_tf32 = engine<kTf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
+const Conv2dEngine conv2d_mma_bf16 = engine<kBf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
+const Conv2dEngine conv2d_mma_fp16 = engine<kFp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
+const Conv2dEngine conv2d_mma_3xtf32 =
+    engine<kTf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
+                    [](const Conv2dProblem& problem, Precision) { return too_large_for_mma(problem); });
+
+}  // namespace minidl::cuda
