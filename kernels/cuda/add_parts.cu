@@ -30,8 +30,8 @@ MINIDL_KERNEL(kPartThreads, add_parts_kernel, Windows windows, int count, int pa
       }
     }
   }
-  write_pair(out, inside, pixel_written(windows, out, 0, window), channel, with_bias(out, channel, first),
-             with_bias(out, channel + 1, second));
+  write_pair(out, inside, pixel_written(windows, out, 0, window), channel, with_bias(out, first, bias_of(out, channel)),
+             with_bias(out, second, bias_of(out, channel + 1)));
 }
 
 }  // namespace

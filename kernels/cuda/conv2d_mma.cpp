@@ -9,25 +9,34 @@
 namespace minidl::cuda {
 namespace {
 
-template <Dtype kDtype>
-constexpr WindowProducts products_of(decltype(WindowProducts::gather) gather, decltype(WindowProducts::outer) outer) {
-  return {.dtype = kDtype,
-          .chunk = kDtype == Dtype::f32 ? 4 : 8,
-          .operand = [](const float* values, int64_t rows,
-                        int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
-          .gather = gather,
-          .gather_workspace =
-              [](const Windows& windows, int channels) {
-                return gather_mma_workspace(windows, channels, kDtype == Dtype::f32 ? 4 : 2);
-              },
-          .outer = outer,
-          .outer_workspace = outer_mma_workspace};
+MmaPlan plan_of(const Windows& windows, int channels, Dtype dtype) {
+  return plan_mma(windows.count(), channels, windows.length(), static_cast<int64_t>(size_of(dtype)));
 }
 
-constexpr WindowProducts kTf32 = products_of<Dtype::f32>(gather_mma_tf32, outer_mma_tf32);
-constexpr WindowProducts kTf32x3 = products_of<Dtype::f32>(gather_mma_tf32x3, outer_mma_tf32x3);
-constexpr WindowProducts kBf16 = products_of<Dtype::bf16>(gather_mma_bf16, outer_mma_bf16);
-constexpr WindowProducts kFp16 = products_of<Dtype::f16>(gather_mma_fp16, outer_mma_fp16);
+template <Dtype kDtype, decltype(gather_mma_tf32) kGather, decltype(outer_mma_tf32) kOuter>
+constexpr WindowProducts kProducts = {
+    .dtype = kDtype,
+    .chunk = kDtype == Dtype::f32 ? 4 : 8,
+    .operand = [](const float* values, int64_t rows,
+                  int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
+    .gather =
+        [](const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
+           cudaStream_t stream) {
+          kGather(plan_of(windows, output.channels, kDtype), windows, picture, weight, output, stream);
+        },
+    .gather_workspace =
+        [](const Windows& windows, int channels) {
+          return mma_workspace(plan_of(windows, channels, kDtype), windows, channels);
+        },
+    .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
+                cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
+    .outer_workspace =
+        [](const OuterProduct& product) { return outer_mma_workspace(plan_outer_mma(product), product); }};
+
+constexpr const WindowProducts& kTf32 = kProducts<Dtype::f32, gather_mma_tf32, outer_mma_tf32>;
+constexpr const WindowProducts& kTf32x3 = kProducts<Dtype::f32, gather_mma_tf32x3, outer_mma_tf32x3>;
+constexpr const WindowProducts& kBf16 = kProducts<Dtype::bf16, gather_mma_bf16, outer_mma_bf16>;
+constexpr const WindowProducts& kFp16 = kProducts<Dtype::f16, gather_mma_fp16, outer_mma_fp16>;
 
 const char* too_large_for_mma(const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
@@ -52,7 +61,7 @@ const char* decline(const Conv2dProblem& problem, Precision precision) {
   }
 }
 
-template <const WindowProducts& kProducts>
+template <const WindowProducts& kOf>
 constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
                               decltype(Conv2dEngine::decline) decline) {
   return {.name = name,
@@ -61,16 +70,16 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
           .grade = grade,
           .exact_integers = true,
           .decline = decline,
-          .workspace_bytes = [](const Conv2dProblem& problem) { return conv2d_workspace(kProducts, problem); },
-          .kept_bytes = [](const Conv2dProblem& problem) { return conv2d_kept(kProducts, problem); },
+          .workspace_bytes = [](const Conv2dProblem& problem) { return conv2d_workspace(kOf, problem); },
+          .kept_bytes = [](const Conv2dProblem& problem) { return conv2d_kept(kOf, problem); },
           .spared_bytes = nullptr,
           .writes_relu_mask = [](const Conv2dDesc& d) { return d.out_c % 8 == 0; },
           .pools = nullptr,
-          .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kProducts, d, args); },
+          .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kOf, d, args); },
           .backward_data = [](const Conv2dDesc& d,
-                              const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kProducts, d, args); },
+                              const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kOf, d, args); },
           .backward_weight = [](const Conv2dDesc& d,
-                                const Conv2dBackwardWeightArgs& args) { conv2d_backward_weight(kProducts, d, args); }};
+                                const Conv2dBackwardWeightArgs& args) { conv2d_backward_weight(kOf, d, args); }};
 }
 
 }  // namespace

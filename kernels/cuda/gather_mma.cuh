@@ -70,11 +70,10 @@ constexpr std::array kLaunchTile = {
     launch_tile<Type, MmaTile<128, 256, 64, 64>>, launch_tile<Type, MmaTile<128, 8, 32, 8>>};
 
 template <typename Type>
-void gather_mma(const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
-                cudaStream_t stream) {
+void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                const GatherOutput& output, cudaStream_t stream) {
   static_assert(kLaunchTile<Type>.size() == std::size(kMmaTiles));
   if (windows.count() == 0) return;
-  const MmaPlan plan = plan_mma(windows.count(), output.channels, windows.length(), sizeof(typename Type::Element));
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),

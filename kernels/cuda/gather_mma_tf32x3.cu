@@ -2,9 +2,9 @@
 
 namespace minidl::cuda {
 
-void gather_mma_tf32x3(const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
-                       cudaStream_t stream) {
-  gather_mma<MmaTf32x3>(windows, picture, weight, output, stream);
+void gather_mma_tf32x3(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                       const GatherOutput& output, cudaStream_t stream) {
+  gather_mma<MmaTf32x3>(plan, windows, picture, weight, output, stream);
 }
 
 }  // namespace minidl::cuda

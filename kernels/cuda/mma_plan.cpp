@@ -47,8 +47,7 @@ MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element) 
   return best;
 }
 
-int64_t gather_mma_workspace(const Windows& windows, int channels, int64_t element) {
-  const MmaPlan plan = plan_mma(windows.count(), channels, windows.length(), element);
+int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels) {
   return plan.parts == 1 ? 0 : int64_t{sizeof(float)} * plan.parts * windows.count() * channels;
 }
 

@@ -52,18 +52,22 @@ MINIDL_DEVICE int warp_column() {
   return static_cast<int>(threadIdx.x) / 32 / Tile::kWarpsDown * Tile::kWarpColumns;
 }
 
-/// Calls body(row, column, first, second) for each pair of neighbouring results of this thread, row by row: its place
-/// in the tile, and the sums at `column`, which is even, and the next. All lanes of a warp call together.
+/// The column of the tile at which this thread's pairs number j begin.
+template <typename Tile>
+MINIDL_DEVICE int pair_column(int j) {
+  return warp_column<Tile>() + j * 8 + static_cast<int>(threadIdx.x) % 4 * 2;
+}
+/// Calls body(row, j, first, second) for each pair of neighbouring results of this thread, row by row of the tile: the
+/// sums at pair_column(j) and the next. All lanes of a warp call together.
 template <typename Tile, typename Body>
 MINIDL_DEVICE void for_pairs(const MmaSums<Tile>& sums, const Body& body) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int first_row = warp_row<Tile>() + static_cast<int>(threadIdx.x) % 32 / 4;
   MINIDL_UNROLL
   for (int i = 0; i < Tile::kWarpRows / 8; ++i) {
     MINIDL_UNROLL
     for (int j = 0; j < Tile::kWarpColumns / 8; ++j) {
       const float(&four)[4] = sums[i / 2][j];
-      body(warp_row<Tile>() + i * 8 + lane / 4, warp_column<Tile>() + j * 8 + lane % 4 * 2, four[i % 2 * 2],
-           four[i % 2 * 2 + 1]);
+      body(first_row + i * 8, j, four[i % 2 * 2], four[i % 2 * 2 + 1]);
     }
   }
 }

@@ -77,8 +77,8 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
                                  reinterpret_cast<const Element*>(stage + Rows::kBytes), sums);
   });
   float* const partial = partials + int64_t{blockIdx.z} * product.rows * length;
-  for_pairs<Tile>(sums, [&](int down, int across, float first, float second) {
-    const int r = row0 + down, c = column0 + across;
+  for_pairs<Tile>(sums, [&](int down, int j, float first, float second) {
+    const int r = row0 + down, c = column0 + pair_column<Tile>(j);
     if (r >= product.rows || c >= length) return;
     store(reinterpret_cast<float2*>(partial + static_cast<int64_t>(r) * length + c), make_float2(first, second));
   });
@@ -106,10 +106,9 @@ constexpr std::array kLaunchOuterTile = {
     launch_outer_tile<Type, MmaTile<128, 64, 32, 32>>, launch_outer_tile<Type, MmaTile<128, 128, 64, 32>>};
 
 template <typename Type>
-void outer_mma(const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
-               cudaStream_t stream) {
+void outer_mma(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture, int in_c,
+               float* output, cudaStream_t stream) {
   static_assert(kLaunchOuterTile<Type>.size() == std::size(kOuterTiles));
-  const OuterPlan plan = plan_outer_mma(product);
   if (product.rows == 0 || product.windows.length() == 0) return;
   Tensor partials = Tensor::empty({plan.parts, product.rows, product.windows.length()}, Dtype::f32, current_device());
   if (plan.parts > 0) {

@@ -31,8 +31,8 @@ OuterPlan plan_outer_mma(const OuterProduct& product) {
   return {.tile = best, .part = static_cast<int>(part), .parts = static_cast<int>(divided_up(windows, part))};
 }
 
-int64_t outer_mma_workspace(const OuterProduct& product) {
-  return int64_t{sizeof(float)} * plan_outer_mma(product).parts * product.rows * product.windows.length();
+int64_t outer_mma_workspace(const OuterPlan& plan, const OuterProduct& product) {
+  return int64_t{sizeof(float)} * plan.parts * product.rows * product.windows.length();
 }
 
 }  // namespace minidl::cuda

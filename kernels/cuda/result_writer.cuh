@@ -52,18 +52,28 @@ MINIDL_DEVICE int64_t pixel_written(const Windows& windows, const PairOutput& ou
          w * out.out_stride_w + out.out_begin_w;
 }
 
-MINIDL_DEVICE float with_bias(const PairOutput& out, int channel, float sum) {
-  return out.bias && channel < out.channels ? out.scale * sum + load(out.bias + channel) : out.scale * sum;
+MINIDL_DEVICE float bias_of(const PairOutput& out, int channel) {
+  return out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
+}
+MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
+  sum *= out.scale;
+  return out.bias ? sum + bias : sum;
 }
 
 /// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written.
 template <typename Tile>
 MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int count, int window0, int channel0,
                               int picture0, const MmaSums<Tile>& sums) {
-  for_pairs<Tile>(sums, [&](int row, int column, float first, float second) {
-    const int window = window0 + row, channel = channel0 + column;
+  float bias[Tile::kWarpColumns / 8][2];
+  MINIDL_UNROLL
+  for (int j = 0; j < Tile::kWarpColumns / 8; ++j) {
+    bias[j][0] = bias_of(out, channel0 + pair_column<Tile>(j));
+    bias[j][1] = bias_of(out, channel0 + pair_column<Tile>(j) + 1);
+  }
+  for_pairs<Tile>(sums, [&](int row, int j, float first, float second) {
+    const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);
     write_pair(out, window < count && channel < out.channels, pixel_written(windows, out, picture0, window), channel,
-               with_bias(out, channel, first), with_bias(out, channel + 1, second));
+               with_bias(out, first, bias[j][0]), with_bias(out, second, bias[j][1]));
   });
 }
 
