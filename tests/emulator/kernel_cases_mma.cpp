@@ -83,7 +83,7 @@ struct Convolution {
   ExpectedLaunch::Limits limits() const {
     // What is there beside the operands, bias and masks, counts more beside few terms; the copies of three channels
     // begin anywhere in a sector.
-    return layer.few ? ExpectedLaunch::Limits{.sectors = 1.5, .bytes = 1.3, .tensor_flops = 12}
+    return layer.few ? ExpectedLaunch::Limits{.sectors = 2.0, .bytes = 1.3, .tensor_flops = 12}
                      : ExpectedLaunch::Limits{};
   }
   void add_operand(std::vector<ExpectedLaunch>& launches, int64_t rows, int64_t channels) const {
@@ -102,7 +102,10 @@ struct Convolution {
                         read + written, limits(), 2 * pixels() * channels * taps() * in_c});
     if (plan.parts > 1) {
       // Bias and mask are read for each result.
-      launches.push_back({"add_parts_kernel", (plan.parts + 1) * results + beside, 0, {.bytes = 1.5}});
+      launches.push_back({"add_parts_kernel",
+                          (plan.parts + 1) * results + beside,
+                          0,
+                          {.sectors = layer.few ? 2.0 : 1.3, .bytes = 1.5}});
     }
   }
 };
