@@ -125,19 +125,27 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
 
 constexpr int kSumThreads = 256;
 
-/// The parts of one result, in order.
-MINIDL_DEVICE float sum_of_parts(const OuterProduct& product, const Parts& parts, const float* partials, int64_t i) {
-  const int64_t count = static_cast<int64_t>(product.rows) * parts.length;
-  double sum = 0.0;
-  for (int part = 0; part < parts.count; ++part) sum += static_cast<double>(load(partials + part * count + i));
-  return static_cast<float>(static_cast<double>(product.scale) * sum);
-}
+/// The sums of all parts, partials [parts, rows, length].
+struct Partials {
+  const float* values;
+  int parts;
+  int64_t count;       // rows * length
+  int in_c, padded_c;  // channels of the output and of a part
 
-MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parts parts, const float* partials,
+  /// Of one result, in order.
+  MINIDL_DEVICE float sum(float scale, int64_t i) const {
+    const int64_t source = in_c == padded_c ? i : i / in_c * padded_c + i % in_c;
+    double sum = 0.0;
+    for (int part = 0; part < parts; ++part) sum += static_cast<double>(load(values + part * count + source));
+    return static_cast<float>(static_cast<double>(scale) * sum);
+  }
+};
+
+MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Partials partials, int64_t count,
               float* output) {
   const int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
-  if (i >= static_cast<int64_t>(product.rows) * parts.length) return;
-  float result = sum_of_parts(product, parts, partials, i);
+  if (i >= count) return;
+  float result = partials.sum(product.scale, i);
   if (product.beta != 0.0f) result += product.beta * load(output + i);
   store(output + i, result);
 }
@@ -146,8 +154,7 @@ constexpr int kMirrorTile = 32, kMirrorRows = 8;
 
 /// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
 /// the one below in shared memory, so that all is accessed in rows. Grid (rows / 32, rows / 32), blocks of 32 x 8.
-MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Parts parts, const float* partials,
-              float* output) {
+MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Partials partials, float* output) {
   MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
   const int n = product.rows, column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
   const int column0 = static_cast<int>(blockIdx.x) * kMirrorTile, row0 = static_cast<int>(blockIdx.y) * kMirrorTile;
@@ -156,7 +163,7 @@ MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct produc
   for (int row = first; row < kMirrorTile; row += kMirrorRows) {
     if (source_row0 + row >= n || source_column0 + column >= n) continue;
     const int64_t i = int64_t{source_row0 + row} * n + source_column0 + column;
-    store(&sums[row][column], sum_of_parts(product, parts, partials, i));
+    store(&sums[row][column], partials.sum(product.scale, i));
   }
   __syncthreads();
   for (int row = first; row < kMirrorTile; row += kMirrorRows) {
@@ -193,14 +200,22 @@ void outer_product(OuterProduct product, const float* rows, const float* picture
     const auto launch = !vectors ? launch_tiles<64, 1> : parts.tile == 128 ? launch_tiles<128, 4> : launch_tiles<64, 4>;
     launch(product, parts, rows, picture, partials.data<float>(), stream);
   }
+  add_outer_parts(product, parts.count, product.windows.in_c, partials.data<float>(), output, stream);
+}
+
+void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
+                     cudaStream_t stream) {
+  const int64_t taps = int64_t{product.windows.k_h} * product.windows.k_w;
+  const Partials sums{partials, parts, product.rows * product.windows.length(), in_c, product.windows.in_c};
   if (product.symmetric) {
     const unsigned tiles = blocks_for(product.rows, kMirrorTile);
-    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, parts,
-                  partials.data<float>(), output);
+    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, sums,
+                  output);
     return;
   }
-  MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(int64_t{product.rows} * parts.length, kSumThreads), kSumThreads, 0,
-                stream, product, parts, partials.data<float>(), output);
+  const int64_t count = product.rows * taps * in_c;
+  MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(count, kSumThreads), kSumThreads, 0, stream, product, sums, count,
+                output);
 }
 
 }  // namespace minidl::cuda

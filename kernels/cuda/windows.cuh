@@ -69,8 +69,9 @@ MINIDL_DEVICE TapPlace tap_place(const Windows& windows, int index) {
 }
 
 /// Where tap and channel of a window lie in the picture; nullptr where they read zero.
-MINIDL_DEVICE const float* value_read(const Windows& windows, const float* picture, const WindowPlace& window,
-                                      const TapPlace& tap) {
+template <typename Element>
+MINIDL_DEVICE const Element* value_read(const Windows& windows, const Element* picture, const WindowPlace& window,
+                                        const TapPlace& tap) {
   if (window.pixels < 0 || tap.r >= windows.k_h) return nullptr;
   const int i = index_read(window.row + tap.r, windows.in_h, windows.mode);
   const int j = index_read(window.column + tap.s, windows.in_w, windows.mode);
