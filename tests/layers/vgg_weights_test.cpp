@@ -207,8 +207,10 @@ TEST_F(VggWeights, SaysWhatIsWrongWithASafetensorsFile) {
   EXPECT_TRUE(rejects(file({{"conv1_1.weight", weight}}), "has no tensor 'conv1_1.bias'"));
   EXPECT_TRUE(rejects(file({{"conv1_1.weight", weight}, {"conv1_1.bias", Tensor::zeros({63})}}),
                       "'conv1_1.bias' has shape [63], expected [64]"));
+  EXPECT_TRUE(rejects(file({{"conv1_1.weight", weight}, {"conv1_1.bias", Tensor::zeros({64}, Dtype::i8)}}),
+                      "tensor 'conv1_1.bias' is i8, expected f32, f16 or bf16"));
   EXPECT_TRUE(rejects(file({{"conv1_1.weight", Tensor::zeros({64, 3, 3, 3}, Dtype::i8)}, {"conv1_1.bias", bias}}),
-                      "is i8, expected f32, f16 or bf16"));
+                      "has no tensor 'conv1_1.weight_scale'"));
   EXPECT_TRUE(rejects(file({{"conv1_1.weight", Tensor::full({64, 3, 3, 3}, NAN)}, {"conv1_1.bias", bias}}),
                       "tensor 'conv1_1.weight' has a value that is not finite"));
   // A gap, and batch normalisation.
