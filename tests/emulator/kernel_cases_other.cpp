@@ -9,6 +9,7 @@
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
+#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/reduce.h>
