@@ -53,9 +53,7 @@ class HostSource final : public RawSource {
     munmap(pointer, bytes);
     if (static_cast<char*>(pointer) + bytes == end_) end_ = static_cast<char*>(pointer);
   }
-  bool extends() const override {
-    return true;
-  }
+  bool extends() const override { return true; }
 #if defined(__SANITIZE_ADDRESS__)
   void set_usable(void* pointer, size_t bytes, bool usable) noexcept override {
     usable ? ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) : ASAN_POISON_MEMORY_REGION(pointer, bytes);
