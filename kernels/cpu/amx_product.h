@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/window_product.h>
 
 #include <cstdint>
@@ -12,6 +13,16 @@ namespace minidl::cpu {
 /// kept bit are left out: three remain of four, six of nine.
 /// All operands are cut into blocks of 32 x 32 elements, 1024 together for each part.
 constexpr int64_t kAmxBlock = 32, kAmxBlockCount = kAmxBlock * kAmxBlock;
+
+/// Blocks for so many rows, columns or channels.
+constexpr int64_t amx_blocks(int64_t count) {
+  return (count + kAmxBlock - 1) / kAmxBlock;
+}
+
+/// The memory of an f32 tensor as bf16, two in each element.
+inline uint16_t* bf16_bits(Tensor& tensor) {
+  return reinterpret_cast<uint16_t*>(tensor.data<float>());
+}
 
 /// C = A B for a number of points, each with operands of its own, `*_plane` elements after those of the point before.
 struct AmxProduct {

@@ -23,10 +23,6 @@ constexpr int64_t kMostSharedTiles = 256;  // which has at most so many tiles
 constexpr int64_t kCachedParts = 8;        // of blocks of filters that stay in the first cache
 constexpr int64_t kTaskTiles = 8;          // of a task that transforms
 
-int64_t blocks_of(int64_t count) {
-  return (count + kBlock - 1) / kBlock;
-}
-
 /// How the tiles are cut. With many tiles every task takes a block of them through all three stages; with few, all
 /// threads share a block, one stage after the other.
 struct Blocking {
@@ -36,7 +32,7 @@ struct Blocking {
   int64_t filters_plane, values_plane, sums_plane;
 
   Blocking(const WinogradConv& conv, int parts_of_number)
-      : parts(parts_of_number), depth(blocks_of(conv.in_c)), columns(blocks_of(conv.out_c)) {
+      : parts(parts_of_number), depth(amx_blocks(conv.in_c)), columns(amx_blocks(conv.out_c)) {
     filters_plane = columns * depth * parts * kBlockCount;
     const int64_t tile_bytes = kPoints * kBlock * (depth * parts * 2 + columns * kFloat);
     const int64_t needed = kPoints * filters_plane * 2 + kBlock * tile_bytes;
@@ -44,7 +40,7 @@ struct Blocking {
     shared = conv.tiles() < kLeastBlocks * tiles;
     if (shared) {
       const int64_t most = std::clamp(kSharedValues / (depth * kBlock), kBlock, kMostSharedTiles);
-      tiles = std::min(blocks_of(conv.tiles()), most / kBlock) * kBlock;
+      tiles = std::min(amx_blocks(conv.tiles()), most / kBlock) * kBlock;
     }
     values_plane = tiles * depth * parts * kBlock + kValuesSkew;
     sums_plane = tiles * columns * kBlock + kSumsSkew;
@@ -57,9 +53,6 @@ struct Blocking {
 /// Memory for that many bf16, an even number.
 Tensor empty_bits(int64_t count) {
   return Tensor::empty({count / 2});
-}
-uint16_t* bits_of(Tensor& tensor) {
-  return reinterpret_cast<uint16_t*>(tensor.data<float>());
 }
 
 const AmxBody& body_for(int parts) {
@@ -84,7 +77,7 @@ class WinogradAmx {
   Tensor transformed(const WinogradFilters& filters) const {
     const Blocking& b = blocking_;
     Tensor result = empty_bits(b.filters_count());
-    uint16_t* bits = bits_of(result);
+    uint16_t* bits = bf16_bits(result);
     parallel_for(0, b.columns * b.depth, 1, [&](int64_t task, int64_t) {
       const int64_t column = task / b.depth * kBlock, c = task % b.depth * kBlock;
       const int64_t channels = std::min(kBlock, conv_.in_c - c);
@@ -105,8 +98,8 @@ class WinogradAmx {
     parallel_for(0, blocks, 1, [&](int64_t block, int64_t) {
       Tensor values = empty_bits(blocking_.values_count()), sums = Tensor::empty({blocking_.sums_count()});
       const int64_t begin = block * blocking_.tiles, end = std::min(conv_.tiles(), begin + blocking_.tiles);
-      input(begin, begin, end, bits_of(values));
-      AmxProduct product = this->product(end - begin, bits_of(values), sums.data<float>());
+      input(begin, begin, end, bf16_bits(values));
+      AmxProduct product = this->product(end - begin, bf16_bits(values), sums.data<float>());
       product.points = kPoints;
       product.columns = blocking_.columns;
       body_.multiply(product);
@@ -117,7 +110,7 @@ class WinogradAmx {
 
   void run_shared() {
     Tensor shared_values = empty_bits(blocking_.values_count()), shared_sums = Tensor::empty({blocking_.sums_count()});
-    uint16_t* values = bits_of(shared_values);
+    uint16_t* values = bf16_bits(shared_values);
     float* sums = shared_sums.data<float>();
     // A point's values stay in a thread's cache while it multiplies them by all filters: points are divided only when
     // there are too few for the threads, and every division gives the same bytes.

@@ -20,14 +20,10 @@ int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-uint16_t* bits_of(Tensor& tensor) {
-  return reinterpret_cast<uint16_t*>(tensor.data<float>());
-}
-
 /// Memory for rounded pixels. What steps multiply by zeros behind the last one must be numbers.
 Tensor empty_picture(const Bf16Layout& layout) {
   Tensor picture = Tensor::empty({ceil_div(layout.count(), 2)});
-  std::fill_n(bits_of(picture) + layout.planes() * layout.plane, 2 * kBlock, uint16_t{0});
+  std::fill_n(bf16_bits(picture) + layout.planes() * layout.plane, 2 * kBlock, uint16_t{0});
   return picture;
 }
 
@@ -144,8 +140,8 @@ void DirectBf16::run_apart(const uint16_t* filters) const {
   parallel_for(0, conv_.n * regions(), 1, [&](int64_t task, int64_t) {
     const Bf16Region part = region(task / regions(), task % regions());
     Tensor picture = empty_picture(layout_);
-    round_rows(part, 0, layout_.lines * conv_.stride_h, bits_of(picture));
-    multiply(part, bits_of(picture), filters, 0, columns());
+    round_rows(part, 0, layout_.lines * conv_.stride_h, bf16_bits(picture));
+    multiply(part, bf16_bits(picture), filters, 0, columns());
   });
 }
 
@@ -153,7 +149,7 @@ void DirectBf16::run_apart(const uint16_t* filters) const {
 void DirectBf16::run_shared(const uint16_t* filters) const {
   const int64_t divisions = std::min(columns(), ceil_div(kTasks, regions()));
   Tensor shared = empty_picture(layout_);
-  uint16_t* picture = bits_of(shared);
+  uint16_t* picture = bf16_bits(shared);
   for (int64_t n = 0; n < conv_.n; ++n) {
     const Bf16Region whole{n, 0, 0, conv_.out_h, conv_.out_w, 0};
     parallel_for(0, layout_.lines * conv_.stride_h, conv_.stride_h,

@@ -18,16 +18,9 @@ constexpr int64_t kPositions = 256;              // of the forward product whose
 constexpr int64_t kRows = 128;                   // positions of a task of the backward product
 constexpr int64_t kCachedBlocks = 4;             // of filters that stay in the first cache
 
-int64_t blocks_of(int64_t count) {
-  return (count + kBlock - 1) / kBlock;
-}
-
 /// Memory for blocks of numbers in parts.
 Tensor empty_parts(int64_t blocks) {
   return Tensor::empty({blocks * kPart / 2});
-}
-uint16_t* bits_of(Tensor& tensor) {
-  return reinterpret_cast<uint16_t*>(tensor.data<float>());
 }
 
 /// Up to 32 rows and columns of a matrix with rows of `stride` as a block, zeros beyond them.
@@ -45,20 +38,20 @@ void copy_block(const float* values, int64_t stride, int64_t rows, int64_t colum
 }  // namespace
 
 void gram_products_amx(const AmxBody& body, const float* features, int64_t positions, int64_t c, float* sums) {
-  const int64_t channels = blocks_of(c), stride = gram_stride(c);
+  const int64_t channels = amx_blocks(c), stride = gram_stride(c);
   // Both operands are the features: channels by positions and positions by channels.
   Tensor left = empty_parts(channels * (kPositions / kBlock)), right = empty_parts(channels * (kPositions / kBlock));
   Tensor products = Tensor::zeros({channels, channels, kBlockCount});  // [row, column, 32, 32]
   for (int64_t first = 0; first < positions; first += kPositions) {
-    const int64_t end = std::min(positions, first + kPositions), depth = blocks_of(end - first);
+    const int64_t end = std::min(positions, first + kPositions), depth = amx_blocks(end - first);
     alignas(64) float block[kBlockCount], turned[kBlockCount];
     for (int64_t i = 0; i < channels * depth; ++i) {
       const int64_t channel = i / depth * kBlock, position = first + i % depth * kBlock;
       copy_block(features + position * c + channel, c, std::min(kBlock, end - position), std::min(kBlock, c - channel),
                  block);
       transpose(block, kBlock, kBlock, kBlock, turned, kBlock);
-      body.split(turned, kBlock, kParts, bits_of(left) + i * kPart, kBlock);
-      body.split_columns(block, kParts, bits_of(right) + i * kPart);
+      body.split(turned, kBlock, kParts, bf16_bits(left) + i * kPart, kBlock);
+      body.split_columns(block, kParts, bf16_bits(right) + i * kPart);
     }
     for (int64_t row = 0; row < channels; ++row) {
       body.multiply({.parts = kParts,
@@ -66,8 +59,8 @@ void gram_products_amx(const AmxBody& body, const float* features, int64_t posit
                      .depth = depth,
                      .depth_step = depth,
                      .columns = row + 1,
-                     .a = bits_of(left) + row * depth * kPart,
-                     .b = bits_of(right),
+                     .a = bf16_bits(left) + row * depth * kPart,
+                     .b = bf16_bits(right),
                      .c = products.data<float>() + row * channels * kBlockCount,
                      .c_rows = kBlock,
                      .add = true});
@@ -82,14 +75,14 @@ void gram_products_amx(const AmxBody& body, const float* features, int64_t posit
 
 void gram_gradient_amx(const AmxBody& body, int64_t positions, int64_t c, const float* features, const float* s,
                        const GradTarget& target) {
-  const int64_t channels = blocks_of(c);
+  const int64_t channels = amx_blocks(c);
   Tensor matrix = empty_parts(channels * channels);
   parallel_for(0, channels * channels, 16, [&](int64_t begin, int64_t end) {
     alignas(64) float block[kBlockCount];
     for (int64_t i = begin; i < end; ++i) {
       const int64_t column = i / channels * kBlock, row = i % channels * kBlock;
       copy_block(s + row * c + column, c, std::min(kBlock, c - row), std::min(kBlock, c - column), block);
-      body.split_columns(block, kParts, bits_of(matrix) + i * kPart);
+      body.split_columns(block, kParts, bf16_bits(matrix) + i * kPart);
     }
   });
   Bf16Conv conv;  // what is written
@@ -97,21 +90,21 @@ void gram_gradient_amx(const AmxBody& body, int64_t positions, int64_t c, const 
   conv.lay_out_densely();
   conv.output = target.grad, conv.beta = target.beta, conv.relu_mask = target.relu_mask;
   parallel_for(0, positions, kRows, [&](int64_t begin, int64_t end) {
-    const int64_t rows = blocks_of(end - begin);
+    const int64_t rows = amx_blocks(end - begin);
     Tensor left = empty_parts(rows * channels), products = Tensor::empty({channels, rows, kBlockCount});
     alignas(64) float block[kBlockCount];
     for (int64_t i = 0; i < rows * channels; ++i) {
       const int64_t position = begin + i / channels * kBlock, channel = i % channels * kBlock;
       copy_block(features + position * c + channel, c, std::min(kBlock, end - position), std::min(kBlock, c - channel),
                  block);
-      body.split(block, kBlock, kParts, bits_of(left) + i * kPart, kBlock);
+      body.split(block, kBlock, kParts, bf16_bits(left) + i * kPart, kBlock);
     }
     body.multiply({.parts = kParts,
                    .rows = end - begin,
                    .depth = channels,
                    .depth_step = kCachedBlocks,
                    .columns = channels,
-                   .a = bits_of(left),
+                   .a = bf16_bits(left),
                    .b = reinterpret_cast<const uint16_t*>(std::as_const(matrix).data<float>()),
                    .c = products.data<float>(),
                    .c_rows = rows * kBlock});
