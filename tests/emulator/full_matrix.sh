@@ -14,7 +14,7 @@ for argument in "$@"; do
   esac
 done
 
-for preset in emulated emulated-asan emulated-race; do
+for preset in emulated asan emulated-race; do
   echo "full_matrix.sh: $preset"
   cmake --preset "$preset"
   cmake --build --preset "$preset"

@@ -1,6 +1,7 @@
 #include <minidl/core/dtype.h>
 #include <minidl/core/rng.h>
 #include <minidl/kernels/cpu/amx_product.h>
+#include <minidl/kernels/cpu/simd.h>
 #include <support/instruction_sets.h>
 
 #include <bit>
@@ -104,6 +105,7 @@ TEST(AmxProduct, PortableBodyHasTheBitsOfTheInstructions) {
   struct Kind {
     const char* name;
     std::function<uint16_t(Rng&)> bits;
+    bool subnormal_products;  // only a fused multiply-add has the bits of the instructions then
   };
   const auto scaled = [](float scale) {
     return [scale](Rng& rng) { return float_to_bfloat16(scale * (2.0f * rng.uniform() - 1.0f)); };
@@ -112,13 +114,16 @@ TEST(AmxProduct, PortableBodyHasTheBitsOfTheInstructions) {
     const float exponent = static_cast<float>(rng.below(60)) - 66.0f;
     return float_to_bfloat16((2.0f * rng.uniform() - 1.0f) * std::exp2(exponent));
   };
-  const Kind kinds[] = {{"usual", scaled(1.0f)},
-                        {"large", scaled(1e19f)},
-                        {"tiny products", scaled(1e-18f)},
-                        {"subnormal products", scaled(3e-20f)},
-                        {"of all sizes", of_all_sizes},
-                        {"any bits", [](Rng& rng) { return static_cast<uint16_t>(rng.below(65536)); }}};
+  const Kind kinds[] = {{"usual", scaled(1.0f), false},
+                        {"large", scaled(1e19f), false},
+                        {"tiny products", scaled(1e-18f), true},
+                        {"subnormal products", scaled(3e-20f), true},
+                        {"of all sizes", of_all_sizes, true},
+                        {"any bits", [](Rng& rng) { return static_cast<uint16_t>(rng.below(65536)); }, true}};
+  const std::string set = simd().name;
+  const bool fused = set != "sse4" && set != "sse2" && set != "scalar";
   for (const Kind& kind : kinds) {
+    if (kind.subnormal_products && !fused) continue;
     for (const int parts : {1, 2, 3}) {
       Operands instructions(parts, 40, 3, 2, kind.bits), portable(parts, 40, 3, 2, kind.bits);
       const std::vector<float>& expected = instructions.multiply(*amx_instructions());
