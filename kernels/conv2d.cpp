@@ -26,7 +26,11 @@ const Conv2dEngine* const kEngines[] = {
     &cpu::conv2d_im2col,
     &cpu::conv2d_reference,
 #ifdef MINIDL_HAS_CUDA
+    &cuda::conv2d_mma_tf32,
+    &cuda::conv2d_mma_bf16,
+    &cuda::conv2d_mma_fp16,
     &cuda::conv2d_simt,
+    &cuda::conv2d_mma_3xtf32,  // by name: not compared with simt on a device yet
 #endif
 #ifdef MINIDL_HAS_CUDNN
     // Behind an engine that accepts everything, these are used only when they are asked for by name: what they compute

@@ -42,7 +42,8 @@ struct Conv2dDesc {
 };
 
 /// A convolution that computes rows [begin, end) of another one's output from rows [in_begin, in_end) of its input. With
-/// a bias these are the same bytes when `begin` is a multiple of four, the height of the engines' tiles.
+/// a bias these are the same bytes when `begin` is a multiple of four, the height of the engines' tiles; not with those
+/// on tensor cores, where a map is so small that they cut its sums into parts.
 struct Conv2dRows {
   Conv2dDesc desc;
   int64_t in_begin = 0, in_end = 0;
@@ -114,7 +115,8 @@ struct Conv2dEngine {
   Device::Kind device;
   /// Most that a result may deviate from f64, ||difference|| / ||result||, on features and weights as networks have them.
   double error;
-  bool exact_integers;  // products and sums of small integers come out exact
+  Precision grade = Precision::fp32;  // that it is made for; one of fp32 may serve the others, too
+  bool exact_integers;                // products and sums of small integers come out exact
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
   int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
   int64_t (*kept_bytes)(const Conv2dProblem& problem);    // what it would keep with the weight; nullptr: nothing

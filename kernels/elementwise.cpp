@@ -31,9 +31,12 @@ void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& outp
   MINIDL_ON(device, add_scaled(x.count(), a, x.data<float>(), b, y.data<float>(), output.data<float>()));
 }
 
-void add_combination(std::span<const double> a, std::span<const Tensor> x, Tensor& output) {
+void add_combination(const Tensor& a, std::span<const Tensor> x, Tensor& output) {
   check_f32(output, "add_combination", "output");
-  MINIDL_CHECK(a.size() == x.size(), "[add_combination] there are {} factors for {} tensors", a.size(), x.size());
+  MINIDL_CHECK(a && a.dtype() == Dtype::f64 && a.shape() == Shape{std::ssize(x)},
+               "[add_combination] the factors are {} of {}, they must be [{}] of f64", a.shape(), to_string(a.dtype()),
+               x.size());
+  common_device("add_combination", output, a);
   check_vectors(x, output.shape(), "add_combination", "x");
   for (const Tensor& term : x) {
     common_device("add_combination", output, term);
@@ -41,10 +44,11 @@ void add_combination(std::span<const double> a, std::span<const Tensor> x, Tenso
   }
   const ProfileRange range("add_combination");
   const Device device = output.device();
+  const auto* const factors = a.data<double>();
   if (!x.empty() && x.front().dtype() == Dtype::bf16) {
-    MINIDL_ON(device, add_combination_bf16(output.count(), a, pointers<uint16_t>(x), output.data<float>()));
+    MINIDL_ON(device, add_combination_bf16(output.count(), factors, pointers<uint16_t>(x), output.data<float>()));
   } else {
-    MINIDL_ON(device, add_combination(output.count(), a, pointers<float>(x), output.data<float>()));
+    MINIDL_ON(device, add_combination(output.count(), factors, pointers<float>(x), output.data<float>()));
   }
 }
 

@@ -11,8 +11,8 @@ namespace minidl {
 /// output = a * x + b * y.
 void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& output);
 /// output += sum of a[i] * x[i], in this order, in f64 and rounded to f32 once; every x[i] crosses memory once.
-/// All x are f32 or all bf16; `output` is none of them.
-void add_combination(std::span<const double> a, std::span<const Tensor> x, Tensor& output);
+/// All x are f32 or all bf16; `output` is none of them. `a` is f64 [|x|].
+void add_combination(const Tensor& a, std::span<const Tensor> x, Tensor& output);
 /// output = x * y.
 void multiply(const Tensor& x, const Tensor& y, Tensor& output);
 /// output = a * x + b.

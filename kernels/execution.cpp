@@ -87,8 +87,10 @@ Precision precision() {
 }
 
 void set_precision(Precision precision) {
+#ifndef MINIDL_HAS_CUDA
   MINIDL_CHECK(precision != Precision::fp16,
                "[precision] precision 'fp16' is not available: it is for GPUs only; use fp32");
+#endif
   settings().precision = precision;
 }
 

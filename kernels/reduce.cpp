@@ -38,20 +38,23 @@ double dot(const Tensor& x, const Tensor& y) {
   return MINIDL_ON(common_device("dot", x, y), dot(x.count(), x.data<float>(), y.data<float>()));
 }
 
-void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output) {
-  MINIDL_CHECK(output.size() == x.size() * y.size(), "[dots] output has {} values for {} times {} products",
-               output.size(), x.size(), y.size());
-  if (output.empty()) return;
+void dots(std::span<const Tensor> x, std::span<const Tensor> y, Tensor& output) {
+  const Shape shape{std::ssize(y), std::ssize(x)};
+  MINIDL_CHECK(output && output.dtype() == Dtype::f64 && output.shape() == shape,
+               "[dots] output is {} of {}, it must be {} of f64", output.shape(), to_string(output.dtype()), shape);
+  if (shape.count() == 0) return;
   const Tensor& first = x.front();
   check_vectors(x, first.shape(), "dots", "x");
   for (const Tensor& tensor : y) check_shape(tensor, first.shape(), "dots", "y");
   for (const Tensor& tensor : x) common_device("dots", first, tensor);
   for (const Tensor& tensor : y) common_device("dots", first, tensor);
+  common_device("dots", first, output);
   const ProfileRange range("dots");
   if (first.dtype() == Dtype::bf16) {
-    MINIDL_ON(first.device(), dots_bf16(first.count(), pointers<uint16_t>(x), pointers<float>(y), output));
+    MINIDL_ON(first.device(),
+              dots_bf16(first.count(), pointers<uint16_t>(x), pointers<float>(y), output.data<double>()));
   } else {
-    MINIDL_ON(first.device(), dots(first.count(), pointers<float>(x), pointers<float>(y), output));
+    MINIDL_ON(first.device(), dots(first.count(), pointers<float>(x), pointers<float>(y), output.data<double>()));
   }
 }
 

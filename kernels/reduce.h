@@ -15,10 +15,10 @@ double sum(const Tensor& x);
 Tensor sum_scalar(const Tensor& x, double factor);
 /// Sum of x * y; equal shapes.
 double dot(const Tensor& x, const Tensor& y);
-/// output[i * |y| + j] = dot(x[i], y[j]), the same bytes, for tensors of one shape: each x[i] crosses memory once as
-/// long as a block of every y stays in the cache. |x| * |y| results. All x are f32 or all bf16, which is dot() of the
-/// same values in f32.
-void dots(std::span<const Tensor> x, std::span<const Tensor> y, std::span<double> output);
+/// output[j, i] = dot(x[i], y[j]), the same bytes, for tensors of one shape: each x[i] crosses memory once as long as a
+/// block of every y stays in the cache. `output` is f64 [|y|, |x|] on the device of the tensors, where nothing waits
+/// for it. All x are f32 or all bf16, which is dot() of the same values in f32.
+void dots(std::span<const Tensor> x, std::span<const Tensor> y, Tensor& output);
 /// Sum of squares.
 double squared_norm(const Tensor& x);
 Tensor squared_norm_scalar(const Tensor& x, double factor);

@@ -5,6 +5,8 @@
 #include <minidl/optim/line_search.h>
 
 #include <cmath>
+#include <optional>
+#include <span>
 #include <utility>
 
 namespace minidl::optim {
@@ -17,8 +19,24 @@ void add_note(std::string& note, const std::string& text) {
 }
 
 double norm(const Tensor& x) {
-  return std::sqrt(squared_norm(x));
+  return std::sqrt(dot(x, x));
 }
+
+Tensor difference(const Tensor& x, const Tensor& y) {
+  Tensor result = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  add_scaled(1.0f, x, -1.0f, y, result);
+  return result;
+}
+
+/// A point of a line search. Its numbers are computed where the tensors are and come to the host together.
+struct Trial {
+  Tensor gradient;
+  Tensor s, y;  // the pair from the start to here, as it would be kept, until the next point
+  double loss = 0;
+  double slope = 0, gradient_norm = 0;
+  double start_slope = 0, direction_norm = 0;  // the same for all of the search
+  PairProducts pair;
+};
 
 }  // namespace
 
@@ -35,9 +53,9 @@ struct Lbfgs::Impl {
   double evaluate_here(const Evaluate& evaluate, Tensor& grad) const;
   void evaluate_start(const Evaluate& evaluate);
   void restart();
-  double choose_direction(Tensor& direction, std::string& note);
-  bool move_along(const Tensor& direction, double slope, const Evaluate& evaluate, LbfgsReport& report);
-  void accept(const LinePoint& point, Tensor start, Tensor new_gradient);
+  enum class Outcome { moved, does_not_descend, failed };
+  Outcome search(const Evaluate& evaluate, LbfgsReport& report);
+  void try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step, Trial& trial);
 
   Tensor parameter;
   LbfgsSettings settings;
@@ -86,15 +104,15 @@ LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
   }
   bool moved = false;
   if (grad_norm > 0) {
-    Tensor direction = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
-    double slope = choose_direction(direction, report.note);
-    moved = move_along(direction, slope, evaluate, report);
-    if (!moved && !history.empty()) {
-      add_note(report.note, "the line search failed: history dropped, restarted along the negative gradient");
+    Outcome outcome = search(evaluate, report);
+    if (outcome != Outcome::moved && !history.empty()) {
+      add_note(report.note, outcome == Outcome::failed
+                                ? "the line search failed: history dropped, restarted along the negative gradient"
+                                : "the direction did not descend: history dropped");
       restart();
-      slope = choose_direction(direction, report.note);
-      moved = move_along(direction, slope, evaluate, report);
+      outcome = search(evaluate, report);
     }
+    moved = outcome == Outcome::moved;
   }
   if (!moved) {
     report.converged = true;
@@ -106,57 +124,74 @@ LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
   return report;
 }
 
-/// Writes -H gradient and returns its product with the gradient.
-double Lbfgs::Impl::choose_direction(Tensor& direction, std::string& note) {
-  history.apply(gradient, direction);
-  const double slope = dot(gradient, direction);
-  const bool descends = slope < -kMinDescent * grad_norm * norm(direction);  // false for NaN
-  if (descends || history.empty()) return slope;
-  add_note(note, "the direction did not descend: history dropped");
-  restart();
-  history.apply(gradient, direction);
-  return dot(gradient, direction);
+/// Evaluates at `step` and measures everything that a decision about this point could need.
+void Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step,
+                            Trial& trial) {
+  add_scaled(1.0f, start, static_cast<float>(step), direction, parameter);
+  trial.loss = evaluate_here(evaluate, trial.gradient);
+  trial.s = difference(parameter, start);
+  trial.y = difference(trial.gradient, gradient);
+  Tensor numbers = Tensor::empty({8}, Dtype::f64, parameter.device());
+  const Tensor along[] = {trial.gradient, gradient, direction};
+  Tensor slopes = numbers.slice(0, 3).reshape({1, 3}), square = numbers.slice(3, 4).reshape({1, 1});
+  dots(along, std::span(&direction, 1), slopes);
+  dots(std::span(along, 1), std::span(&trial.gradient, 1), square);
+  history.measure(trial.s, trial.y, numbers.slice(4, 8));
+  const Tensor host = numbers.to(Device::cpu());
+  const double* const values = host.data<double>();
+  trial.slope = values[0];
+  trial.start_slope = values[1];
+  trial.direction_norm = std::sqrt(values[2]);
+  trial.gradient_norm = std::sqrt(values[3]);
+  trial.pair = {values[4], values[5], values[6], values[7]};
 }
 
-/// Searches along the direction and moves to the best point. False, with the parameter as before, when no step lowers
-/// the loss.
-bool Lbfgs::Impl::move_along(const Tensor& direction, double slope, const Evaluate& evaluate, LbfgsReport& report) {
-  if (!std::isfinite(slope) || slope >= 0) return false;
-  LineSearch search(search_settings, loss, slope);
+/// Searches along -H gradient, whose slope is known with the first point, and moves to the best point. The parameter
+/// is as before unless it moved.
+Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& report) {
   const Tensor start = parameter.clone();
-  Tensor trial, best;
+  Tensor direction = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
+  history.apply(gradient, direction);
+  std::optional<LineSearch> line;
+  Trial trial, best;
   bool is_best = false;
   try {
-    while (!search.finished()) {
-      add_scaled(1.0f, start, static_cast<float>(search.next_step()), direction, parameter);
-      const double trial_loss = evaluate_here(evaluate, trial);
-      is_best = search.add(trial_loss, dot(trial, direction));
+    while (!line || !line->finished()) {
+      for (Trial* earlier : {&trial, &best}) earlier->s = earlier->y = Tensor();  // an evaluation may need the memory
+      try_point(evaluate, start, direction, line ? line->next_step() : 1.0, trial);
+      ++report.evaluations;
+      if (!line) {
+        const bool descends = trial.start_slope < -kMinDescent * grad_norm * trial.direction_norm;  // false for NaN
+        const bool usable = descends || (history.empty() && trial.start_slope < 0);
+        if (!usable || !std::isfinite(trial.start_slope)) {
+          parameter.copy_from(start);
+          return Outcome::does_not_descend;
+        }
+        line.emplace(search_settings, loss, trial.start_slope);
+      }
+      is_best = line->add(trial.loss, trial.slope);
       if (is_best) std::swap(trial, best);
     }
   } catch (...) {
     parameter.copy_from(start);
     throw;
   }
-  report.evaluations += search.evaluations();
-  report.step = search.best().step;
-  if (search.not_finite() > 0) add_note(report.note, "a loss or gradient was not finite: step shortened");
-  if (!best) {
+  report.step = line->best().step;
+  if (line->not_finite() > 0) add_note(report.note, "a loss or gradient was not finite: step shortened");
+  if (!best.gradient) {
     parameter.copy_from(start);
-    return false;
+    return Outcome::failed;
   }
-  if (!is_best) add_scaled(1.0f, start, static_cast<float>(search.best().step), direction, parameter);
-  accept(search.best(), start, std::move(best));
-  return true;
-}
-
-/// The parameter is at `point`: the old position and gradient become the new curvature pair in place.
-void Lbfgs::Impl::accept(const LinePoint& point, Tensor start, Tensor new_gradient) {
-  add_scaled(1.0f, parameter, -1.0f, start, start);
-  add_scaled(1.0f, new_gradient, -1.0f, gradient, gradient);
-  history.add(std::move(start), std::move(gradient));
-  gradient = std::move(new_gradient);
-  loss = point.loss;
-  grad_norm = norm(gradient);
+  if (is_best) {
+    history.add(std::move(best.s), std::move(best.y), best.pair);
+  } else {
+    add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
+    history.add(difference(parameter, start), difference(best.gradient, gradient));
+  }
+  loss = best.loss;
+  grad_norm = best.gradient_norm;
+  gradient = std::move(best.gradient);
+  return Outcome::moved;
 }
 
 Lbfgs::Lbfgs(Tensor parameter, LbfgsSettings settings) {

@@ -35,7 +35,8 @@ struct LbfgsReport {
 /// steepest descent, and a loss or gradient that is not finite shortens the step instead of ending the run. It never
 /// stops silently. Thresholds are relative and scalars are f64, so multiplying the loss by a power of two changes no
 /// byte of the result. Memory: 2 * history times the parameter (once with bf16), and during a step at most five times
-/// more (position, direction, three gradients).
+/// more (position, direction, three gradients; between evaluations a pair). On a device its numbers are computed there
+/// and read once for each evaluation, after it.
 class Lbfgs {
  public:
   /// Writes the gradient of the loss at `x`, which is the parameter, to `gradient` (same shape, f32) and returns the

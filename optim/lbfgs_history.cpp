@@ -1,8 +1,10 @@
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
+#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/optim/lbfgs_history.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -39,31 +41,75 @@ Tensor LbfgsHistory::stored(const Tensor& x) const {
   return rounded;
 }
 
-bool LbfgsHistory::add(Tensor s, Tensor y) {
+void LbfgsHistory::measure(Tensor& s, Tensor& y, Tensor products) const {
   s = stored(s);
   y = stored(y);
-  const Tensor s_values = values_of(s), y_values = values_of(y);
-  const double sy = dot(s_values, y_values);
-  if (!(sy > kMinCurvature * std::sqrt(squared_norm(s_values) * squared_norm(y_values)))) return false;
-  scale_ = kScaleFactor * sy / dot(y_values, precondition(y_values));
-  if (s_.size() == capacity_) {
-    s_.erase(s_.begin());
-    y_.erase(y_.begin());
-    columns_.erase(columns_.begin());
-    for (size_t j = 0; j < columns_.size(); ++j) {
-      if (columns_[j].size() > j + 1) columns_[j].erase(columns_[j].begin());
-    }
-  }
+  const Tensor s_values = values_of(s), y_values = values_of(y), vectors[] = {s_values, y_values};
+  const auto write = [&](std::span<const Tensor> x, const Tensor& with, int64_t begin) {
+    const int64_t count = std::ssize(x);
+    Tensor place = products.slice(begin, begin + count).reshape({1, count});
+    dots(x, std::span(&with, 1), place);
+  };
+  const Tensor smoothed = precondition(y_values);
+  write(std::span(vectors, 1), y_values, 0);
+  write(std::span(vectors, 1), s_values, 1);
+  write(std::span(vectors + 1, 1), y_values, 2);
+  write(std::span(&smoothed, 1), y_values, 3);
+}
+
+bool LbfgsHistory::add(Tensor s, Tensor y, const PairProducts& products) {
+  if (!(products.sy > kMinCurvature * std::sqrt(products.ss * products.yy))) return false;
+  scale_ = kScaleFactor * products.sy / products.y_my;
+  if (s_.size() == capacity_) drop_oldest();
   s_.push_back(std::move(s));
   y_.push_back(std::move(y));
-  columns_.push_back({sy});
   return true;
+}
+
+bool LbfgsHistory::add(Tensor s, Tensor y) {
+  const Tensor products = Tensor::empty({4}, Dtype::f64, s.device());
+  measure(s, y, products);
+  const Tensor host = products.to(Device::cpu());
+  const double* const values = host.data<double>();
+  return add(std::move(s), std::move(y), {values[0], values[1], values[2], values[3]});
+}
+
+void LbfgsHistory::drop_oldest() {
+  s_.erase(s_.begin());
+  y_.erase(y_.begin());
+  if (known_ > 0) --known_;
+  if (known_ == 0) return;
+  // All columns one to the left and one up: the same distance in memory for each element.
+  const int64_t room = columns_.shape()[0], distance = room + 1;
+  Tensor moved = Tensor::empty({room, room}, Dtype::f64, columns_.device());
+  moved.reshape({room * room})
+      .slice(0, room * room - distance)
+      .copy_from(columns_.reshape({room * room}).slice(distance, room * room));
+  columns_ = std::move(moved);
+}
+
+/// For a column of each pair; those that are known stay.
+void LbfgsHistory::make_room(Device device) {
+  const int64_t before = columns_ ? columns_.shape()[0] : 0;
+  if (before >= std::ssize(s_)) return;
+  const int64_t room = std::min(static_cast<int64_t>(capacity_), std::max<int64_t>(8, 2 * std::ssize(s_)));
+  Tensor larger = Tensor::empty({room, room}, Dtype::f64, device);
+  for (int64_t j = 0; j < static_cast<int64_t>(known_); ++j) {
+    larger.slice(j, j + 1).reshape({room}).slice(0, before).copy_from(columns_.slice(j, j + 1).reshape({before}));
+  }
+  columns_ = std::move(larger);
+}
+
+/// s_i'y_j for i <= j, to be written.
+Tensor LbfgsHistory::column(size_t j) const {
+  const auto at = static_cast<int64_t>(j);
+  return columns_.slice(at, at + 1).reshape({columns_.shape()[1]}).slice(0, at + 1);
 }
 
 void LbfgsHistory::restart(double scale) {
   s_.clear();
   y_.clear();
-  columns_.clear();
+  known_ = 0;
   scale_ = scale;
 }
 
@@ -75,46 +121,44 @@ Tensor LbfgsHistory::precondition(const Tensor& x) const {
 }
 
 /// S'gradient; completes the columns of R, the newest in the same pass.
-std::vector<double> LbfgsHistory::products_with(const Tensor& gradient) {
-  const size_t pairs = s_.size();
-  if (pairs == 0) return {};
-  for (size_t j = 0; j + 1 < pairs; ++j) {
-    if (columns_[j].size() == j + 1) continue;
-    const Tensor y = values_of(y_[j]);
-    std::vector<double> column(j + 1);
-    dots(std::span(s_).first(j + 1), std::span(&y, 1), column);
-    columns_[j] = std::move(column);
+Tensor LbfgsHistory::products_with(const Tensor& gradient) {
+  const size_t pairs = s_.size(), newest = pairs - 1;
+  make_room(gradient.device());
+  for (; known_ < newest; ++known_) {
+    const Tensor y = values_of(y_[known_]);
+    Tensor products = column(known_).reshape({1, static_cast<int64_t>(known_ + 1)});
+    dots(std::span(s_).first(known_ + 1), std::span(&y, 1), products);
+  }
+  const auto count = static_cast<int64_t>(pairs);
+  if (known_ == pairs) {
+    Tensor products = Tensor::empty({1, count}, Dtype::f64, gradient.device());
+    dots(s_, std::span(&gradient, 1), products);
+    return products.reshape({count});
   }
   const Tensor vectors[] = {gradient, values_of(y_.back())};
-  std::vector<double> both(2 * pairs), with_gradient(pairs), newest(pairs);
+  Tensor both = Tensor::empty({2, count}, Dtype::f64, gradient.device());
   dots(s_, vectors, both);
-  for (size_t i = 0; i < pairs; ++i) {
-    with_gradient[i] = both[2 * i];
-    newest[i] = both[2 * i + 1];
-  }
-  columns_.back() = std::move(newest);
-  return with_gradient;
+  column(newest).copy_from(both.slice(1, 2).reshape({count}));
+  known_ = pairs;
+  return both.slice(0, 1).reshape({count});
 }
 
 void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) {
-  const size_t pairs = s_.size();
-  std::vector<double> a = products_with(gradient);
-  for (size_t j = pairs; j-- > 0;) {
-    a[j] /= columns_[j][j];
-    for (size_t i = 0; i < j; ++i) a[i] -= a[j] * columns_[j][i];
-  }
   affine(-1.0f, gradient, 0.0f, direction);
-  add_combination(a, y_, direction);
-  affine(static_cast<float>(scale_), precondition(direction), 0.0f, direction);  // -r
-
-  std::vector<double> with_y(pairs), b_minus_a(pairs);
-  dots(y_, std::span(&direction, 1), with_y);
-  for (size_t j = 0; j < pairs; ++j) {
-    double rest = -columns_[j][j] * a[j] - with_y[j];
-    for (size_t i = 0; i < j; ++i) rest -= b_minus_a[i] * columns_[j][i];
-    b_minus_a[j] = rest / columns_[j][j];
+  Tensor a;
+  if (!s_.empty()) {
+    a = products_with(gradient);
+    lbfgs_first_loop(columns_, a);
+    add_combination(a, y_, direction);
   }
-  add_combination(b_minus_a, s_, direction);
+  affine(static_cast<float>(scale_), precondition(direction), 0.0f, direction);  // -r
+  if (s_.empty()) return;
+  const auto count = static_cast<int64_t>(s_.size());
+  Tensor b = Tensor::empty({1, count}, Dtype::f64, gradient.device());
+  dots(y_, std::span(&direction, 1), b);
+  b = b.reshape({count});
+  lbfgs_second_loop(columns_, a, b);
+  add_combination(b, s_, direction);
 }
 
 }  // namespace minidl::optim

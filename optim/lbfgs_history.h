@@ -5,6 +5,11 @@
 
 namespace minidl::optim {
 
+/// The products of a curvature pair that decide about it: s'y, s's, y'y and y'My.
+struct PairProducts {
+  double sy = 0, ss = 0, yy = 0, y_my = 0;
+};
+
 /// The curvature pairs of L-BFGS and the inverse Hessian H that they stand for (Nocedal & Wright 2006, section 7.2):
 ///   s = change of the position, y = change of the gradient;  H is scale() * M, updated by all pairs.
 /// Tensors of a pair are never written again, so handles to them may be kept. Memory: 2 * capacity * position, half of
@@ -15,8 +20,13 @@ class LbfgsHistory {
   /// pairs. Throws Error for other types and unless capacity >= 1.
   explicit LbfgsHistory(int capacity, Preconditioner preconditioner = {}, Dtype dtype = Dtype::f32);
 
-  /// Keeps the pair, f32 or bf16, in place of the oldest when there is no room, if s'y > 1e-10 ||s|| ||y||: H stays
+  /// Makes a pair, f32 or bf16, what would be kept of it, and writes its products to `products`, f64 [4] on its device
+  /// in the order of PairProducts, where nothing waits for them.
+  void measure(Tensor& s, Tensor& y, Tensor products) const;
+  /// Keeps the pair that was measured in place of the oldest when there is no room, if s'y > 1e-10 ||s|| ||y||: H stays
   /// positive definite. True when kept.
+  bool add(Tensor s, Tensor y, const PairProducts& products);
+  /// The same for a pair that was not measured; waits for the device.
   bool add(Tensor s, Tensor y);
   /// Forgets the pairs: H is scale * M.
   void restart(double scale);
@@ -25,7 +35,8 @@ class LbfgsHistory {
   /// the columns s_i of S and y_i of Y, D the diagonal and R the upper triangle of S'Y, the first loop solves
   ///   R a = S'g  (last to first),    the second    R'(a - b) = D a - Y'r  (first to last),    r = scale M (g - Y a),
   /// and H g = r + S (a - b). So each vector is read twice, in four passes that hold a block of the direction in the
-  /// cache, instead of being met by a pass over the whole direction each time. Scalars and sums are f64.
+  /// cache, instead of being met by a pass over the whole direction each time. Scalars and sums are f64 and stay where
+  /// the vectors are: on a device, nothing waits.
   void apply(const Tensor& gradient, Tensor& direction);
   /// M x; x itself when M is the identity.
   Tensor precondition(const Tensor& x) const;
@@ -40,7 +51,10 @@ class LbfgsHistory {
   bool empty() const { return s_.empty(); }
 
  private:
-  std::vector<double> products_with(const Tensor& gradient);
+  Tensor products_with(const Tensor& gradient);
+  void drop_oldest();
+  void make_room(Device device);
+  Tensor column(size_t j) const;
 
   Tensor stored(const Tensor& x) const;
 
@@ -48,8 +62,10 @@ class LbfgsHistory {
   Dtype dtype_;
   Preconditioner preconditioner_;
   std::vector<Tensor> s_, y_;
-  // Column j of R, s_i'y_j for i <= j; nothing but s_j'y_j, its last, until the first apply() after its pair was added.
-  std::vector<std::vector<double>> columns_;
+  // [j, i] = s_i'y_j for i <= j, the columns of R; the first known_ are there, the others are computed by the next
+  // apply().
+  Tensor columns_;
+  size_t known_ = 0;
   double scale_ = 1;
 };
 

@@ -48,7 +48,13 @@ void require_weights(std::string& weights) {
 
 Device apply_compute_flags(const ComputeFlags& values) {
   const Device device = Device::parse(values.device);
-  if (values.precision) execution::set_precision(parse_precision(*values.precision));
+  if (values.precision) {
+    const Precision precision = parse_precision(*values.precision);
+    MINIDL_CHECK(
+        precision != Precision::fp16,
+        "[precision] precision 'fp16' is not available in the programs: gradients would need a scale; use bf16");
+    execution::set_precision(precision);
+  }
   if (values.threads > 0) set_num_threads(values.threads);
   if (values.max_memory > 0) allocator(device).set_limit(values.max_memory);
   return device;

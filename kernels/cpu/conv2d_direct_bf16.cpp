@@ -157,6 +157,7 @@ int64_t workspace_bytes(const Conv2dProblem& problem) {
 const Conv2dEngine conv2d_direct_bf16{.name = "direct_bf16",
                                       .device = Device::Kind::cpu,
                                       .error = 5e-3,
+                                      .grade = Precision::bf16,
                                       .exact_integers = true,
                                       .decline = decline,
                                       .workspace_bytes = workspace_bytes,

@@ -228,6 +228,7 @@ int64_t kept_bytes(const Conv2dProblem& problem) {
 const Conv2dEngine conv2d_winograd_bf16{.name = "winograd_bf16",
                                         .device = Device::Kind::cpu,
                                         .error = 6e-3,
+                                        .grade = Precision::bf16,
                                         .exact_integers = false,
                                         .decline = decline_bf16,
                                         .workspace_bytes = workspace_bytes<1>,
@@ -243,6 +244,7 @@ const Conv2dEngine conv2d_winograd_amx_tf32{
     .name = "winograd_amx_tf32",
     .device = Device::Kind::cpu,
     .error = 5e-5,
+    .grade = Precision::tf32,
     .exact_integers = false,
     .decline = [](const Conv2dProblem& problem, Precision precision) -> const char* {
       return precision == Precision::tf32 ? decline(problem, "winograd_amx_tf32") : "computes in tf32 only";

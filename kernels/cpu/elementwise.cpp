@@ -39,7 +39,7 @@ void add_terms(int64_t count, const double* a, const T* const* x, double* sums) 
 }
 
 template <typename T>
-void add_combination_of(int64_t count, std::span<const double> a, std::span<const T* const> x, float* output) {
+void add_combination_of(int64_t count, const double* a, std::span<const T* const> x, float* output) {
   constexpr size_t kTerms = 8;  // read side by side
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
     const int64_t size = end - begin;
@@ -53,11 +53,11 @@ void add_combination_of(int64_t count, std::span<const double> a, std::span<cons
   });
 }
 
-void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
   add_combination_of(count, a, x, output);
 }
 
-void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
   add_combination_of(count, a, x, output);
 }
 
@@ -148,10 +148,10 @@ HWY_EXPORT(clamp);
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
   MINIDL_DISPATCH(add_scaled)(count, a, x, b, y, output);
 }
-void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
   MINIDL_DISPATCH(add_combination)(count, a, x, output);
 }
-void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
   MINIDL_DISPATCH(add_combination_bf16)(count, a, x, output);
 }
 void multiply(int64_t count, const float* x, const float* y, float* output) {

@@ -94,12 +94,12 @@ HWY_INLINE void dot_block(int64_t begin, int64_t end, const T* const* x, const f
 }
 
 template <typename T>
-void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, std::span<double> output) {
+void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, double* output) {
   constexpr size_t kRows = std::max<size_t>(1, 8 / kVectors);  // whose sums stay in registers
-  const size_t columns = y.size();
-  std::vector<double> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain) * output.size());
+  const size_t columns = y.size(), products = x.size() * columns;
+  std::vector<double> blocks(static_cast<size_t>((count + kGrain - 1) / kGrain) * products);
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
-    double* block = blocks.data() + static_cast<size_t>(begin / kGrain) * output.size();
+    double* block = blocks.data() + static_cast<size_t>(begin / kGrain) * products;
     size_t row = 0;
     for (; row + kRows <= x.size(); row += kRows) {
       for (size_t j = 0; j < columns; ++j)
@@ -109,16 +109,18 @@ void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* 
       for (size_t j = 0; j < columns; ++j) dot_block<1>(begin, end, &x[row], y[j], columns, block + row * columns + j);
     }
   });
-  std::fill(output.begin(), output.end(), 0.0);
-  for (size_t i = 0; i < blocks.size(); ++i) output[i % output.size()] += blocks[i];
+  for (size_t i = 0; i < products; ++i) {
+    double total = 0.0;
+    for (size_t at = i; at < blocks.size(); at += products) total += blocks[at];
+    output[i % columns * x.size() + i / columns] = total;
+  }
 }
 
-void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, double* output) {
   dots_of(count, x, y, output);
 }
 
-void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
-               std::span<double> output) {
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y, double* output) {
   dots_of(count, x, y, output);
 }
 
@@ -184,11 +186,10 @@ void divide(double numerator, const double* number, double plus, double* quotien
 double dot(int64_t count, const float* x, const float* y) {
   return MINIDL_DISPATCH(dot)(count, x, y);
 }
-void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, double* output) {
   MINIDL_DISPATCH(dots)(count, x, y, output);
 }
-void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
-               std::span<double> output) {
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y, double* output) {
   MINIDL_DISPATCH(dots_bf16)(count, x, y, output);
 }
 Number squared_norm(int64_t count, const float* x) {

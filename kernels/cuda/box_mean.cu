@@ -20,8 +20,7 @@ MINIDL_KERNEL(kMapThreads, column_sums_kernel, BoxSize size, const float* input,
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (i >= size.count) return;
   const int64_t line = size.w * size.c, row = i / line % size.h;
-  const int64_t first = row > size.reach ? row - size.reach : 0;
-  const int64_t last = row + size.reach < size.h ? row + size.reach : size.h - 1;
+  const int64_t first = max(row - size.reach, int64_t{0}), last = min(row + size.reach, size.h - 1);
   double sum = 0.0;
   for (int64_t y = first; y <= last; ++y) sum += static_cast<double>(load(input + i + (y - row) * line));
   store(sums + i, sum);
@@ -31,8 +30,7 @@ MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const do
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (i >= size.count) return;
   const int64_t column = i / size.c % size.w;
-  const int64_t first = column > size.reach ? column - size.reach : 0;
-  const int64_t last = column + size.reach < size.w ? column + size.reach : size.w - 1;
+  const int64_t first = max(column - size.reach, int64_t{0}), last = min(column + size.reach, size.w - 1);
   double sum = 0.0;
   for (int64_t x = first; x <= last; ++x) sum += load(sums + i + (x - column) * size.c);
   store(output + i, static_cast<float>(scale * sum));

@@ -1,7 +1,8 @@
 #pragma once
 // Passes over arrays [groups, positions, c] with values or sums for each channel of a group. A block has a tile of
 // channels and a chunk of positions: threads side by side have neighbouring channels, 4 each (or 1, see map.cuh), and,
-// where there are fewer channels than threads, neighbouring positions after them, as they lie in memory.
+// where there are fewer channels than threads, neighbouring positions after them, as they lie in memory. A block has
+// `lanes` x `rows` threads.
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/map.cuh>
@@ -26,7 +27,7 @@ struct ChannelCut {
 
   ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, std::initializer_list<const void*> arrays)
       : groups(group_count), positions(position_count), c(static_cast<int>(channels)) {
-    constexpr int64_t kRounds = 8, kMostChunks = 512;  // of a thread; whose sums one thread adds
+    constexpr int64_t kRounds = 12, kMostChunks = 512;  // of a thread; whose sums one thread adds
     width = takes_vectors(channels, arrays) ? 4 : 1;
     lanes = std::min(c / width, kChannelThreads);
     rows = kChannelThreads / lanes;
@@ -34,6 +35,7 @@ struct ChannelCut {
     per_chunk = std::max(rows * kRounds, (positions + kMostChunks - 1) / kMostChunks);
     chunks = static_cast<int>((positions + per_chunk - 1) / per_chunk);
   }
+  int threads() const { return lanes * rows; }
   dim3 grid() const {
     return dim3(static_cast<unsigned>(chunks), static_cast<unsigned>(tiles), static_cast<unsigned>(groups));
   }
@@ -52,8 +54,8 @@ MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Prepare& prepare) 
   const int thread = static_cast<int>(threadIdx.x), row = thread / cut.lanes;
   const int channel = (static_cast<int>(blockIdx.y) * cut.lanes + thread % cut.lanes) * cut.width;
   const int64_t group = blockIdx.z, begin = blockIdx.x * cut.per_chunk;
-  const int64_t end = begin + cut.per_chunk < cut.positions ? begin + cut.per_chunk : cut.positions;
-  if (row >= cut.rows || channel >= cut.c || begin + row >= end) return;
+  const int64_t end = min(begin + cut.per_chunk, cut.positions);
+  if (channel >= cut.c) return;
   const auto body = prepare(ChannelPlace{group, group * cut.c + channel, channel});
   for (int64_t position = begin + row; position < end; position += cut.rows) {
     body((group * cut.positions + position) * cut.c + channel);
@@ -74,7 +76,7 @@ MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double*
   }
   __syncthreads();
   const int channels = cut.lanes * kWidth, channel0 = static_cast<int>(blockIdx.y) * channels;
-  for (int i = thread; i < channels && channel0 + i < cut.c; i += kChannelThreads) {
+  for (int i = thread; i < channels && channel0 + i < cut.c; i += blockDim.x) {
     for (int s = 0; s < kSums; ++s) {
       double sum = 0.0;
       for (int row = 0; row < cut.rows; ++row) {
@@ -100,7 +102,7 @@ Tensor channel_sums(const ChannelCut& cut, const F& f) {
   Tensor partials = Tensor::empty({cut.groups, cut.chunks, kSums, cut.c}, Dtype::f64, current_device());
   if (cut.chunks == 0) return partials;
   with_width(cut.width == 4, [&](auto width) {
-    MINIDL_LAUNCH((channel_sums_kernel<width, kSums, F>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f,
+    MINIDL_LAUNCH((channel_sums_kernel<width, kSums, F>), cut.grid(), cut.threads(), 0, current_stream(), cut, f,
                   partials.data<double>());
   });
   return partials;
@@ -122,7 +124,7 @@ template <typename F, typename Sink>
 void channel_map(const ChannelCut& cut, const F& f, const Sink& sink) {
   if (cut.chunks == 0) return;
   with_width(cut.width == 4, [&](auto width) {
-    MINIDL_LAUNCH((channel_map_kernel<width, F, Sink>), cut.grid(), kChannelThreads, 0, current_stream(), cut, f, sink);
+    MINIDL_LAUNCH((channel_map_kernel<width, F, Sink>), cut.grid(), cut.threads(), 0, current_stream(), cut, f, sink);
   });
 }
 

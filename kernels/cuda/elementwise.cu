@@ -22,9 +22,8 @@ struct Affine {
   MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return a * x[0] + b; }
 };
 
-/// NaN stays NaN.
 struct Relu {
-  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return x[0] < 0.0f ? 0.0f : x[0]; }
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return relu(x[0]); }
 };
 
 struct Tanh {
@@ -66,12 +65,9 @@ struct AddPerChannel {
   }
 };
 
-/// NaN stays NaN.
 struct Clamp {
   float low, high;
-  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const {
-    return x[0] < low ? low : x[0] > high ? high : x[0];
-  }
+  MINIDL_DEVICE float operator()(int64_t, const float (&x)[1]) const { return clamped(x[0], low, high); }
 };
 
 constexpr int kMaskThreads = 256;
@@ -85,11 +81,10 @@ MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x,
 }
 
 constexpr int kCombinationThreads = 256;
-constexpr int kTerms = 128;  // of one launch: 2 KiB of the 4 KiB that arguments may have
+constexpr int kTerms = 128;  // of one launch: 1 KiB of the 4 KiB that arguments may have
 
 template <typename T>
 struct Terms {
-  double a[kTerms];
   const T* x[kTerms];
   int count;
 };
@@ -97,12 +92,16 @@ struct Terms {
 /// One element a thread: sum = (partial of earlier terms) + sum of a[k] x[k][i], kept in f64 until the last launch adds
 /// it to the output.
 template <typename T>
-MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, Terms<T> terms, const double* earlier,
-              double* partial, float* output) {
-  const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + threadIdx.x;
+MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, const double* a, Terms<T> terms,
+              const double* earlier, double* partial, float* output) {
+  MINIDL_SHARED(double, factors, [kTerms]);
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < terms.count) store(&factors[thread], load(a + thread));
+  __syncthreads();
+  const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + thread;
   if (i >= count) return;
   double sum = earlier ? load(earlier + i) : static_cast<double>(load(output + i));
-  for (int k = 0; k < terms.count; ++k) sum += terms.a[k] * load_double(terms.x[k] + i);
+  for (int k = 0; k < terms.count; ++k) sum += load(&factors[k]) * load_double(terms.x[k] + i);
   if (partial) {
     store(partial + i, sum);
   } else {
@@ -111,20 +110,19 @@ MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, Terms<
 }
 
 template <typename T>
-void add_combination_of(int64_t count, std::span<const double> a, std::span<const T* const> x, float* output) {
-  if (count == 0 || a.empty()) return;
+void add_combination_of(int64_t count, const double* a, std::span<const T* const> x, float* output) {
+  if (count == 0 || x.empty()) return;
   Tensor partial;
-  for (size_t begin = 0; begin < a.size(); begin += kTerms) {
-    const size_t terms = std::min<size_t>(kTerms, a.size() - begin);
-    const bool last = begin + terms == a.size();
+  for (size_t begin = 0; begin < x.size(); begin += kTerms) {
+    const size_t terms = std::min<size_t>(kTerms, x.size() - begin);
+    const bool last = begin + terms == x.size();
     Terms<T> some{};
     some.count = static_cast<int>(terms);
-    std::copy_n(a.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.a);
     std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.x);
     if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
     double* sums = partial ? partial.data<double>() : nullptr;
     MINIDL_LAUNCH((add_combination_kernel<T>), blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
-                  current_stream(), count, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
+                  current_stream(), count, a + begin, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
   }
 }
 
@@ -134,11 +132,11 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
   map<2>(count, {{x, y}}, AddScaled{a, b}, Output{output});
 }
 
-void add_combination(int64_t count, std::span<const double> a, std::span<const float* const> x, float* output) {
+void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
   add_combination_of(count, a, x, output);
 }
 
-void add_combination_bf16(int64_t count, std::span<const double> a, std::span<const uint16_t* const> x, float* output) {
+void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
   add_combination_of(count, a, x, output);
 }
 

@@ -3,19 +3,20 @@
 #include <minidl/kernels/cuda/windows.cuh>
 
 // Implicit GEMM: result (windows x channels) = windows (windows x length) * weight (channels x length) transposed, in
-// fp32. A block computes kTile x kTile results in steps of kStep terms: three tiles of each operand are under way in
-// shared memory, [row][term] with terms side by side as they are in memory. A thread has every 16th row and column of
-// (kTile / 16)^2 results and reads four terms of a row at a time; rows are kStep + 4 words apart, so that the eight
-// lanes that are served together hit 32 different banks, as do the two rows that are written together. Grid (windows /
-// kTile, channels / kTile), blocks of 256. Flops 2 * windows * channels * length; traffic of a block 2 * kTile * length
-// floats, the output once. Sums run along the terms in order, in fp32.
+// fp32. A block computes kRows x kColumns results in steps of kStep terms: three tiles of each operand are under way in
+// shared memory, [row][term] with terms side by side as they are in memory. A thread has every kRowLanes-th row and
+// every kColumnLanes-th column and reads four terms of a row at a time; rows are kStep + 4 words apart, so that the
+// eight lanes that are served together hit 32 different banks, as do the two rows that are written together. Tiles of
+// 128 x 128 and 64 x 64, of 128 x 8 for few channels and 8 x 128 for few windows. Grid (windows / kRows, channels /
+// kColumns), blocks of 256. Flops 2 * windows * channels * length; traffic of a block (kRows + kColumns) * length
+// floats, the output once. Sums run along the terms in order, in fp32, so that all tiles give the same bytes.
 namespace minidl::cuda {
 namespace {
 
 constexpr int kThreads = 256, kStep = 16, kRow = kStep + 4, kStages = 3;
 
-template <int kTile>
-constexpr size_t kShared = sizeof(float) * kStages * 2 * kTile* kRow;
+template <int kRows, int kColumns>
+constexpr size_t kShared = sizeof(float) * kStages*(kRows + kColumns) * kRow;
 
 /// sum + a . b, in order.
 MINIDL_DEVICE float add_products(const float4& a, const float4& b, float sum) {
@@ -31,9 +32,9 @@ MINIDL_DEVICE int fetched_row(int group) {
 /// One result, with its bias, of column `channel` and of the output's pixel number `pixel`. All lanes of a warp call
 /// together; those without a result say so.
 MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result) {
-  const int64_t i = pixel * (out.pitch ? out.pitch : out.channels) + channel;
+  const int64_t i = pixel * out.pitch + channel;
   if (inside) {
-    if (out.relu && result < 0.0f) result = 0.0f;
+    if (out.relu) result = relu(result);
     if (out.mask.bits && !is_set(out.mask, i)) result = 0.0f;
     if (out.beta != 0.0f) result += out.beta * load(out.output + i);
     store(out.output + i, result);
@@ -44,39 +45,47 @@ MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pi
   if (lane % 8 == 0 && inside) store(out.positive + i / 8, static_cast<uint8_t>(bits >> lane));
 }
 
-template <int kTile, int kVector>
-MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_product_kernel, Windows windows,
-                       int count, int length, const float* picture, const float* weight, GatherOutput out) {
-  constexpr int kLanes = kStep / kVector, kRowsAtOnce = kThreads / kLanes, kFetches = kTile / kRowsAtOnce;
-  constexpr int kPerThread = kTile / 16;
+template <int kRows, int kColumns, int kVector>
+MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_product_kernel,
+                       Windows windows, int count, int length, const float* picture, const float* weight,
+                       GatherOutput out) {
+  constexpr int kLanes = kStep / kVector, kAtOnce = kThreads / kLanes;  // of a row; rows that are fetched together
+  constexpr int kWindowFetches = (kRows + kAtOnce - 1) / kAtOnce, kWeightFetches = (kColumns + kAtOnce - 1) / kAtOnce;
+  constexpr int kColumnLanes = kColumns == 8 ? 8 : kRows == 8 ? 32 : 16, kRowLanes = kThreads / kColumnLanes;
+  constexpr int kThreadRows = kRows / kRowLanes, kThreadColumns = kColumns / kColumnLanes;
   MINIDL_DYNAMIC_SHARED(float, tiles);
   const int thread = static_cast<int>(threadIdx.x);
-  const int window0 = static_cast<int>(blockIdx.x) * kTile, channel0 = static_cast<int>(blockIdx.y) * kTile;
-  const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kRow; };
+  const int window0 = static_cast<int>(blockIdx.x) * kRows, channel0 = static_cast<int>(blockIdx.y) * kColumns;
+  const auto window_tile = [&](int stage) { return tiles + stage * (kRows + kColumns) * kRow; };
+  const auto weight_tile = [&](int stage) { return window_tile(stage) + kRows * kRow; };
 
-  const int first_row = fetched_row(thread / kLanes);
-  WindowPlace places[kFetches];
-  for (int i = 0; i < kFetches; ++i) {
-    const int window = window0 + first_row + i * kRowsAtOnce;
+  const int first_row = fetched_row(thread / kLanes), lane = thread % kLanes * kVector;
+  WindowPlace places[kWindowFetches];
+  for (int i = 0; i < kWindowFetches; ++i) {
+    const int window = window0 + first_row + i * kAtOnce;
     places[i] = window < count ? window_index(windows, window).place(windows) : WindowPlace{-1, 0, 0};
   }
-  int term = thread % kLanes * kVector;
+  int term = lane;
   TapPlace tap = tap_place(windows, term);
   const auto fetch_tiles = [&](int stage) {
-    for (int i = 0; i < kFetches; ++i) {
-      const int row = first_row + i * kRowsAtOnce, channel = channel0 + row;
-      const int offset = row * kRow + thread % kLanes * kVector;
-      fetch<kVector>(tile_of(stage, 0) + offset, value_read(windows, picture, places[i], tap), picture);
+    for (int i = 0; i < kWindowFetches; ++i) {
+      const int row = first_row + i * kAtOnce;
+      if (row >= kRows) break;
+      fetch<kVector>(window_tile(stage) + row * kRow + lane, value_read(windows, picture, places[i], tap));
+    }
+    for (int i = 0; i < kWeightFetches; ++i) {
+      const int row = first_row + i * kAtOnce, channel = channel0 + row;
+      if (row >= kColumns) break;
       const bool inside = channel < out.channels && term < length;
-      fetch<kVector>(tile_of(stage, 1) + offset,
-                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr, weight);
+      fetch<kVector>(weight_tile(stage) + row * kRow + lane,
+                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr);
     }
     term += kStep;
     tap.advance(windows, kStep);
   };
 
-  const int y = thread / 16, x = thread % 16, steps = (length + kStep - 1) / kStep;
-  float sums[kPerThread][kPerThread] = {};
+  const int y = thread / kColumnLanes, x = thread % kColumnLanes, steps = (length + kStep - 1) / kStep;
+  float sums[kThreadRows][kThreadColumns] = {};
   for (int step = 0; step < kStages - 1; ++step) {
     fetch_tiles(step);
     async_commit();
@@ -86,61 +95,78 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 && kVector == 4 ? 3 : 2), gather_p
     __syncthreads();
     if (step + kStages - 1 < steps) fetch_tiles((step + kStages - 1) % kStages);
     async_commit();
-    const float* const rows = tile_of(step % kStages, 0) + y * kRow;
-    const float* const columns = tile_of(step % kStages, 1) + x * kRow;
-    for (int k = 0; k < kStep; k += 4) {
-      float4 a[kPerThread];
-      for (int i = 0; i < kPerThread; ++i) a[i] = load(reinterpret_cast<const float4*>(rows + i * 16 * kRow + k));
-      for (int j = 0; j < kPerThread; ++j) {
-        const float4 b = load(reinterpret_cast<const float4*>(columns + j * 16 * kRow + k));
-        for (int i = 0; i < kPerThread; ++i) sums[i][j] = add_products(a[i], b, sums[i][j]);
+    const float* const rows = window_tile(step % kStages) + y * kRow;
+    const float* const columns = weight_tile(step % kStages) + x * kRow;
+    for (int k = 0; k < kStep / 4; ++k) {
+      float4 a[kThreadRows];
+      for (int i = 0; i < kThreadRows; ++i) {
+        a[i] = load(reinterpret_cast<const float4*>(rows + i * kRowLanes * kRow + 4 * k));
+      }
+      for (int j = 0; j < kThreadColumns; ++j) {
+        const float4 b = load(reinterpret_cast<const float4*>(columns + j * kColumnLanes * kRow + 4 * k));
+        for (int i = 0; i < kThreadRows; ++i) sums[i][j] = add_products(a[i], b, sums[i][j]);
       }
     }
   }
 
   MINIDL_UNROLL
-  for (int j = 0; j < kPerThread; ++j) {
-    const int channel = channel0 + x + 16 * j;
+  for (int j = 0; j < kThreadColumns; ++j) {
+    const int channel = channel0 + x + kColumnLanes * j;
     const float bias = out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
     MINIDL_UNROLL
-    for (int i = 0; i < kPerThread; ++i) {
-      sums[i][j] *= out.scale;
-      if (out.bias) sums[i][j] += bias;
-    }
+    for (int i = 0; i < kThreadRows; ++i) sums[i][j] = sums[i][j] * out.scale + bias;
   }
   MINIDL_UNROLL
-  for (int i = 0; i < kPerThread; ++i) {
-    const int window = window0 + y + 16 * i;
+  for (int i = 0; i < kThreadRows; ++i) {
+    const int window = window0 + y + kRowLanes * i;
     const auto [n, h, w] = window_index(windows, window);
     const int64_t pixel = (static_cast<int64_t>(n) * out.out_h + h * out.out_stride_h + out.out_begin_h) * out.out_w +
                           w * out.out_stride_w + out.out_begin_w;
     MINIDL_UNROLL
-    for (int j = 0; j < kPerThread; ++j) {
-      const int channel = channel0 + x + 16 * j;
+    for (int j = 0; j < kThreadColumns; ++j) {
+      const int channel = channel0 + x + kColumnLanes * j;
       write_result(out, window < count && channel < out.channels, pixel, channel, sums[i][j]);
     }
   }
 }
 
-template <int kTile, int kVector>
+template <int kRows, int kColumns, int kVector>
 void launch_tiles(const Windows& windows, const float* picture, const float* weight, const GatherOutput& output,
                   cudaStream_t stream) {
-  const dim3 grid(blocks_for(windows.count(), kTile), blocks_for(output.channels, kTile));
-  MINIDL_LAUNCH((gather_product_kernel<kTile, kVector>), grid, kThreads, kShared<kTile>, stream, windows,
-                static_cast<int>(windows.count()), static_cast<int>(windows.length()), picture, weight, output);
+  const dim3 grid(blocks_for(windows.count(), kRows), blocks_for(output.channels, kColumns));
+  MINIDL_LAUNCH((gather_product_kernel<kRows, kColumns, kVector>), grid, kThreads, (kShared<kRows, kColumns>), stream,
+                windows, static_cast<int>(windows.count()), static_cast<int>(windows.length()), picture, weight,
+                output);
+}
+
+GatherTile tile_for(const Windows& windows, const GatherOutput& output) {
+  constexpr int64_t kManyBlocks = 264;  // two for each multiprocessor of a large GPU
+  if (output.channels <= 8) return GatherTile::few_channels;
+  if (windows.count() <= 8) return GatherTile::few_windows;
+  const int64_t large = int64_t{blocks_for(windows.count(), 128)} * blocks_for(output.channels, 128);
+  return output.channels > 64 && large >= kManyBlocks ? GatherTile::large : GatherTile::usual;
 }
 
 }  // namespace
 
-void gather_product(const Windows& windows, const float* picture, const float* weight, const GatherOutput& output,
+void gather_product(const Windows& windows, const float* picture, const float* weight, GatherOutput output,
                     cudaStream_t stream) {
-  constexpr int64_t kManyBlocks = 264;  // two for each multiprocessor of a large GPU
   if (windows.count() == 0) return;
-  const int64_t large = int64_t{blocks_for(windows.count(), 128)} * blocks_for(output.channels, 128);
+  if (output.pitch == 0) output.pitch = output.channels;
+  if (output.tile == GatherTile::by_size) output.tile = tile_for(windows, output);
   const bool vectors = windows.in_c % 4 == 0 && is_aligned(picture) && is_aligned(weight);
-  const auto launch = !vectors                                       ? launch_tiles<64, 1>
-                      : output.channels > 64 && large >= kManyBlocks ? launch_tiles<128, 4>
-                                                                     : launch_tiles<64, 4>;
+  const auto launch = [&] {
+    switch (output.tile) {
+      case GatherTile::few_channels:
+        return vectors ? launch_tiles<128, 8, 4> : launch_tiles<128, 8, 1>;
+      case GatherTile::few_windows:
+        return vectors ? launch_tiles<8, 128, 4> : launch_tiles<8, 128, 1>;
+      case GatherTile::large:
+        return vectors ? launch_tiles<128, 128, 4> : launch_tiles<64, 64, 1>;
+      default:
+        return vectors ? launch_tiles<64, 64, 4> : launch_tiles<64, 64, 1>;
+    }
+  }();
   launch(windows, picture, weight, output, stream);
 }
 

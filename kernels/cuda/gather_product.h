@@ -24,6 +24,10 @@ struct Windows {
   int64_t length() const { return int64_t{k_h} * k_w * in_c; }
 };
 
+/// Windows x channels of a block: 64 x 64, 128 x 128 (64 x 64 where picture or weight are not aligned to four floats),
+/// 128 x 8, 8 x 128. Results have the same bytes.
+enum class GatherTile { by_size, usual, large, few_channels, few_windows };
+
 struct GatherOutput {
   float* output;
   int channels;
@@ -37,10 +41,11 @@ struct GatherOutput {
   float beta = 0.0f;            // output = beta * output + (mask ? result : 0); with 0 it is not read
   BitSpan mask = {};            // of the output's elements
   uint8_t* positive = nullptr;  // bits of the output's elements, written where `channels` is a multiple of 8
+  GatherTile tile = GatherTile::by_size;
 };
 
 /// picture [n, in_h, in_w, in_c], weight [channels, k_h, k_w, in_c]. Fewer than 2^31 windows and terms of each.
-void gather_product(const Windows& windows, const float* picture, const float* weight, const GatherOutput& output,
+void gather_product(const Windows& windows, const float* picture, const float* weight, GatherOutput output,
                     cudaStream_t stream);
 
 }  // namespace minidl::cuda

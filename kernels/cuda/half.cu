@@ -1,25 +1,11 @@
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/map.cuh>
 
-// Conversions between f32 and 16 bits, rounded to nearest even. One element a thread, blocks of 256; 6 bytes of traffic
+// Conversions between f32 and 16 bits. One element a thread, blocks of 256; 6 bytes of traffic
 // each.
 namespace minidl::cuda {
 namespace {
-
-struct Half {
-  /// What is beyond the largest number becomes that; NaN stays NaN.
-  MINIDL_DEVICE static uint16_t bits(float value) {
-    constexpr float kLargest = 65504.0f;
-    return __half_as_ushort(__float2half_rn(value > kLargest ? kLargest : value < -kLargest ? -kLargest : value));
-  }
-  MINIDL_DEVICE static float value(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
-};
-struct Bf16 {
-  MINIDL_DEVICE static uint16_t bits(float value) { return __bfloat16_as_ushort(__float2bfloat16_rn(value)); }
-  MINIDL_DEVICE static float value(uint16_t bits) { return __bfloat162float(__ushort_as_bfloat16(bits)); }
-};
 
 template <typename Format>
 MINIDL_KERNEL(kMapThreads, to_half_kernel, int64_t count, const float* x, uint16_t* halves) {

@@ -9,18 +9,8 @@ namespace {
 
 struct Largest {
   MINIDL_DEVICE static double identity() { return -HUGE_VAL; }
-  MINIDL_DEVICE static double combine(double a, double b) { return b > a ? b : a; }
+  MINIDL_DEVICE static double combine(double a, double b) { return fmax(a, b); }
 };
-
-/// combine_block() for all threads. Whoever combines again meets the others there before the result is overwritten.
-template <typename Operation>
-MINIDL_DEVICE double combined(double value) {
-  MINIDL_SHARED(double, result, [1]);
-  value = combine_block<Operation>(value);
-  if (threadIdx.x == 0) store(&result[0], value);
-  __syncthreads();
-  return load(&result[0]);
-}
 
 MINIDL_KERNEL(kReduceThreads, log_softmax_forward_kernel, int64_t length, const float* input, float* output) {
   const float* const x = input + int64_t{blockIdx.x} * length;
@@ -28,9 +18,9 @@ MINIDL_KERNEL(kReduceThreads, log_softmax_forward_kernel, int64_t length, const 
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     largest = Largest::combine(largest, static_cast<double>(load(x + i)));
   }
-  largest = combined<Largest>(largest);
+  largest = combine_block<Largest>(largest);
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) sum += exp(static_cast<double>(load(x + i)) - largest);
-  const double log_sum = log(combined<Sum>(sum));
+  const double log_sum = log(combine_block<Sum>(sum));
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     store(output + int64_t{blockIdx.x} * length + i,
           static_cast<float>(static_cast<double>(load(x + i)) - largest - log_sum));
@@ -44,7 +34,7 @@ MINIDL_KERNEL(kReduceThreads, log_softmax_backward_kernel, int64_t length, const
   double sum = 0.0;
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads)
     sum += static_cast<double>(load(grad_output + row + i));
-  sum = combined<Sum>(sum);
+  sum = combine_block<Sum>(sum);
   for (int64_t i = threadIdx.x; i < length; i += kReduceThreads) {
     const double y = static_cast<double>(load(output + row + i)), g = static_cast<double>(load(grad_output + row + i));
     const float gradient[1] = {static_cast<float>(g - exp(y) * sum)};

@@ -83,6 +83,15 @@ MINIDL_DEVICE Element element_at(Index i, Index h, Index w, Index c) {
           static_cast<int>(i % c)};
 }
 
+/// Zero for -0, too; NaN stays NaN.
+MINIDL_DEVICE float relu(float x) {
+  return x <= 0.0f ? 0.0f : x;
+}
+/// NaN and a zero of either sign at a bound stay what they are.
+MINIDL_DEVICE float clamped(float x, float low, float high) {
+  return x < low ? low : x > high ? high : x;
+}
+
 /// Bit i of a mask.
 MINIDL_DEVICE bool is_set(const BitSpan& mask, int64_t i) {
   const int64_t bit = mask.first + i;
@@ -152,11 +161,12 @@ MINIDL_KERNEL(kMapThreads, map_kernel, int64_t count, MapInputs<kInputs> inputs,
 }
 
 /// `f(i, x)` is a device function of the index and the values const float (&x)[kInputs]; `sink` an Output or
-/// GradientOutput, which may be one of the inputs.
+/// GradientOutput, which may be one of the inputs. With `vectors` false a thread does one element: for an `f` that
+/// reads others beside it, which neighbouring threads then do together.
 template <int kInputs, typename F, typename Sink>
-void map(int64_t count, const MapInputs<kInputs>& inputs, const F& f, const Sink& sink) {
+void map(int64_t count, const MapInputs<kInputs>& inputs, const F& f, const Sink& sink, bool vectors = true) {
   if (count == 0) return;
-  bool aligned = is_aligned(sink.pointer());
+  bool aligned = vectors && is_aligned(sink.pointer());
   for (const float* x : inputs.x) aligned = aligned && is_aligned(x);
   with_width(aligned, [&](auto width) {
     MINIDL_LAUNCH((map_kernel<width, kInputs, F, Sink>), blocks_for(count, width * kMapThreads), kMapThreads, 0,

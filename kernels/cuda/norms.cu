@@ -41,24 +41,24 @@ MINIDL_DEVICE MeanAndVariance moments_of(const ChannelCut& cut, const Moments& m
   const double count = static_cast<double>(cut.positions);
   const double mean = chunk_sum<2>(cut, partials, group, 0, channel) / count;
   const double variance = chunk_sum<2>(cut, partials, group, 1, channel) / count - mean * mean;
-  return {static_cast<double>(moments.shift(group, channel)) + mean, variance > 0.0 ? variance : 0.0};
+  return {static_cast<double>(moments.shift(group, channel)) + mean, fmax(variance, 0.0)};
 }
 
-/// output = (x - mean) * scale + shift, then max(0, .) if `relu`; the three are [groups, c].
+/// output = (x - mean) * scale + shift, then relu if `with_relu`; the three are [groups, c].
 struct Affine {
   const float *x, *mean, *scale, *shift;
-  bool relu;
+  bool with_relu;
   template <int kWidth>
   MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
     float means[kWidth], scales[kWidth], shifts[kWidth];
     load_vector<kWidth>(mean + place.entry, means);
     load_vector<kWidth>(scale + place.entry, scales);
     load_vector<kWidth>(shift + place.entry, shifts);
-    return [input = x, cut = relu, means, scales, shifts](int64_t element, float(&results)[kWidth]) {
+    return [input = x, cut = with_relu, means, scales, shifts](int64_t element, float(&results)[kWidth]) {
       load_vector<kWidth>(input + element, results);
       for (int k = 0; k < kWidth; ++k) {
         results[k] = (results[k] - means[k]) * scales[k] + shifts[k];
-        if (cut && results[k] < 0.0f) results[k] = 0.0f;
+        if (cut) results[k] = relu(results[k]);
       }
     };
   }
@@ -95,8 +95,7 @@ MINIDL_KERNEL(kEntryThreads, norm_statistics_kernel, ChannelCut cut, NormShape s
   if (!running.mean) return;
   const double count = static_cast<double>(shape.positions);
   update_running(running.momentum, static_cast<double>(saved_mean), running.mean + entry);
-  update_running(running.momentum, exact.variance * (count > 1.0 ? count / (count - 1.0) : 1.0),
-                 running.variance + entry);
+  update_running(running.momentum, exact.variance * (count / fmax(count - 1.0, 1.0)), running.variance + entry);
 }
 
 MINIDL_KERNEL(kEntryThreads, channel_moments_kernel, ChannelCut cut, Moments moments, const double* partials,

@@ -58,9 +58,8 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   MINIDL_DYNAMIC_SHARED(float, tiles);
   const int thread = static_cast<int>(threadIdx.x);
   const int column0 = static_cast<int>(blockIdx.x) * kTile, row0 = static_cast<int>(blockIdx.y) * kTile;
-  if (product.symmetric && column0 > row0) return;
-  const int begin = static_cast<int>(blockIdx.z) * parts.part;
-  const int end = parts.windows - begin < parts.part ? parts.windows : begin + parts.part;
+  if (product.symmetric && blockIdx.x > blockIdx.y) return;
+  const int begin = static_cast<int>(blockIdx.z) * parts.part, count = min(parts.part, parts.windows - begin);
   const auto tile_of = [&](int stage, int operand) { return tiles + (stage * 2 + operand) * kTile * kStep; };
 
   const int lane = thread % kLanes * kVector, row = row0 + lane, column = column0 + lane;
@@ -71,21 +70,19 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   }
   const auto fetch_tiles = [&](int step, int stage) {
     for (int i = 0; i < kFetches; ++i) {
-      const int place = thread / kLanes + i * kAtOnce, window = begin + step * kStep + place;
-      const int offset = place * kTile + lane;
-      const bool inside = window < end;
-      int64_t pixel = window;
-      if (product.row_h > 0) pixel = row_pixel(product, windows[i]);
-      fetch<kVector>(tile_of(stage, 0) + offset,
-                     inside && row < product.rows ? rows + pixel * product.rows + row : nullptr, rows);
-      const float* value = nullptr;  // as beyond the last tap
-      if (inside) value = value_read(product.windows, picture, windows[i].place(product.windows), tap);
-      fetch<kVector>(tile_of(stage, 1) + offset, value, picture);
+      const int place = thread / kLanes + i * kAtOnce, offset = place * kTile + lane;
+      const float *left = nullptr, *right = nullptr;  // as beyond the last row and the last tap
+      if (step * kStep + place < count) {
+        if (row < product.rows) left = rows + row_pixel(product, windows[i]) * product.rows + row;
+        right = value_read(product.windows, picture, windows[i].place(product.windows), tap);
+      }
+      fetch<kVector>(tile_of(stage, 0) + offset, left);
+      fetch<kVector>(tile_of(stage, 1) + offset, right);
       windows[i].advance(product.windows, kStep);
     }
   };
 
-  const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (end - begin + kStep - 1) / kStep;
+  const int y = thread / 16 * 4, x = thread % 16 * 4, steps = (count + kStep - 1) / kStep;
   float sums[kPerThread][kPerThread] = {};
   for (int step = 0; step < kStages - 1; ++step) {
     fetch_tiles(step, step);
@@ -116,36 +113,39 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
   for (int i = 0; i < kPerThread; ++i) {
     const int r = row0 + y + i / 4 * 64 + i % 4;
     if (r >= product.rows) continue;
-    for (int j = 0; j < kGroups; ++j) {
-      const int c = column0 + x + j * 64;
-      float* const target = partial + static_cast<int64_t>(r) * parts.length + c;
-      const float four[4] = {sums[i][4 * j], sums[i][4 * j + 1], sums[i][4 * j + 2], sums[i][4 * j + 3]};
-      if (parts.length % 4 == 0) {
-        if (c < parts.length) store_vector<4>(target, four);
-      } else {
-        for (int k = 0; k < 4; ++k) {
-          if (c + k < parts.length) store(target + k, four[k]);
-        }
-      }
+    for (int j = 0; j < kPerThread; j += kVector) {
+      const int c = column0 + x + j / 4 * 64 + j % 4;
+      if (c >= parts.length) continue;
+      float values[kVector];
+      for (int k = 0; k < kVector; ++k) values[k] = sums[i][j + k];
+      store_vector<kVector>(partial + static_cast<int64_t>(r) * parts.length + c, values);
     }
   }
 }
 
 constexpr int kSumThreads = 256;
 
-/// The parts of one result, in order.
-MINIDL_DEVICE float sum_of_parts(const OuterProduct& product, const Parts& parts, const float* partials, int64_t i) {
-  const int64_t count = static_cast<int64_t>(product.rows) * parts.length;
-  double sum = 0.0;
-  for (int part = 0; part < parts.count; ++part) sum += static_cast<double>(load(partials + part * count + i));
-  return static_cast<float>(static_cast<double>(product.scale) * sum);
-}
+/// The sums of all parts, partials [parts, rows, length].
+struct Partials {
+  const float* values;
+  int parts;
+  int64_t count;       // rows * length
+  int in_c, padded_c;  // channels of the output and of a part
 
-MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parts parts, const float* partials,
+  /// Of one result, in order.
+  MINIDL_DEVICE float sum(float scale, int64_t i) const {
+    const int64_t source = in_c == padded_c ? i : i / in_c * padded_c + i % in_c;
+    double sum = 0.0;
+    for (int part = 0; part < parts; ++part) sum += static_cast<double>(load(values + part * count + source));
+    return static_cast<float>(static_cast<double>(scale) * sum);
+  }
+};
+
+MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Partials partials, int64_t count,
               float* output) {
   const int64_t i = int64_t{blockIdx.x} * kSumThreads + threadIdx.x;
-  if (i >= static_cast<int64_t>(product.rows) * parts.length) return;
-  float result = sum_of_parts(product, parts, partials, i);
+  if (i >= count) return;
+  float result = partials.sum(product.scale, i);
   if (product.beta != 0.0f) result += product.beta * load(output + i);
   store(output + i, result);
 }
@@ -154,8 +154,7 @@ constexpr int kMirrorTile = 32, kMirrorRows = 8;
 
 /// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
 /// the one below in shared memory, so that all is accessed in rows. Grid (rows / 32, rows / 32), blocks of 32 x 8.
-MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Parts parts, const float* partials,
-              float* output) {
+MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Partials partials, float* output) {
   MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
   const int n = product.rows, column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
   const int column0 = static_cast<int>(blockIdx.x) * kMirrorTile, row0 = static_cast<int>(blockIdx.y) * kMirrorTile;
@@ -164,7 +163,7 @@ MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct produc
   for (int row = first; row < kMirrorTile; row += kMirrorRows) {
     if (source_row0 + row >= n || source_column0 + column >= n) continue;
     const int64_t i = int64_t{source_row0 + row} * n + source_column0 + column;
-    store(&sums[row][column], sum_of_parts(product, parts, partials, i));
+    store(&sums[row][column], partials.sum(product.scale, i));
   }
   __syncthreads();
   for (int row = first; row < kMirrorTile; row += kMirrorRows) {
@@ -191,24 +190,32 @@ int64_t outer_product_workspace(const OuterProduct& product) {
   return int64_t{sizeof(float)} * parts.count * product.rows * parts.length;
 }
 
-void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
-                   cudaStream_t stream) {
+void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream) {
   const Parts parts(product);
   if (product.rows == 0 || parts.length == 0) return;
+  if (product.row_h == 0) product.row_h = product.windows.windows_h, product.row_w = product.windows.windows_w;
   Tensor partials = Tensor::empty({parts.count, product.rows, parts.length}, Dtype::f32, current_device());
   if (parts.count > 0) {
     const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);
     const auto launch = !vectors ? launch_tiles<64, 1> : parts.tile == 128 ? launch_tiles<128, 4> : launch_tiles<64, 4>;
     launch(product, parts, rows, picture, partials.data<float>(), stream);
   }
+  add_outer_parts(product, parts.count, product.windows.in_c, partials.data<float>(), output, stream);
+}
+
+void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
+                     cudaStream_t stream) {
+  const int64_t taps = int64_t{product.windows.k_h} * product.windows.k_w;
+  const Partials sums{partials, parts, product.rows * product.windows.length(), in_c, product.windows.in_c};
   if (product.symmetric) {
     const unsigned tiles = blocks_for(product.rows, kMirrorTile);
-    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, parts,
-                  partials.data<float>(), output);
+    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, sums,
+                  output);
     return;
   }
-  MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(int64_t{product.rows} * parts.length, kSumThreads), kSumThreads, 0,
-                stream, product, parts, partials.data<float>(), output);
+  const int64_t count = product.rows * taps * in_c;
+  MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(count, kSumThreads), kSumThreads, 0, stream, product, sums, count,
+                output);
 }
 
 }  // namespace minidl::cuda

@@ -19,8 +19,11 @@ struct OuterProduct {
 
 /// rows [windows, rows], picture as in Windows, output [rows, k_h, k_w, in_c]. Windows are cut into parts of a length
 /// that depends on the sizes alone; each part is summed in fp32, the parts in order in f64.
-void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
-                   cudaStream_t stream);
+void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream);
+
+/// The end of it: adds partials [parts, rows, k_h, k_w, windows.in_c]. Of their channels the output has the first in_c.
+void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
+                     cudaStream_t stream);
 
 /// Bytes that it allocates.
 int64_t outer_product_workspace(const OuterProduct& product);

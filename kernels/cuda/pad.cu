@@ -30,21 +30,22 @@ MINIDL_KERNEL(kMapThreads, pad_forward_kernel, PadSize size, const float* input,
   store_vector<kWidth>(output + i, values);
 }
 
-/// The positions along an axis, counted from the first pixel, that read pixel i: first + step * t up to `last`, and,
-/// with a second beginning, those from there.
+/// The positions along an axis, counted from the first pixel, that read pixel i: begin + step * t up to `last`, from
+/// both beginnings; one of them may lie behind `last`.
 struct Readers {
-  int first, second, last, step;  // second > last: there is none
+  int begin[2];
+  int last, step;
 };
 MINIDL_DEVICE Readers readers_of(int i, int extent, int before, int after, Padding::Mode mode) {
   const int end = extent - 1 + after;
-  if (mode == Padding::Mode::zero) return {i, end + 1, i, 1};
+  if (mode == Padding::Mode::zero) return {{i, end + 1}, i, 1};
   if (mode == Padding::Mode::replicate || extent == 1) {
-    return {i == 0 ? -before : i, end + 1, i == extent - 1 ? end : i, 1};
+    return {{i == 0 ? -before : i, end + 1}, i == extent - 1 ? end : i, 1};
   }
   const int period = 2 * (extent - 1);
   const auto beginning = [&](int at) { return at - (at + before) / period * period; };  // the first one >= -before
   const int mirrored = i == 0 || i == extent - 1 ? end + 1 : beginning(period - i);
-  return {beginning(i), mirrored, end, period};
+  return {{beginning(i), mirrored}, end, period};
 }
 
 template <typename Index, int kWidth>
@@ -59,9 +60,9 @@ MINIDL_KERNEL(kMapThreads, pad_backward_kernel, PadSize size, const float* grad_
   const int64_t out_h = size.h + pad.top + pad.bottom, out_w = size.w + pad.left + pad.right;
   float sums[kWidth] = {};
   for (int a = 0; a < 2; ++a) {
-    for (int row = a == 0 ? rows.first : rows.second; row <= rows.last; row += rows.step) {
+    for (int row = rows.begin[a]; row <= rows.last; row += rows.step) {
       for (int b = 0; b < 2; ++b) {
-        for (int column = b == 0 ? columns.first : columns.second; column <= columns.last; column += columns.step) {
+        for (int column = columns.begin[b]; column <= columns.last; column += columns.step) {
           float values[kWidth];
           load_vector<kWidth>(grad_output + ((e.n * out_h + row + top) * out_w + column + left) * size.c + e.channel,
                               values);

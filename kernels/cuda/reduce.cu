@@ -67,23 +67,17 @@ MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const 
 }
 
 template <typename T>
-void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, std::span<double> output) {
-  const Device device = current_device();
+void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, double* output) {
   const auto rows = static_cast<int64_t>(std::min<size_t>(x.size(), kMostVectors));
-  Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, device);
-  Tensor results = Tensor::empty({std::ssize(y), std::ssize(x)}, Dtype::f64, device);
-  for (size_t j = 0; j < y.size(); ++j) {
+  Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, current_device());
+  for (const float* right : y) {
     for (size_t begin = 0; begin < x.size(); begin += kMostVectors) {
-      Products<T> products{{}, y[j]};
+      Products<T> products{{}, right};
       const size_t some = std::min<size_t>(kMostVectors, x.size() - begin);
       std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), some, products.x);
-      reduce<Sum>(count, static_cast<int64_t>(some), products, workspace.data<double>(),
-                  results.data<double>() + j * x.size() + begin, current_stream());
+      reduce<Sum>(count, static_cast<int64_t>(some), products, workspace.data<double>(), output, current_stream());
+      output += some;
     }
-  }
-  const Tensor host = results.to(Device::cpu());
-  for (size_t i = 0; i < x.size(); ++i) {
-    for (size_t j = 0; j < y.size(); ++j) output[i * y.size() + j] = host.data<double>()[j * x.size() + i];
   }
 }
 
@@ -105,12 +99,11 @@ double dot(int64_t count, const float* x, const float* y) {
   return reduced(count, Products<float>{{x}, y}).get();
 }
 
-void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, std::span<double> output) {
+void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, double* output) {
   dots_of(count, x, y, output);
 }
 
-void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y,
-               std::span<double> output) {
+void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y, double* output) {
   dots_of(count, x, y, output);
 }
 

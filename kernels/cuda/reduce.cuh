@@ -18,31 +18,32 @@ struct Sum {
   MINIDL_DEVICE static double identity() { return 0.0; }
   MINIDL_DEVICE static double combine(double a, double b) { return a + b; }
 };
-/// Of numbers that are not negative; a NaN wins.
+/// Of numbers without a sign: their bits are in the order of the numbers, and those of NaN are above all.
 struct Maximum {
   MINIDL_DEVICE static double identity() { return 0.0; }
-  MINIDL_DEVICE static double combine(double a, double b) { return b > a || b != b ? b : a; }
+  MINIDL_DEVICE static double combine(double a, double b) {
+    return __longlong_as_double(max(__double_as_longlong(a), __double_as_longlong(b)));
+  }
 };
 
-/// The values of all threads of a block of kReduceThreads, in thread 0.
+/// The values of all threads of a block of kReduceThreads. A kernel calls it once for each Operation.
 template <typename Operation>
 MINIDL_DEVICE double combine_block(double value) {
   MINIDL_SHARED(double, of_warp, [kReduceThreads / 32]);
   for (int offset = 16; offset > 0; offset /= 2) {
     value = Operation::combine(value, __shfl_down_sync(0xffffffffu, value, static_cast<unsigned>(offset)));
   }
-  const unsigned thread = threadIdx.x;
-  if (thread % 32 == 0) store(&of_warp[thread / 32], value);
+  if (threadIdx.x % 32 == 0) store(&of_warp[threadIdx.x / 32], value);
   __syncthreads();
-  if (thread != 0) return value;
-  for (int warp = 1; warp < kReduceThreads / 32; ++warp) value = Operation::combine(value, load(&of_warp[warp]));
-  return value;
+  double total = Operation::identity();
+  for (int warp = 0; warp < kReduceThreads / 32; ++warp) total = Operation::combine(total, load(&of_warp[warp]));
+  return total;
 }
 
 template <typename Operation, typename F>
 MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials) {
   const int64_t begin = int64_t{blockIdx.x} * kReduceElements, row = blockIdx.y;
-  const int64_t end = begin + kReduceElements < count ? begin + kReduceElements : count;
+  const int64_t end = min(begin + kReduceElements, count);
   double value = Operation::identity();
   for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) value = Operation::combine(value, f(row, i));
   value = combine_block<Operation>(value);

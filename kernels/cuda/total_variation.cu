@@ -71,7 +71,7 @@ Number total_variation(const TotalVariationForm& form, const float* x) {
 
 void total_variation_backward(const TotalVariationForm& form, const float* x, float factor, const GradTarget& target) {
   with_index(count_of(form), [&](auto index) {
-    map<1>(count_of(form), {{x}}, VariationGradient<decltype(index)>{x, form, factor}, GradientOutput{target});
+    map<1>(count_of(form), {{x}}, VariationGradient<decltype(index)>{x, form, factor}, GradientOutput{target}, false);
   });
 }
 

@@ -11,9 +11,9 @@ namespace minidl::cuda {
 MINIDL_DEVICE int index_read(int i, int extent, Padding::Mode mode) {
   if (i >= 0 && i < extent) return i;
   if (mode == Padding::Mode::zero) return -1;
-  if (mode == Padding::Mode::replicate || extent == 1) return i < 0 ? 0 : extent - 1;
-  const int period = 2 * (extent - 1), phase = abs(i) % period;
-  return phase < extent ? phase : period - phase;
+  if (mode == Padding::Mode::replicate) return min(max(i, 0), extent - 1);
+  const int period = max(1, 2 * (extent - 1)), phase = abs(i) % period;
+  return min(phase, period - phase);
 }
 
 /// Where a window lies.
@@ -69,8 +69,9 @@ MINIDL_DEVICE TapPlace tap_place(const Windows& windows, int index) {
 }
 
 /// Where tap and channel of a window lie in the picture; nullptr where they read zero.
-MINIDL_DEVICE const float* value_read(const Windows& windows, const float* picture, const WindowPlace& window,
-                                      const TapPlace& tap) {
+template <typename Element>
+MINIDL_DEVICE const Element* value_read(const Windows& windows, const Element* picture, const WindowPlace& window,
+                                        const TapPlace& tap) {
   if (window.pixels < 0 || tap.r >= windows.k_h) return nullptr;
   const int i = index_read(window.row + tap.r, windows.in_h, windows.mode);
   const int j = index_read(window.column + tap.s, windows.in_w, windows.mode);
@@ -78,10 +79,10 @@ MINIDL_DEVICE const float* value_read(const Windows& windows, const float* pictu
   return picture + static_cast<int64_t>(window.pixels + i * windows.in_w + j) * windows.in_c + tap.c;
 }
 
-/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr; `anywhere` is any valid address.
+/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr.
 template <int kCount>
-MINIDL_DEVICE void fetch(float* shared, const float* source, const float* anywhere) {
-  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source ? source : anywhere, source != nullptr);
+MINIDL_DEVICE void fetch(float* shared, const float* source) {
+  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source, source != nullptr);
 }
 
 }  // namespace minidl::cuda

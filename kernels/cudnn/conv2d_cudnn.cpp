@@ -29,7 +29,6 @@ std::vector<Request> requests_of(const Conv2dProblem& problem, bool tf32) {
 template <bool kTf32>
 const char* decline(const Conv2dProblem& problem, Precision precision) {
   if (kTf32 && precision != Precision::tf32) return "computes in tf32 only";
-  if (precision == Precision::fp16) return "computes in fp32 only";
   if (cuda::device_count() == 0) return cuda::unavailable_reason().c_str();
   for (const Request& request : requests_of(problem, kTf32)) {
     const Plan& plan = current_plans().find(request);
@@ -136,6 +135,7 @@ constexpr Conv2dEngine engine(const char* name, double error) {
   return {.name = name,
           .device = Device::Kind::cuda,
           .error = error,
+          .grade = kTf32 ? Precision::tf32 : Precision::fp32,
           .exact_integers = true,
           .decline = decline<kTf32>,
           .workspace_bytes = workspace_bytes<kTf32>,

@@ -10,9 +10,7 @@ namespace {
 /// The precision that the engine named by MINIDL_CONV2D_ENGINE computes in.
 void set_precision_of_named_engine() {
   for (const Conv2dEngine* engine : conv2d_engines()) {
-    if (engine->name != execution::conv2d_engine()) continue;
-    const double error = engine->error;
-    execution::set_precision(error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32);
+    if (engine->name == execution::conv2d_engine()) execution::set_precision(engine->grade);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include <bit>
 #include <cmath>
+#include <concepts>
 #include <type_traits>
 
 #define __host__
@@ -41,6 +42,9 @@ struct alignas(8) uint2 {
 };
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
+};
+struct alignas(8) ushort4 {
+  unsigned short x, y, z, w;
 };
 inline float2 make_float2(float x, float y) {
   return {x, y};
@@ -162,8 +166,22 @@ inline float __uint_as_float(unsigned bits) {
 inline unsigned __float_as_uint(float value) {
   return std::bit_cast<unsigned>(value);
 }
+inline double __longlong_as_double(long long bits) {
+  return std::bit_cast<double>(bits);
+}
+inline long long __double_as_longlong(double value) {
+  return std::bit_cast<long long>(value);
+}
 inline int __popc(unsigned bits) {
   return std::popcount(bits);
+}
+template <std::integral T>
+T min(T a, T b) {
+  return a < b ? a : b;
+}
+template <std::integral T>
+T max(T a, T b) {
+  return a < b ? b : a;
 }
 inline float rsqrtf(float value) {
   return 1.0f / std::sqrt(value);

@@ -4,6 +4,7 @@
 #include <emulator/device_arrays.h>
 #include <minidl/kernels/cuda/mma.cuh>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -208,6 +209,73 @@ TEST(DeviceApi, TensorCoresMultiplyFragmentsFromShared) {
   // Without the swizzle all 8 rows of each of the 4 matrices begin in the same bank: 7 cycles more each. The stores of
   // single values by lanes of equal parity lie 128 bytes apart, too.
   EXPECT_GE(counters[0].bank_conflicts, counters[1].bank_conflicts + 4 * 7);
+}
+
+/// Registers of all lanes, [4 or 2][32], of matrices whose element is 8 * row + column.
+enum class Matrices { four, four_transposed, two };
+template <Matrices kMatrices>
+MINIDL_KERNEL(32, ldmatrix_kernel, uint32_t* registers) {
+  MINIDL_SHARED(uint16_t, rows, [32][8]);
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int i = 0; i < 8; ++i) store(&rows[lane][i], static_cast<uint16_t>(8 * lane + i));
+  __syncwarp();
+  constexpr int kCount = kMatrices == Matrices::two ? 2 : 4;
+  uint32_t r[kCount];
+  if constexpr (kMatrices == Matrices::four) cuda::ldmatrix_x4(r, rows[lane]);
+  if constexpr (kMatrices == Matrices::four_transposed) cuda::ldmatrix_x4_trans(r, rows[lane]);
+  if constexpr (kMatrices == Matrices::two) cuda::ldmatrix_x2(r, lane < 16 ? rows[lane] : nullptr);
+  for (int i = 0; i < kCount; ++i) store(registers + i * 32 + lane, r[i]);
+}
+
+TEST(DeviceApi, LdmatrixGivesEachLaneItsPairs) {
+  const DeviceArray<uint32_t> four(size_t{128}), transposed(size_t{128}), two(size_t{64});
+  MINIDL_LAUNCH(ldmatrix_kernel<Matrices::four>, 1, 32, 0, nullptr, four.get());
+  MINIDL_LAUNCH(ldmatrix_kernel<Matrices::four_transposed>, 1, 32, 0, nullptr, transposed.get());
+  MINIDL_LAUNCH(ldmatrix_kernel<Matrices::two>, 1, 32, 0, nullptr, two.get());
+  const auto element = [](uint32_t matrix, uint32_t row, uint32_t column) { return matrix * 64 + row * 8 + column; };
+  for (uint32_t i = 0; i < 4; ++i) {
+    for (uint32_t lane = 0; lane < 32; ++lane) {
+      const uint32_t g = lane / 4, t = lane % 4;
+      const uint32_t pair = element(i, g, 2 * t) | element(i, g, 2 * t + 1) << 16;
+      EXPECT_EQ(four.values()[i * 32 + lane], pair);
+      if (i < 2) {
+        EXPECT_EQ(two.values()[i * 32 + lane], pair);
+      }
+      EXPECT_EQ(transposed.values()[i * 32 + lane], element(i, 2 * t, g) | element(i, 2 * t + 1, g) << 16);
+    }
+  }
+}
+
+/// d (16 x 8) = a b with one number in each: a[row][k], b[k][column].
+MINIDL_KERNEL(32, mma_f16_kernel, uint16_t first, uint16_t second, int row, int column, int k, float* d) {
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  uint32_t a[4] = {}, b[2] = {};
+  for (int i = 0; i < 4; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      if (g + 8 * (i % 2) == row && 2 * t + 8 * (i / 2) + half == k) a[i] = uint32_t{first} << 16 * half;
+    }
+  }
+  for (int i = 0; i < 2; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      if (g == column && 2 * t + 8 * i + half == k) b[i] = uint32_t{second} << 16 * half;
+    }
+  }
+  float sums[4] = {};
+  cuda::mma_m16n8k16_f16(sums, a, b);
+  for (int i = 0; i < 4; ++i) store(d + (g + 8 * (i / 2)) * 8 + 2 * t + i % 2, sums[i]);
+}
+
+TEST(DeviceApi, TensorCoresMultiplyHalves) {
+  const DeviceArray<float> d(size_t{16 * 8});
+  for (const float value : {1.5f, 0x1p-24f, 65504.0f, -0x1.ffcp-3f}) {  // subnormal, largest, all bits
+    for (const auto& [row, column, k] : {std::array{3, 5, 0}, {11, 2, 7}, {8, 7, 8}, {0, 0, 15}}) {
+      MINIDL_LAUNCH(mma_f16_kernel, 1, 32, 0, nullptr, __half_as_ushort(value), __half_as_ushort(-2.25f), row, column,
+                    k, d.get());
+      std::vector<float> expected(16 * 8);
+      expected[static_cast<size_t>(row * 8 + column)] = value * -2.25f;
+      EXPECT_EQ(d.values(), expected) << value << " at " << row << ", " << column << ", " << k;
+    }
+  }
 }
 
 }  // namespace

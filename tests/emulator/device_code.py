@@ -117,7 +117,7 @@ class DeviceCode:
         """The first and last token of each body of a kernel or a device function."""
         i = 0
         while i < len(self.tokens):
-            if self.tokens[i].text not in ('MINIDL_KERNEL', 'MINIDL_DEVICE'):
+            if self.tokens[i].text not in ('MINIDL_KERNEL', 'MINIDL_KERNEL_RESIDENT', 'MINIDL_DEVICE'):
                 i += 1
                 continue
             while self.tokens[i].text != '{':

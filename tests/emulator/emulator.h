@@ -57,6 +57,8 @@ std::vector<std::string> live_objects();
 void fail_call(int64_t n, int error);
 /// Calls of the runtime so far; queries of the last error do not count.
 int64_t calls();
+/// Times that the host has waited for work of the device so far, copies to its memory among them.
+int64_t waits();
 
 /// The device's description: the fixture h200 at first. Path of a JSON file.
 void use_device(const std::string& path);

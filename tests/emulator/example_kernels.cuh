@@ -20,6 +20,9 @@ enum class Plant {
   missing_padding,         // the copy of a pixel outside of the picture
   late_wait,               // one group too many may be under way
   missing_pipeline_barrier,
+  untransposed,      // matrices that lie the other way
+  exchanged_chunks,  // of the two halves of an operand
+  other_swizzle,     // places of chunks to which nobody wrote them
 };
 
 /// *sum += x[0]^2 + ... + x[n - 1]^2. One-dimensional blocks of whole warps.
@@ -164,6 +167,49 @@ MINIDL_KERNEL(kConvThreads, conv3x3_tf32_kernel, const float* __restrict__ input
       }
     }
   }
+}
+
+/// d (16 x 8) = sum over windows of a[window][row] b[column][window] in fp16, by one warp: 64 windows in steps of 16,
+/// of which two are under way; rows of `a` in chunks of 16 bytes, swizzled.
+template <Plant kPlant = Plant::none>
+MINIDL_KERNEL(32, half_sums_kernel, const uint16_t* a, const uint16_t* b, float* d) {
+  constexpr int kWindows = 64, kStep = 16, kRows = 16, kColumns = 8, kStages = 2;
+  MINIDL_SHARED(uint16_t, a_tiles, [kStages][kStep][kRows]);
+  MINIDL_SHARED(uint16_t, b_tiles, [kStages][kColumns][kStep]);
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  const auto a_chunk = [&](int stage, int window, int chunk, bool swizzled = true) {
+    return &a_tiles[stage][window][(swizzled ? chunk ^ window / 4 % 2 : chunk) * 8];
+  };
+  const auto fetch = [&](int step) {
+    const int window = lane / 2, chunk = lane % 2;
+    async_copy<16>(a_chunk(step % kStages, window, chunk), a + (step * kStep + window) * kRows + chunk * 8);
+    if (lane < 16) {
+      async_copy<16>(&b_tiles[step % kStages][lane / 2][lane % 2 * 8],
+                     b + lane / 2 * kWindows + step * kStep + lane % 2 * 8);
+    }
+    async_commit();
+  };
+  float sums[4] = {};
+  fetch(0);
+  for (int step = 0; step < kWindows / kStep; ++step) {
+    step + 1 < kWindows / kStep ? fetch(step + 1) : async_commit();
+    async_wait<kPlant == Plant::late_wait ? 2 : 1>();
+    __syncwarp();
+    const int stage = step % kStages;
+    uint32_t fragment_a[4], fragment_b[2];
+    const int window = lane % 8 + (kPlant == Plant::exchanged_chunks ? lane / 8 % 2 : lane / 16) * 8;
+    const int chunk = kPlant == Plant::exchanged_chunks ? lane / 16 : lane / 8 % 2;
+    const uint16_t* const source = a_chunk(stage, window, chunk, kPlant != Plant::other_swizzle);
+    if constexpr (kPlant == Plant::untransposed) {
+      ldmatrix_x4(fragment_a, source);
+    } else {
+      ldmatrix_x4_trans(fragment_a, source);
+    }
+    ldmatrix_x2(fragment_b, &b_tiles[stage][lane % 8][lane / 8 % 2 * 8]);
+    mma_m16n8k16_f16(sums, fragment_a, fragment_b);
+    __syncwarp();
+  }
+  for (int i = 0; i < 4; ++i) store(d + (g + 8 * (i / 2)) * kColumns + 2 * t + i % 2, sums[i]);
 }
 
 }  // namespace minidl::cuda

@@ -15,7 +15,9 @@ struct ExpectedLaunch {
     double sectors = 1.1;  // ideal = 1
     int64_t bank_conflicts = 0;
     double bytes = 1.05;  // compulsory = 1; of matrix products, tile minimum = 1
+    double tensor_flops = 1.1;
   } limits = {};
+  int64_t tensor_flops = 0;  // of those on tensor cores: the least; 0: none
 };
 
 /// Operations on the device whose launches are counted. Tensors are made when the case is; `run` is counted.
@@ -30,5 +32,7 @@ struct KernelCase {
 /// all together take seconds.
 std::vector<std::function<KernelCase()>> convolution_cases(bool small);
 std::vector<std::function<KernelCase()>> other_cases(bool small);
+/// Convolutions on tensor cores.
+std::vector<std::function<KernelCase()>> mma_cases(bool small);
 
 }  // namespace minidl::emulator

@@ -25,15 +25,22 @@ int64_t blocks_of(int64_t count, int64_t tile) {
 struct Product {
   int64_t rows, columns, terms, inside;
 
-  /// 128 or 64: what the number of blocks comes from.
-  int64_t tile(int64_t blocks) const { return blocks_of(rows, 128) * blocks_of(columns, 128) == blocks ? 128 : 64; }
+  struct Tile {
+    int64_t rows, columns;
+  };
+  /// Narrow where there are few rows or columns, else 128 or 64: what the number of blocks comes from.
+  Tile tile(int64_t blocks) const {
+    if (columns <= 8) return {128, 8};
+    if (rows <= 8) return {8, 128};
+    return blocks_of(rows, 128) * blocks_of(columns, 128) == blocks ? Tile{128, 128} : Tile{64, 64};
+  }
 };
 
 /// Each block reads its rows and columns once.
 int64_t tile_minimum(const Product& product, int64_t blocks, int64_t output_bytes) {
-  const int64_t tile = product.tile(blocks);
-  return kFloat * (product.inside * blocks_of(product.columns, tile) +
-                   product.columns * product.terms * blocks_of(product.rows, tile)) +
+  const Product::Tile tile = product.tile(blocks);
+  return kFloat * (product.inside * blocks_of(product.columns, tile.columns) +
+                   product.columns * product.terms * blocks_of(product.rows, tile.rows)) +
          output_bytes;
 }
 

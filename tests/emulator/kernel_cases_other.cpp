@@ -9,6 +9,7 @@
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
+#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/reduce.h>
@@ -79,8 +80,7 @@ KernelCase per_channel(const Shape& shape) {
             sum_per_channel(*x, 0.0f, *sums);
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
-            // A thread reads its part of b for eight positions.
-            return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.07}},
+            return {{"channel_map_kernel", 2 * bytes + b.bytes()},
                     {"channel_sums_kernel", bytes + blocks.at(1) * partials},
                     {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
           }};
@@ -172,8 +172,7 @@ KernelCase upsampling(const Shape& shape) {
             upsample_nearest_forward(*x, 2, *y);
             upsample_nearest_backward(*y, 2, {}, *x);
           },
-          // Four pixels read the same one.
-          always({{"upsample_forward_kernel", both, 0, {.bytes = 1.65}}, {"upsample_backward_kernel", both}})};
+          always({{"upsample_forward_kernel", both}, {"upsample_backward_kernel", both}})};
 }
 
 /// The launches of a norm with `groups` x `c` statistics of x; of blocks, those of the sums.
@@ -186,7 +185,7 @@ struct NormLaunches {
   int64_t partials(int64_t blocks, int64_t sums) const { return kDouble * blocks * sums * c; }
   static ExpectedLaunch::Limits summed() { return {.bytes = 1.35}; }
   static ExpectedLaunch::Limits small() { return {}; }
-  /// A thread reads the numbers of its channels once for up to eight positions.
+  /// A thread reads the numbers of its channels once for up to twelve positions.
   static ExpectedLaunch::Limits mapped() { return {.bytes = 1.65}; }
 };
 
@@ -248,7 +247,7 @@ KernelCase reductions(const Shape& shape) {
           [=] {
             sum(x);
             dot(x, y);
-            std::vector<double> results(2);
+            Tensor results = Tensor::empty({1, 2}, Dtype::f64, cuda_device());
             const Tensor both[2] = {x, y}, one[1] = {y};
             dots(both, one, results);
             const Tensor both16[2] = {x16, y16};
@@ -275,10 +274,10 @@ KernelCase updates(const Shape& shape) {
   const auto x = shared(shape), first = shared(shape), second = shared(shape), parameter = shared(shape);
   const Tensor x16 = device_bf16(shape), y16 = device_bf16(shape), z16 = device_bf16(shape);
   second->fill(1.0f);
+  const Tensor a = Tensor::zeros({3}, Dtype::f64, cuda_device());
   const int64_t bytes = x->bytes();
   return {text(*x) + ": x + a sum of 3, of 3 of bf16, Adam, SGD",
           [=] {
-            const double a[3] = {0.1, 0.2, 0.3};
             const Tensor terms[3] = {*x, *first, *second};
             add_combination(a, terms, *parameter);
             const Tensor terms16[3] = {x16, y16, z16};
@@ -290,6 +289,22 @@ KernelCase updates(const Shape& shape) {
                   {"add_combination_kernel", 2 * bytes + 3 * bytes / 2},
                   {"adam_update_kernel", 7 * bytes},
                   {"sgd_update_kernel", 5 * bytes}})};
+}
+
+/// The numbers of a direction of L-BFGS with this many pairs.
+KernelCase lbfgs_loops(int64_t pairs) {
+  const auto columns = std::make_shared<Tensor>(Tensor::zeros({pairs, pairs}, Dtype::f64, cuda_device()));
+  const auto a = std::make_shared<Tensor>(Tensor::zeros({pairs}, Dtype::f64, cuda_device()));
+  const auto b = std::make_shared<Tensor>(Tensor::zeros({pairs}, Dtype::f64, cuda_device()));
+  const int64_t triangle = kDouble * pairs * (pairs + 1) / 2, vector = kDouble * pairs;
+  return {fmt::format("{} pairs of L-BFGS: both loops", pairs),
+          [=] {
+            minidl::lbfgs_first_loop(*columns, *a);
+            minidl::lbfgs_second_loop(*columns, *a, *b);
+          },
+          // Unknowns are read and written once for each equation, and a solved one by every thread.
+          always({{"lbfgs_first_loop_kernel", triangle + 2 * vector, 0, {.sectors = 1.3, .bytes = 12.0}},
+                  {"lbfgs_second_loop_kernel", triangle + 3 * vector, 0, {.sectors = 4.0, .bytes = 12.0}}})};
 }
 
 /// What a style loss does to the picture itself.
@@ -306,7 +321,7 @@ KernelCase pictures(int64_t extent) {
             // Neighbours come from caches.
             return {{"reduce_kernel", bytes + kDouble * blocks.at(0), 0, {.sectors = 1.3, .bytes = 3.05}},
                     {"reduce_blocks_kernel", kDouble * (blocks.at(0) + 1)},
-                    {"map_kernel", 3 * bytes, 0, {.sectors = 4.5, .bytes = 2.4}},
+                    {"map_kernel", 3 * bytes, 0, {.sectors = 1.15, .bytes = 2.4}},
                     {"column_sums_kernel", 3 * bytes, 0, {.bytes = 4.0}},
                     {"row_sums_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
           }};
@@ -353,6 +368,7 @@ std::vector<std::function<KernelCase()>> other_cases(bool small) {
       },
       [=] { return reductions(map); },
       [=] { return updates(map); },
+      [=] { return lbfgs_loops(small ? 20 : 100); },
       [=] { return pictures(extent); },
       [=] { return softmax(4, small ? 256 : 1000); },
   };

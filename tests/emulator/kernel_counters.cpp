@@ -79,16 +79,22 @@ struct Report {
     const ExpectedLaunch::Limits target;
     // The target for matrix products is the least that their tiles can do with.
     const std::string row = fmt::format(
-        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
+        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
         launch.bank_conflicts > 0 ? fmt::format("**{}**", launch.bank_conflicts) : "0",
         text(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
-        expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6, launch.barriers);
+        expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6,
+        expected.tensor_flops > 0 ? text(ratio(launch.tensor_flops, expected.tensor_flops), target.tensor_flops) : "",
+        launch.barriers);
     if (row != last_row) fmt::print("{}", row);
     last_row = row;
     std::fflush(stdout);
     if (!check) return;
     const ExpectedLaunch::Limits& limits = expected.limits;
     const double of_bytes = expected.tile_minimum > 0 ? tiles : traffic;
+    if (expected.tensor_flops > 0 && ratio(launch.tensor_flops, expected.tensor_flops) > limits.tensor_flops) {
+      fail(fmt::format("{}, {}: {} tensor operations where {} would do", launch.kernel, shape, launch.tensor_flops,
+                       expected.tensor_flops));
+    }
     if (sectors > limits.sectors || launch.bank_conflicts > limits.bank_conflicts || of_bytes > limits.bytes) {
       fail(fmt::format("{}, {}: {:.3f} sectors, {} bank conflicts, {:.3f} bytes, where {}, {}, {} are the limits",
                        launch.kernel, shape, sectors, launch.bank_conflicts, of_bytes, limits.sectors,
@@ -102,11 +108,12 @@ int run(bool check) {
   options().deferred_streams = false;  // counts of a case are there when it is done
   Report report{check, {}};
   fmt::print(
-      "| kernel | shape | sectors / ideal | bank conflicts | bytes / compulsory | bytes / tiles | Mflop | barriers "
-      "|\n");
-  fmt::print("|---|---|---|---|---|---|---|---|\n");
+      "| kernel | shape | sectors / ideal | bank conflicts | bytes / compulsory | bytes / tiles | Mflop | tensor "
+      "operations / minimum | barriers |\n");
+  fmt::print("|---|---|---|---|---|---|---|---|---|\n");
   for (const auto& make : convolution_cases(check)) report.add(make());
   for (const auto& make : other_cases(check)) report.add(make());
+  for (const auto& make : mma_cases(check)) report.add(make());
   for (const std::string& kernel : kernels_of_the_library()) {
     if (!report.seen.contains(kernel)) report.fail("no case runs the kernel " + kernel);
   }

@@ -85,7 +85,7 @@ cudaError_t copy(void* target, const void* source, size_t bytes, cudaMemcpyKind 
   if (error != cudaSuccess) return error;
   if (!capturing && (wait || to_pageable)) {
     resolved->queue->run_all();
-    return runtime.sticky_error();
+    return runtime.waited();
   }
   return cudaSuccess;
 }
@@ -129,7 +129,7 @@ cudaError_t cudaFree(void* pointer) {
     if (pointer == nullptr) return cudaSuccess;
     runtime.run_everything();  // cudaFree waits for the device
     free_now(pointer);
-    return runtime.sticky_error();
+    return runtime.waited();
   });
 }
 
@@ -173,7 +173,7 @@ cudaError_t cudaFreeHost(void* pointer) {
     if (runtime.pinned.erase(static_cast<const std::byte*>(pointer)) == 0) return cudaErrorInvalidValue;
     runtime.run_everything();
     std::free(pointer);
-    return runtime.sticky_error();
+    return runtime.waited();
   });
 }
 

@@ -23,29 +23,39 @@ struct Matrices {
   float a[kM][kK], b[kK][kN];
 };
 
-void gather(const Fragments& in, int g, int t, Matrices<8>& m) {
-  for (int i = 0; i < 4; ++i) m.a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = std::bit_cast<float>(in.a[i] & kTf32Mask);
-  for (int i = 0; i < 2; ++i) m.b[t + 4 * i][g] = std::bit_cast<float>(in.b[i] & kTf32Mask);
-}
-
-float lower(uint32_t pair) {
-  return std::bit_cast<float>(pair << 16);
-}
-float upper(uint32_t pair) {
-  return std::bit_cast<float>(pair & 0xffff0000u);
-}
-
-void gather(const Fragments& in, int g, int t, Matrices<16>& m) {
-  for (int i = 0; i < 4; ++i) {
-    float* const pair = &m.a[g + 8 * (i & 1)][2 * t + 8 * (i >> 1)];
-    pair[0] = lower(in.a[i]);
-    pair[1] = upper(in.a[i]);
+struct Tf32 {
+  static constexpr int kK = 8;
+  static void gather(const Fragments& in, int g, int t, Matrices<kK>& m) {
+    for (int i = 0; i < 4; ++i) m.a[g + 8 * (i & 1)][t + 4 * (i >> 1)] = std::bit_cast<float>(in.a[i] & kTf32Mask);
+    for (int i = 0; i < 2; ++i) m.b[t + 4 * i][g] = std::bit_cast<float>(in.b[i] & kTf32Mask);
   }
-  for (int i = 0; i < 2; ++i) {
-    m.b[2 * t + 8 * i][g] = lower(in.b[i]);
-    m.b[2 * t + 8 * i + 1][g] = upper(in.b[i]);
+};
+
+struct Bf16 {
+  static float value(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
+};
+struct Fp16 {
+  static float value(uint16_t bits) { return static_cast<float>(std::bit_cast<_Float16>(bits)); }
+};
+
+/// Two values a register, the lower index in the lower half.
+template <typename Format>
+struct Pairs {
+  static constexpr int kK = 16;
+  static float lower(uint32_t pair) { return Format::value(static_cast<uint16_t>(pair)); }
+  static float upper(uint32_t pair) { return Format::value(static_cast<uint16_t>(pair >> 16)); }
+  static void gather(const Fragments& in, int g, int t, Matrices<kK>& m) {
+    for (int i = 0; i < 4; ++i) {
+      float* const pair = &m.a[g + 8 * (i & 1)][2 * t + 8 * (i >> 1)];
+      pair[0] = lower(in.a[i]);
+      pair[1] = upper(in.a[i]);
+    }
+    for (int i = 0; i < 2; ++i) {
+      m.b[2 * t + 8 * i][g] = lower(in.b[i]);
+      m.b[2 * t + 8 * i + 1][g] = upper(in.b[i]);
+    }
   }
-}
+};
 
 void require_all(uint32_t lanes, const Collective& warp) {
   if (lanes == kAllLanes) return;
@@ -54,14 +64,15 @@ void require_all(uint32_t lanes, const Collective& warp) {
   current_block->leave();
 }
 
-template <int kK>
+template <typename Type>
 void multiply(Collective& warp, uint32_t lanes) {
   require_all(lanes, warp);
+  constexpr int kK = Type::kK;
   Matrices<kK> m;
   Fragments in;
   for (int lane = 0; lane < kWarpSize; ++lane) {
     std::memcpy(&in, warp.inputs[lane].data(), sizeof in);
-    gather(in, lane / 4, lane % 4, m);
+    Type::gather(in, lane / 4, lane % 4, m);
   }
   for (int lane = 0; lane < kWarpSize; ++lane) {
     std::memcpy(&in, warp.inputs[lane].data(), sizeof in);
@@ -74,13 +85,13 @@ void multiply(Collective& warp, uint32_t lanes) {
   counters::tensor_flops(2 * kM * kN * kK);
 }
 
-template <int kK>
+template <typename Type>
 void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
   Fragments in;
   std::memcpy(in.a, a, sizeof in.a);
   std::memcpy(in.b, b, sizeof in.b);
   std::memcpy(in.d, d, sizeof in.d);
-  current_block->collective(kAllLanes, &in, sizeof in, d, sizeof d, location, &multiply<kK>);
+  current_block->collective(kAllLanes, &in, sizeof in, d, sizeof d, location, &multiply<Type>);
 }
 
 /// A row of 16 bytes lies in 4 of the 32 banks: the 8 rows of a matrix come in one cycle when no two of them want the
@@ -97,19 +108,35 @@ int64_t conflicts(const std::byte* const (&rows)[8]) {
   return most - 1;
 }
 
+template <int kMatrices, bool kTransposed>
 void load_matrices(Collective& warp, uint32_t lanes) {
   require_all(lanes, warp);
-  const std::byte* rows[4][8];
-  for (int lane = 0; lane < kWarpSize; ++lane)
-    std::memcpy(&rows[lane / 8][lane % 8], warp.inputs[lane].data(), sizeof(void*));
   int64_t cycles = 0;
-  for (int matrix = 0; matrix < 4; ++matrix) {
-    cycles += conflicts(rows[matrix]);
+  for (int matrix = 0; matrix < kMatrices; ++matrix) {
+    const std::byte* rows[8];
+    for (int i = 0; i < 8; ++i) std::memcpy(&rows[i], warp.inputs[matrix * 8 + i].data(), sizeof(void*));
+    cycles += conflicts(rows);
     for (int lane = 0; lane < kWarpSize; ++lane) {
-      std::memcpy(warp.outputs[lane].data() + 4 * matrix, rows[matrix][lane / 4] + 4 * (lane % 4), 4);
+      const int g = lane / 4, t = lane % 4;
+      auto* const target = warp.outputs[lane].data() + 4 * matrix;
+      if constexpr (kTransposed) {
+        for (int i = 0; i < 2; ++i) std::memcpy(target + 2 * i, rows[2 * t + i] + 2 * g, 2);
+      } else {
+        std::memcpy(target, rows[g] + 4 * t, 4);
+      }
     }
   }
   counters::bank_conflicts(cycles);
+}
+
+template <int kMatrices, bool kTransposed>
+void ldmatrix(uint32_t (&r)[kMatrices], const void* row, Location location, const void* place) {
+  constexpr size_t kRow = 16;
+  if (current_thread->lane() < 8 * kMatrices) {  // the addresses of other lanes are not used
+    check_access(row, kRow, kRow, Access::read);
+    race::read(row, kRow, place);
+  }
+  current_block->collective(kAllLanes, &row, sizeof row, r, sizeof r, location, &load_matrices<kMatrices, kTransposed>);
 }
 
 }  // namespace
@@ -121,18 +148,25 @@ uint32_t to_tf32(float value) {
 }
 
 void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
-  mma<8>(d, a, b, location);
+  mma<Tf32>(d, a, b, location);
 }
 
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
-  mma<16>(d, a, b, location);
+  mma<Pairs<Bf16>>(d, a, b, location);
+}
+
+void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Location location) {
+  mma<Pairs<Fp16>>(d, a, b, location);
 }
 
 void ldmatrix_x4(uint32_t (&r)[4], const void* row, Location location) {
-  constexpr size_t kRow = 16;
-  check_access(row, kRow, kRow, Access::read);
-  race::read(row, kRow, __builtin_return_address(0));
-  current_block->collective(kAllLanes, &row, sizeof row, r, sizeof r, location, &load_matrices);
+  ldmatrix<4, false>(r, row, location, __builtin_return_address(0));
+}
+void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Location location) {
+  ldmatrix<4, true>(r, row, location, __builtin_return_address(0));
+}
+void ldmatrix_x2(uint32_t (&r)[2], const void* row, Location location) {
+  ldmatrix<2, false>(r, row, location, __builtin_return_address(0));
 }
 
 }  // namespace minidl::emulator

@@ -23,8 +23,16 @@ void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)
 void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
                        Location location = Location::current());
 
+/// The same in fp16.
+void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                      Location location = Location::current());
+
 /// Four 8 x 8 matrices of 16-bit values from shared memory: lanes 8i to 8i + 7 give the rows of matrix i (16 bytes,
 /// aligned); each lane gets columns 2t and 2t + 1 of row g of each.
 void ldmatrix_x4(uint32_t (&r)[4], const void* row, Location location = Location::current());
+/// The same transposed: each lane gets rows 2t and 2t + 1 of column g.
+void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Location location = Location::current());
+/// Two matrices, whose rows lanes 0 to 15 give.
+void ldmatrix_x2(uint32_t (&r)[2], const void* row, Location location = Location::current());
 
 }  // namespace minidl::emulator

@@ -35,17 +35,20 @@ SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGra
 QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first; the rest is for survivors
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
+    ('emulator_kernel_work_test', THREADS, []),
     ('core_tensor_test', THREADS, []),
     ('kernels_adam_update_test', THREADS, []),
     ('kernels_batch_norm_test', THREADS, []),
     ('kernels_box_mean_test', THREADS, []),
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
+    ('kernels_cuda_kernels_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
     ('kernels_gemm_test', THREADS, []),
     ('kernels_gram_test', THREADS, []),
     ('kernels_half_test', THREADS, []),
     ('kernels_instance_norm_test', THREADS, []),
+    ('kernels_lbfgs_loops_test', THREADS, []),
     ('kernels_log_softmax_test', THREADS, []),
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
@@ -72,10 +75,17 @@ def commands(target):
     return run(['ninja', '-t', 'commands', target], cwd=BUILD, check=True).stdout.splitlines()
 
 
+def all_paths():
+    cu = sorted((ROOT / 'kernels/cuda').glob('*.cu')) + [ROOT / 'core/cuda/fill.cu']
+    return [ROOT / 'kernels/cuda' / name for name in HEADERS] + cu
+
+
 class Mutation:
-    def __init__(self):
-        self.paths = [ROOT / 'kernels/cuda' / name for name in HEADERS]
-        self.paths += sorted((ROOT / 'kernels/cuda').glob('*.cu')) + [ROOT / 'core/cuda/fill.cu']
+    """Of some of the sources; the others are used as the emulated build has compiled them."""
+    def __init__(self, files):
+        self.paths = [path for path in all_paths() if not files or path.name in files]
+        with_headers = any(path.suffix == '.cuh' for path in self.paths)
+        self.compiled = [path for path in (all_paths() if with_headers else self.paths) if path.suffix == '.cu']
         self.sources = {path: mutants.Source(path.read_text()) for path in self.paths}
         self.sites, self.mutants = {}, {}
         alike = collections.Counter()
@@ -90,8 +100,8 @@ class Mutation:
                     alike[name] += 1
                     mutant.key = f'{name} ({alike[name]})'
                     self.mutants[mutant.number] = mutant
-        known = json.loads(REJECTED.read_text()) if REJECTED.exists() else []
-        self.rejected = {number for number, mutant in self.mutants.items() if mutant.key in set(known)}
+        self.known_rejected = set(json.loads(REJECTED.read_text()) if REJECTED.exists() else [])
+        self.rejected = {number for number, mutant in self.mutants.items() if mutant.key in self.known_rejected}
 
     # Building
 
@@ -99,10 +109,11 @@ class Mutation:
         return WORK / 'include/minidl' / path.relative_to(ROOT)
 
     def write(self):
-        for path, source in self.sources.items():
+        for path in all_paths():
             target = self.written(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            text = source.rendered(self.rejected)
+            source = self.sources.get(path)
+            text = source.rendered(self.rejected) if source else path.read_text()
             if not target.exists() or target.read_text() != text:
                 target.write_text(text)
 
@@ -114,8 +125,10 @@ class Mutation:
         if 'ccache' in words[0]:
             words = words[1:]
         words = words[:words.index('-MD')]
+        # An index outside of an array of registers ends the test, as it does under the sanitizers.
         return words[:1] + ['-I', str(WORK / 'include')] + words[1:] + [
-            '-w', '-include', str(ROOT / 'tests/emulator/mutation.h'), '-c', str(self.written(path))]
+            '-w', '-fsanitize=bounds', '-fsanitize-undefined-trap-on-error',
+            '-include', str(ROOT / 'tests/emulator/mutation.h'), '-c', str(self.written(path))]
 
     def compile(self, path, syntax_only):
         """The numbers of mutants that do not compile."""
@@ -139,12 +152,12 @@ class Mutation:
 
     def digest(self, path):
         """Of what an object is made of."""
-        parts = [self.written(p).read_bytes() for p in self.paths if p == path or p.suffix == '.cuh']
+        parts = [self.written(p).read_bytes() for p in all_paths() if p == path or p.suffix == '.cuh']
         return hashlib.sha256(b''.join(parts + [(ROOT / 'tests/emulator/mutation.h').read_bytes()])).hexdigest()
 
     def build(self, pool):
         self.lines = commands('minidl_cuda')
-        cu = [path for path in self.paths if path.suffix == '.cu']
+        cu = self.compiled
         self.write()
         stamps = WORK / 'objects.json'
         made = json.loads(stamps.read_text()) if stamps.exists() else {}
@@ -154,11 +167,13 @@ class Mutation:
             print(f'{sum(map(len, found))} mutants do not compile', flush=True)
             pending = [path for path, wrong in zip(pending, found) if wrong]
             self.rejected |= set().union(*found)
-            REJECTED.write_text(json.dumps([self.mutants[number].key for number in sorted(self.rejected)], indent=0))
+            rejected = {self.mutants[number].key for number in self.rejected}
+            mine = {mutant.key for mutant in self.mutants.values()}
+            REJECTED.write_text(json.dumps(sorted(rejected | (self.known_rejected - mine)), indent=0))
             self.write()
         old = [path for path in cu if made.get(path.name) != self.digest(path)]
         list(pool.map(lambda path: self.compile(path, False), old))
-        stamps.write_text(json.dumps({path.name: self.digest(path) for path in cu}, indent=0))
+        stamps.write_text(json.dumps({**made, **{path.name: self.digest(path) for path in cu}}, indent=0))
         objects = [str(WORK / f'{path.name}.o') for path in cu] + [str(WORK / 'mutation.o')]
         run(['c++', '-std=c++20', '-O2', '-I', str(ROOT / 'tests'), '-c', str(ROOT / 'tests/emulator/mutation.cpp'), '-o',
              objects[-1]], check=True)
@@ -180,7 +195,7 @@ class Mutation:
             variables['MINIDL_MUTANT'] = f'{self.mutants[number].site.number}:{number}'
         if reached:
             variables['MINIDL_MUTATION_REACHED'] = str(reached)
-        seconds = 4 + 4 * milliseconds // 1000
+        seconds = 2 + 4 * milliseconds // 1000
 
         def limits():
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -200,6 +215,7 @@ class Mutation:
     def find_tests(self, pool, slow):
         """For each site the tests that come to it, as (program, misaligned, test, milliseconds)."""
         self.tests, self.slow = collections.defaultdict(list), slow
+        self.noticed = collections.defaultdict(collections.Counter)  # by file: how often a group of tests has
 
         def record(entry):
             program, tests, files, misaligned = entry
@@ -233,12 +249,17 @@ class Mutation:
                 break
             total += milliseconds
             groups[milliseconds > 400, program, misaligned].append((name, milliseconds))
-        ordered = sorted(groups.items(), key=lambda group: sum(milliseconds for _, milliseconds in group[1]))
-        for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED else []):
-            for (_, program, misaligned), tests in ordered:
+        # First those that noticed most of the mutants of this file for their time.
+        noticed = self.noticed[mutant.site.file]
+        ordered = sorted(groups.items(), key=lambda group: (10 + sum(milliseconds for _, milliseconds in group[1])) /
+                         (1 + noticed[group[0]]))
+        for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED or self.slow else []):
+            for group, tests in ordered:
+                _, program, misaligned = group
                 how = self.test(program, ':'.join(name for name, _ in tests), sum(ms for _, ms in tests), number,
                                 {**environment, **self.alignment(misaligned)})
                 if how:
+                    noticed[group] += 1
                     return f'{program} {how}' + ''.join(f' {value}' for value in environment.values())
         return None
 
@@ -278,8 +299,7 @@ def report(mutation, results, path, command):
                      f'{count["rejected"]} |')
     lines += ['', '## Survivors', '']
     for mutant in survivors:
-        where = '' if mutation.tests[mutant.site.number] else ' (no test comes here)'
-        lines.append(f'- {mutant.site.file}:{mutant.site.line} {mutant.kind}: {mutant.shown}{where}')
+        lines.append(f'- {mutant.site.file}:{mutant.site.line} {mutant.kind}: {mutant.shown}')
     text = '\n'.join(lines) + '\n'
     pathlib.Path(path).write_text(text)
     print(text)
@@ -297,22 +317,19 @@ def main():
     WORK.mkdir(parents=True, exist_ok=True)
     results_path = WORK / 'results.json'
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
-    mutation = Mutation()
-    names = {path.name for path in mutation.paths}
+    names = {path.name for path in all_paths()}
     if not set(options.files) <= names:
         sys.exit(f'no such source: {set(options.files) - names}; there are {sorted(names)}')
+    if options.only_report:
+        return report(Mutation([]), results, options.report, ' '.join(['python3', *sys.argv]))
+    mutation = Mutation(options.files)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         start = time.time()
         mutation.build(pool)
         print(f'built in {time.time() - start:.0f} s', flush=True)
         mutation.find_tests(pool, options.survivors)
         print(f'tests recorded after {time.time() - start:.0f} s', flush=True)
-        chosen = [number for number, mutant in mutation.mutants.items()
-                  if number not in mutation.rejected and mutant.site.file in (options.files or names)]
-        if options.only_report:
-            chosen = []
-        known = {mutation.mutants[number].key for number in mutation.mutants}
-        results = {key: how for key, how in results.items() if key in known}
+        chosen = [number for number in mutation.mutants if number not in mutation.rejected]
         if options.survivors:
             chosen = [number for number in chosen if not results.get(mutation.mutants[number].key)]
         for done, (number, how) in enumerate(zip(chosen, pool.map(mutation.try_mutant, chosen)), 1):
@@ -324,7 +341,7 @@ def main():
                 print(f'{done} of {len(chosen)} after {time.time() - start:.0f} s', flush=True)
                 results_path.write_text(json.dumps(results, indent=0))
     results_path.write_text(json.dumps(results, indent=0))
-    report(mutation, results, options.report, ' '.join(['python3', *sys.argv]))
+    report(Mutation([]), results, options.report, ' '.join(['python3', *sys.argv]))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 // Kernels with one planted fault each: every fault is found by a wrong result, by the emulator, or by the race detector
 // (in the program whose kernels are instrumented); the right kernels pass in every mode.
+#include <cuda_fp16.h>
 #include <emulator/device_arrays.h>
 #include <gtest/gtest.h>
 #include <emulator/example_kernels.cuh>
@@ -96,6 +97,27 @@ Outcome run_conv() {
   return outcome(output.values(), reference, 1e-3);  // TF32 has 10 bits of mantissa
 }
 
+template <Plant kPlant>
+Outcome run_half_sums() {
+  constexpr int windows = 64, rows = 16, columns = 8;
+  const auto halves = [](const std::vector<float>& values) {
+    std::vector<uint16_t> bits;
+    for (const float value : values) bits.push_back(__half_as_ushort(value));
+    return bits;
+  };
+  const std::vector<float> a = random_values(windows * rows, 7), b = random_values(columns * windows, 8);
+  std::vector<double> reference(rows * columns);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) {
+      for (int w = 0; w < windows; ++w) reference[i * columns + j] += double{a[w * rows + i]} * b[j * windows + w];
+    }
+  }
+  const DeviceArray<uint16_t> device_a(halves(a)), device_b(halves(b));
+  const DeviceArray<float> d(size_t{rows * columns});
+  MINIDL_LAUNCH(cuda::half_sums_kernel<kPlant>, 1, 32, 0, nullptr, device_a.get(), device_b.get(), d.get());
+  return outcome(d.values(), reference, 1e-3);  // fp16 has 10 bits of mantissa
+}
+
 /// All schedules with all completions of copies; those that are random with three seeds.
 void for_each_mode(const std::function<void(const std::string&)>& body) {
   const Options before = options();
@@ -150,6 +172,7 @@ TEST(RightKernels, PassInEveryMode) {
   expect_right(&run_sum<Plant::none>);
   expect_right(&run_product<Plant::none>);
   expect_right(&run_conv<Plant::none>);
+  expect_right(&run_half_sums<Plant::none>);
 }
 
 TEST(PlantedFault, MissingBarrier) {
@@ -176,6 +199,23 @@ TEST(PlantedFault, LateWait) {
   // Seen as a wrong number when copies are done late, and as a race when that happens while others read.
   const Outcome all = run_all(&run_conv<Plant::late_wait>);
   EXPECT_FALSE(all.right);
+}
+
+/// Only the numbers are wrong, in every mode alike.
+void expect_wrong(Outcome (*run)()) {
+  const Outcome all = run_all(run);
+  EXPECT_FALSE(all.right);
+  EXPECT_TRUE(all.faults.empty());
+}
+
+TEST(PlantedFault, FragmentsOfAnotherLayout) {
+  expect_wrong(&run_half_sums<Plant::untransposed>);
+  expect_wrong(&run_half_sums<Plant::exchanged_chunks>);
+  expect_wrong(&run_half_sums<Plant::other_swizzle>);
+}
+
+TEST(PlantedFault, LateWaitForHalves) {
+  EXPECT_FALSE(run_all(&run_half_sums<Plant::late_wait>).right);
 }
 
 TEST(PlantedFault, MissingPadding) {

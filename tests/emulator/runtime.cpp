@@ -109,6 +109,10 @@ int64_t calls() {
   return Runtime::instance().calls();
 }
 
+int64_t waits() {
+  return Runtime::instance().waits();
+}
+
 std::vector<std::string> live_objects() {
   Runtime& runtime = Runtime::instance();
   std::vector<std::string> objects;

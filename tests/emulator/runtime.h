@@ -103,8 +103,12 @@ class Runtime {
   void run_everything();
   /// For calls that no capture can contain: invalidates captures and refuses, when there are any.
   cudaError_t refuse_during_capture();
-  /// After waiting for work: what a kernel left.
   cudaError_t sticky_error() const { return sticky_; }
+  /// After waiting for work: what a kernel left.
+  cudaError_t waited() {
+    ++waits_;
+    return sticky_;
+  }
   void set_sticky_error(cudaError_t error) {
     if (sticky_ == cudaSuccess) sticky_ = error;
   }
@@ -113,6 +117,7 @@ class Runtime {
 
   std::recursive_mutex& mutex() { return mutex_; }
   int64_t calls() const { return calls_; }
+  int64_t waits() const { return waits_; }
   void fail_call(int64_t n, cudaError_t error) {
     calls_until_fault_ = n;
     injected_ = error;
@@ -131,7 +136,7 @@ class Runtime {
   std::recursive_mutex mutex_;
   CUstream_st default_stream_{std::make_shared<Queue>(true), nullptr};
   cudaError_t sticky_ = cudaSuccess;
-  int64_t calls_ = 0, calls_until_fault_ = 0;
+  int64_t calls_ = 0, waits_ = 0, calls_until_fault_ = 0;
   cudaError_t injected_ = cudaSuccess;
 };
 

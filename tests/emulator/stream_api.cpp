@@ -69,7 +69,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     CUstream_st* stream = nullptr;
     if (const cudaError_t error = waitable(runtime, handle, stream); error != cudaSuccess) return error;
     stream->queue->run_all();
-    return runtime.sticky_error();
+    return runtime.waited();
   });
 }
 
@@ -87,7 +87,7 @@ cudaError_t cudaDeviceSynchronize() {
   return runtime.call([&] {
     if (const cudaError_t error = runtime.refuse_during_capture(); error != cudaSuccess) return error;
     runtime.run_everything();
-    return runtime.sticky_error();
+    return runtime.waited();
   });
 }
 
@@ -145,7 +145,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (!runtime.events.contains(event)) return cudaErrorInvalidResourceHandle;
     if (event->capture.lock() != nullptr) return cudaErrorStreamCaptureUnsupported;
     if (event->recorded.queue != nullptr) event->recorded.queue->run_until(event->recorded.position);
-    return runtime.sticky_error();
+    return runtime.waited();
   });
 }
 

@@ -15,8 +15,24 @@ TABLE = ROOT / "docs" / "cuda_registers.md"
 ARCHITECTURES = ("80", "90")
 # Of a multiprocessor of compute capability 8.0 and 9.0: 65536 registers, given to warps in units of 256; 2048 threads. Shared memory differs.
 REGISTERS, REGISTER_UNIT, THREADS, SHARED = 65536, 256, 2048, {"80": 164 << 10, "90": 228 << 10}
-# Bytes that a launch asks for beside what the kernel declares: kShared<kTile> of the two products, three stages of two tiles.
-DYNAMIC = {"gather_product_kernel": lambda tile: 3 * 2 * tile * 20 * 4, "outer_product_kernel": lambda tile: 3 * 2 * tile * 16 * 4}
+# Tiles on tensor cores (mma_tile.cuh, window_sums.cuh): MmaTile<rows, columns, rows of a warp, columns of a warp>.
+MMA_STAGES, MMA_ROW_BYTES = 4, 64
+# Bytes that a launch asks for beside what the kernel declares: kShared of the two products, three stages of two tiles.
+DYNAMIC = {"gather_product_kernel": lambda rows, columns, *_: 3 * (rows + columns) * 20 * 4,
+           "outer_product_kernel": lambda tile, *_: 3 * 2 * tile * 16 * 4}
+
+
+def mma_tile(kernel):
+    """(threads, bytes of shared memory) of a kernel on tensor cores, or None."""
+    found = re.search(r"(gather|outer)_mma_kernel<(\w+),MmaTile<(\d+),(\d+),(\d+),(\d+)>", kernel)
+    if not found:
+        return None
+    kind, arithmetic = found.groups()[:2]
+    rows, columns, warp_rows, warp_columns = map(int, found.groups()[2:])
+    size = 4 if "Tf32" in arithmetic else 2
+    apart = 8 if kind == "outer" and size == 4 else 0  # words between rows of windows
+    threads = 32 * (rows // warp_rows) * (columns // warp_columns)
+    return threads, MMA_STAGES * MMA_ROW_BYTES * (rows + columns + 2 * apart)
 
 
 def short(name):
@@ -88,9 +104,8 @@ def main():
     for path, found in zip(files, results):
         for kernel in sorted({kernel for kernel, _ in found}):
             of = [found[kernel, a] for a in ARCHITECTURES]
-            threads = bound_of(path, kernel)
-            base, tile = kernel.split("<")[0], re.search(r"<(\d+)", kernel)
-            dynamic = DYNAMIC[base](int(tile.group(1))) if base in DYNAMIC else 0
+            base, tile = kernel.split("<")[0], map(int, re.findall(r"\d+", kernel.partition("<")[2]))
+            threads, dynamic = mma_tile(kernel) or (bound_of(path, kernel), DYNAMIC[base](*tile) if base in DYNAMIC else 0)
             shares = [f"{100 * occupancy(f, threads, dynamic, a):.0f}" for f, a in zip(of, ARCHITECTURES)]
             registers = "/".join(str(f["registers"]) for f in of)
             rows.append(f"| `{kernel}` | {path.name} | {threads} | {registers} | {of[0]['shared'] + dynamic} | {'/'.join(shares)} |")

@@ -25,9 +25,8 @@ class PooledConv2d : public ::testing::TestWithParam<const Conv2dEngine*> {
  protected:
   void SetUp() override {
     if (GetParam()->device != test::device().kind) GTEST_SKIP() << "an engine of another device";
-    const double error = GetParam()->error;
     execution::set_conv2d_engine(GetParam()->name);
-    execution::set_precision(error > 1e-3 ? Precision::bf16 : error > 1e-5 ? Precision::tf32 : Precision::fp32);
+    execution::set_precision(GetParam()->grade);
   }
   void TearDown() override {
     execution::set_conv2d_engine("");

@@ -25,6 +25,13 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 const std::vector<Shape> kShapes = {{0},  {1},           {3},          {4},     {7, 1},    {16},
                                     {17}, {1, 5, 3, 33}, {3, 2, 2, 4}, {16384}, {2, 16387}};
 
+/// f64 [n].
+Tensor doubles(const std::vector<double>& values) {
+  Tensor x = Tensor::empty({std::ssize(values)}, Dtype::f64);
+  std::copy(values.begin(), values.end(), x.data<double>());
+  return x;
+}
+
 std::vector<double> expected(const Tensor& x, const std::function<double(double)>& f) {
   std::vector<double> values;
   for (const float value : x.span<float>()) values.push_back(f(value));
@@ -67,7 +74,7 @@ TEST(Elementwise, ACombinationIsExactOnIntegers) {
         a.push_back(static_cast<double>(k % 5) - 1.5);
         for (size_t i = 0; i < sums.size(); ++i) sums[i] += a[k] * static_cast<double>(x[k].span<float>()[i]);
       }
-      ON_DEVICE(add_combination)(a, x, output);
+      ON_DEVICE(add_combination)(doubles(a), x, output);
       EXPECT_TRUE(equals(output, sums)) << terms;
     }
   }
@@ -97,8 +104,8 @@ TEST(Elementwise, ACombinationOfBf16IsThatOfItsValues) {
         a.push_back(static_cast<double>(k % 5) - 1.7);
       }
       Tensor output = random_uniform(shape, 40), of_values = output.clone();
-      ON_DEVICE(add_combination)(a, rounded, output);
-      ON_DEVICE(add_combination)(a, x, of_values);
+      ON_DEVICE(add_combination)(doubles(a), rounded, output);
+      ON_DEVICE(add_combination)(doubles(a), x, of_values);
       EXPECT_TRUE(test::same_bytes(output, of_values)) << terms;
     }
   }
@@ -108,11 +115,11 @@ TEST(Elementwise, ACombinationIsRoundedOnce) {
   // 2^25 + 1 - 2^25: lost in f32, within eight terms and across them.
   const Tensor large = Tensor::full({21}, 33554432.0f), one = Tensor::full({21}, 1.0f);
   Tensor output = Tensor::zeros({21});
-  ON_DEVICE(add_combination)(std::vector{1.0, 1.0, -1.0}, std::vector{large, one, large}, output);
+  ON_DEVICE(add_combination)(doubles({1, 1, -1}), std::vector{large, one, large}, output);
   EXPECT_TRUE(equals(output, one));
   std::vector<Tensor> x(10, large);
   x[3] = one;
-  ON_DEVICE(add_combination)(std::vector<double>{1, 1, 1, 1, 1, -1, -1, -1, -1, 0}, x, output);
+  ON_DEVICE(add_combination)(doubles({1, 1, 1, 1, 1, -1, -1, -1, -1, 0}), x, output);
   EXPECT_TRUE(equals(output, Tensor::full({21}, 2.0f)));
 }
 
@@ -274,9 +281,21 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
     ON_DEVICE(add_scaled)(0.3f, x, 0.7f, y, output);
     ON_DEVICE(tanh_forward)(output, 150.0f, output);
     ON_DEVICE(accumulate_product)(x, y, Accumulate{0.9f, &mask}, output);
-    ON_DEVICE(add_combination)(std::vector<double>(9, 0.3), std::vector<Tensor>(9, x), output);
+    ON_DEVICE(add_combination)(doubles(std::vector<double>(9, 0.3)), std::vector<Tensor>(9, x), output);
     return output;
   }));
+}
+
+TEST(Elementwise, ZerosHaveTheSameSignOnEveryDevice) {
+  const Tensor zeros = Tensor::from(std::vector<float>{0.0f, -0.0f}, {2});
+  Tensor output = Tensor::full({2}, NAN);
+  ON_DEVICE(relu_forward)(zeros, output);
+  EXPECT_TRUE(test::same_bytes(output, Tensor::zeros({2})));
+  for (const auto& [low, high] : {std::pair{0.0f, 1.0f}, {-1.0f, -0.0f}, {-0.0f, 0.0f}}) {
+    output = zeros.clone();
+    ON_DEVICE(clamp)(output, low, high);
+    EXPECT_TRUE(test::same_bytes(output, zeros)) << low << " to " << high;
+  }
 }
 
 TEST(Elementwise, BadArgumentsAreNamed) {
@@ -295,7 +314,7 @@ TEST(Elementwise, BadArgumentsAreNamed) {
       },
       "[add_scaled] output has shape [6]"));
   const std::vector<Tensor> itself{output}, others{other};
-  const std::vector<double> one{1.0}, two{1.0, 2.0};
+  const Tensor one = doubles({1.0}), two = doubles({1.0, 2.0});
   EXPECT_TRUE(throws_error(
       [&] {
         ON_DEVICE(add_combination)
@@ -308,7 +327,9 @@ TEST(Elementwise, BadArgumentsAreNamed) {
         (one, others, output);
       },
       "[add_combination] x has shape [3,2]"));
-  EXPECT_TRUE(throws_error([&] { ON_DEVICE(add_combination)(two, others, output); }, "2 factors for 1 tensors"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(add_combination)
+                                 (two, others, output); },
+                           "the factors are [2] of f64, they must be [1] of f64"));
   EXPECT_TRUE(throws_error(
       [&] {
         ON_DEVICE(multiply)

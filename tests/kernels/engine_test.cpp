@@ -8,6 +8,7 @@
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace minidl {
@@ -68,8 +69,16 @@ TEST(Execution, PrecisionsHaveNames) {
 
 TEST(Execution, RefusesPrecisionsThatNoEngineHas) {
   execution::set_precision(Precision::fp32);
-  EXPECT_TRUE(test::throws_error([] { execution::set_precision(Precision::fp16); }, "it is for GPUs only"));
-  EXPECT_EQ(execution::precision(), Precision::fp32);
+  const auto set_fp16 = [] { execution::set_precision(Precision::fp16); };
+  const auto is_of_cuda = [](const Conv2dEngine* engine) { return engine->device == Device::Kind::cuda; };
+  if (std::ranges::none_of(conv2d_engines(), is_of_cuda)) {
+    EXPECT_TRUE(test::throws_error(set_fp16, "it is for GPUs only"));
+    EXPECT_EQ(execution::precision(), Precision::fp32);
+  } else {
+    set_fp16();
+    const Conv2dProblem problem{Conv2dDesc::make({1, 2, 2, 1}, {1, 1, 1, 1}, {})};
+    EXPECT_TRUE(test::throws_error([&] { conv2d_engine_for(problem, Device::cpu()); }, "at fp16: "));
+  }
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     execution::set_precision(precision);
     EXPECT_EQ(execution::precision(), precision);

@@ -91,18 +91,24 @@ TEST(Reduce, SumsInDoublePrecision) {
             4.0 * static_cast<double>(1e30f) * static_cast<double>(1e30f));
 }
 
+void expect_products(const std::vector<Tensor>& x, const std::vector<Tensor>& y, const Tensor& products) {
+  const double* product = products.data<double>();
+  for (size_t j = 0; j < y.size(); ++j) {
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(*product++, ON_DEVICE(dot)(x[i], y[j])) << x[0].shape().str();
+  }
+}
+
 TEST(Reduce, ManyDotsAreThoseOfEachPair) {
   for (const Shape& shape : kShapes) {
     std::vector<Tensor> x, y;
     for (uint64_t i = 0; i < 5; ++i) x.push_back(random_uniform(shape, 20 + i));
     for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
-    std::vector<double> products(15, kNan);
+    Tensor products = Tensor::zeros({3, 5}, Dtype::f64);
     ON_DEVICE(dots)(x, y, products);
-    for (size_t i = 0; i < 5; ++i) {
-      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], ON_DEVICE(dot)(x[i], y[j])) << shape.str();
-    }
+    expect_products(x, y, products);
   }
-  dots({}, {}, {});
+  Tensor none = Tensor::empty({0, 0}, Dtype::f64);
+  dots({}, {}, none);
 }
 
 TEST(Reduce, DotsOfBf16AreThoseOfItsValues) {
@@ -114,11 +120,9 @@ TEST(Reduce, DotsOfBf16AreThoseOfItsValues) {
       x[i] = test::from_bf16(rounded[i]);
     }
     for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
-    std::vector<double> products(15, kNan);
+    Tensor products = Tensor::zeros({3, 5}, Dtype::f64);
     ON_DEVICE(dots)(rounded, y, products);
-    for (size_t i = 0; i < 5; ++i) {
-      for (size_t j = 0; j < 3; ++j) EXPECT_EQ(products[i * 3 + j], ON_DEVICE(dot)(x[i], y[j])) << shape.str();
-    }
+    expect_products(x, y, products);
   }
 }
 
@@ -179,9 +183,9 @@ TEST(Reduce, BytesDoNotDependOnThreads) {
                                    ON_DEVICE(absolute_sum)(x),
                                    ON_DEVICE(squared_distance)(x, y),
                                    ON_DEVICE(max_abs)(x)};
-    std::vector<double> products(4);
+    Tensor products = Tensor::empty({2, 2}, Dtype::f64);
     ON_DEVICE(dots)(std::vector{x, y}, std::vector{x, y}, products);
-    results.insert(results.end(), products.begin(), products.end());
+    results.insert(results.end(), products.data<double>(), products.data<double>() + 4);
     Tensor bytes = Tensor::empty({static_cast<int64_t>(results.size())}, Dtype::f64);
     std::copy(results.begin(), results.end(), bytes.data<double>());
     return bytes;
@@ -202,17 +206,18 @@ TEST(Reduce, BadArgumentsAreNamed) {
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(max_abs)(bytes); }, "[max_abs] x"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(squared_distance)(other, x); }, "[squared_distance] y"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(all_finite)(undefined); }, "[all_finite] x"));
-  std::vector<double> one(1), four(4);
+  Tensor one = Tensor::empty({1, 1}, Dtype::f64), four = Tensor::empty({2, 2}, Dtype::f64);
   const std::vector<Tensor> xs{x}, mixed{x, other}, none{undefined};
   EXPECT_TRUE(throws_error(
       [&] {
         ON_DEVICE(dots)
         (xs, xs, four);
       },
-      "[dots] output has 4 values for 1 times 1 products"));
+      "[dots] output is [2,2] of f64, it must be [1,1] of f64"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(mixed, mixed, four); }, "[dots] x has shape [6], it must be [2,3]"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(xs, none, one); }, "[dots] y is undefined"));
-  const std::vector<Tensor> rounded{Tensor::zeros({2, 3}, Dtype::bf16)}, both{x, rounded[0]}, f16{Tensor::zeros({2, 3}, Dtype::f16)};
+  const std::vector<Tensor> rounded{Tensor::zeros({2, 3}, Dtype::bf16)}, both{x, rounded[0]},
+      f16{Tensor::zeros({2, 3}, Dtype::f16)};
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(both, both, four); }, "holds bf16 beside f32"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(f16, xs, one); }, "[dots] x [2,3] holds f16"));
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(dots)(xs, rounded, one); }, "[dots] y [2,3] holds bf16"));

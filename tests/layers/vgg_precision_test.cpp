@@ -27,10 +27,6 @@ struct Settings {
   }
 };
 
-Precision grade_of(const Conv2dEngine& engine) {
-  return engine.error > 1e-3 ? Precision::bf16 : engine.error > 1e-5 ? Precision::tf32 : Precision::fp32;
-}
-
 /// A convolution of the network, what comes into it, and both directions in f64.
 struct Layer {
   std::string name;
@@ -93,7 +89,7 @@ TEST(VggPrecision, EveryEngineKeepsItsGradeInEveryLayer) {
   for (const Conv2dEngine* engine : conv2d_engines()) {
     if (engine->device != Device::Kind::cpu) continue;
     if (std::string(engine->name).starts_with("winograd_amx") && !cpu::amx_available()) continue;  // slow without
-    const Settings settings(engine->name, grade_of(*engine));
+    const Settings settings(engine->name, engine->grade);
     double worst = 0.0;
     for (const Layer& layer : layers) {
       Tensor output, grad_input;

@@ -1,0 +1,94 @@
+#include <minidl/kernels/cuda/conv2d_engines.h>
+#include <minidl/kernels/cuda/conv2d_passes.h>
+#include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/mma_operand.h>
+#include <minidl/kernels/cuda/outer_mma.h>
+
+#include <algorithm>
+
+namespace minidl::cuda {
+namespace {
+
+MmaPlan plan_of(const Windows& windows, int channels, Dtype dtype) {
+  return plan_mma(windows.count(), channels, windows.length(), static_cast<int64_t>(size_of(dtype)));
+}
+
+template <Dtype kDtype, decltype(gather_mma_tf32) kGather, decltype(outer_mma_tf32) kOuter>
+constexpr WindowProducts kProducts = {
+    .dtype = kDtype,
+    .chunk = kDtype == Dtype::f32 ? 4 : 8,
+    .operand = [](const float* values, int64_t rows,
+                  int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
+    .gather =
+        [](const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
+           cudaStream_t stream) {
+          kGather(plan_of(windows, output.channels, kDtype), windows, picture, weight, output, stream);
+        },
+    .gather_workspace =
+        [](const Windows& windows, int channels) {
+          return mma_workspace(plan_of(windows, channels, kDtype), windows, channels);
+        },
+    .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
+                cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
+    .outer_workspace =
+        [](const OuterProduct& product) { return outer_mma_workspace(plan_outer_mma(product), product); }};
+
+constexpr const WindowProducts& kTf32 = kProducts<Dtype::f32, gather_mma_tf32, outer_mma_tf32>;
+constexpr const WindowProducts& kTf32x3 = kProducts<Dtype::f32, gather_mma_tf32x3, outer_mma_tf32x3>;
+constexpr const WindowProducts& kBf16 = kProducts<Dtype::bf16, gather_mma_bf16, outer_mma_bf16>;
+constexpr const WindowProducts& kFp16 = kProducts<Dtype::f16, gather_mma_fp16, outer_mma_fp16>;
+
+const char* too_large_for_mma(const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
+  // Two masks of 32 bits say which taps are inside of a picture; a window's elements are counted in 32 bits.
+  if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 16 rows or columns of taps";
+  constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
+  const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max(d.in_c, d.out_c) + 8;
+  if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
+  return too_large(problem);
+}
+
+template <Precision kPrecision>
+const char* decline(const Conv2dProblem& problem, Precision precision) {
+  if (precision == kPrecision) return too_large_for_mma(problem);
+  switch (kPrecision) {
+    case Precision::tf32:
+      return "computes in tf32 only";
+    case Precision::bf16:
+      return "computes in bf16 only";
+    default:
+      return "computes in fp16 only";
+  }
+}
+
+template <const WindowProducts& kOf>
+constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
+                              decltype(Conv2dEngine::decline) decline) {
+  return {.name = name,
+          .device = Device::Kind::cuda,
+          .error = error,
+          .grade = grade,
+          .exact_integers = true,
+          .decline = decline,
+          .workspace_bytes = [](const Conv2dProblem& problem) { return conv2d_workspace(kOf, problem); },
+          .kept_bytes = [](const Conv2dProblem& problem) { return conv2d_kept(kOf, problem); },
+          .spared_bytes = nullptr,
+          .writes_relu_mask = [](const Conv2dDesc& d) { return d.out_c % 8 == 0; },
+          .pools = nullptr,
+          .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kOf, d, args); },
+          .backward_data = [](const Conv2dDesc& d,
+                              const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kOf, d, args); },
+          .backward_weight = [](const Conv2dDesc& d,
+                                const Conv2dBackwardWeightArgs& args) { conv2d_backward_weight(kOf, d, args); }};
+}
+
+}  // namespace
+
+const Conv2dEngine conv2d_mma_tf32 = engine<kTf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
+const Conv2dEngine conv2d_mma_bf16 = engine<kBf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
+const Conv2dEngine conv2d_mma_fp16 = engine<kFp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
+const Conv2dEngine conv2d_mma_3xtf32 =
+    engine<kTf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
+                    [](const Conv2dProblem& problem, Precision) { return too_large_for_mma(problem); });
+
+}  // namespace minidl::cuda

@@ -1,0 +1,253 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/cuda/recording.h>
+#include <minidl/core/cuda/stream.h>
+#include <minidl/kernels/cuda/continued.h>
+#include <minidl/kernels/cuda/conv2d_passes.h>
+#include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/filter_cache.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+namespace minidl::cuda {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+Windows windows_of(const WindowProducts& products, const Conv2dDesc& d) {
+  const Padding& padding = d.window.padding;
+  return {.n = static_cast<int>(d.n),
+          .in_h = static_cast<int>(d.in_h),
+          .in_w = static_cast<int>(d.in_w),
+          .in_c = static_cast<int>(products.channels(d.in_c)),
+          .mode = padding.mode,
+          .k_h = static_cast<int>(d.k_h),
+          .k_w = static_cast<int>(d.k_w),
+          .windows_h = static_cast<int>(d.out_h()),
+          .windows_w = static_cast<int>(d.out_w()),
+          .stride_h = static_cast<int>(d.window.stride_h),
+          .stride_w = static_cast<int>(d.window.stride_w),
+          .begin_h = static_cast<int>(-padding.top),
+          .begin_w = static_cast<int>(-padding.left)};
+}
+
+/// Values as an operand of the products, and what keeps them there.
+struct Operand {
+  Tensor made;  // undefined: the values themselves are
+  const void* data;
+
+  Operand(const WindowProducts& products, const float* values, int64_t rows, int64_t channels)
+      : made(products.operand(values, rows, channels)), data(made ? made.raw() : values) {}
+};
+int64_t operand_bytes(const WindowProducts& products, int64_t rows, int64_t channels) {
+  const int64_t padded = products.channels(channels);
+  if (products.dtype == Dtype::f32 && padded == channels) return 0;
+  return rows * padded * static_cast<int64_t>(size_of(products.dtype));
+}
+int64_t weight_rows(const Conv2dDesc& d) {
+  return d.out_c * d.k_h * d.k_w;
+}
+
+/// Along one axis: the pixels i of the input for which i + pad = phase modulo the stride, and the taps that reach them.
+/// Pixel stride * q + phase - pad, q = begin ... begin + pixels - 1, is read by tap phase + stride * t of window q - t.
+struct Phase {
+  int phase, taps, begin, pixels;
+};
+std::vector<Phase> phases_of(int64_t extent, int64_t kernel, int64_t stride, int64_t pad) {
+  std::vector<Phase> phases;
+  for (int64_t phase = 0; phase < stride; ++phase) {
+    const int64_t taps = phase < kernel ? (kernel - phase + stride - 1) / stride : 0;
+    const int64_t begin = std::max<int64_t>(0, (pad - phase + stride - 1) / stride);
+    const int64_t end = extent + pad > phase ? (extent + pad - phase - 1) / stride + 1 : 0;
+    if (end <= begin) continue;
+    phases.push_back(
+        {static_cast<int>(phase), static_cast<int>(taps), static_cast<int>(begin), static_cast<int>(end - begin)});
+  }
+  return phases;
+}
+
+Taps taps_of(const Conv2dDesc& d, const Phase& h, const Phase& w) {
+  return {.out_c = static_cast<int>(d.out_c),
+          .k_h = static_cast<int>(d.k_h),
+          .k_w = static_cast<int>(d.k_w),
+          .in_c = static_cast<int>(d.in_c),
+          .first_h = h.phase,
+          .step_h = static_cast<int>(d.window.stride_h),
+          .count_h = h.taps,
+          .first_w = w.phase,
+          .step_w = static_cast<int>(d.window.stride_w),
+          .count_w = w.taps};
+}
+
+/// Calls body(h, w, row) for each pair of phases, whose filters begin at row `row` of the packed weight, of out_c
+/// numbers each.
+template <typename Body>
+void for_phases(const Conv2dDesc& d, const Body& body) {
+  const Padding& padding = d.window.padding;
+  int64_t row = 0;
+  for (const Phase& h : phases_of(d.in_h, d.k_h, d.window.stride_h, padding.top)) {
+    for (const Phase& w : phases_of(d.in_w, d.k_w, d.window.stride_w, padding.left)) {
+      body(h, w, row);
+      row += d.in_c * h.taps * w.taps;
+    }
+  }
+}
+
+/// What each phase multiplies grad_output by.
+Windows windows_of_phase(const WindowProducts& products, const Conv2dDesc& d, const Phase& h, const Phase& w) {
+  const bool any = h.taps > 0 && w.taps > 0;
+  return {.n = static_cast<int>(d.n),
+          .in_h = static_cast<int>(d.out_h()),
+          .in_w = static_cast<int>(d.out_w()),
+          .in_c = static_cast<int>(products.channels(d.out_c)),
+          .k_h = any ? h.taps : 0,
+          .k_w = any ? w.taps : 1,
+          .windows_h = h.pixels,
+          .windows_w = w.pixels,
+          .begin_h = h.begin - (h.taps - 1),
+          .begin_w = w.begin - (w.taps - 1)};
+}
+
+bool is_dense(const Conv2dDesc& d) {
+  return d.window.stride_h == 1 && d.window.stride_w == 1;
+}
+
+/// The form of a weight that a direction multiplies by. A recording makes it each time: in it nothing is computed yet
+/// that could be kept, and weights change between its runs.
+Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
+  return keep && !Recording::current() ? kept_filters(weight, form, make) : make();
+}
+
+/// The weight as backward_data multiplies by it: the filters of all phases, one after the other.
+Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight) {
+  const auto pack = [&] {
+    Tensor packed = Tensor::empty({weight.count()}, Dtype::f32, weight.device());
+    for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
+      pack_reversed(taps_of(d, h, w), weight.data<float>(), packed.data<float>() + row * d.out_c, current_stream());
+    });
+    const Tensor operand = products.operand(packed.data<float>(), weight.count() / d.out_c, d.out_c);
+    return operand ? operand : packed;
+  };
+  // What is packed depends on the stride and on which phases there are, that is on where the picture begins and ends;
+  // with a stride of 1 there is one form.
+  return weight_form(is_dense(d), weight, &products.gather, pack);
+}
+
+/// With a padding of zeros, which the input does not have to be continued for: each phase is a convolution of
+/// grad_output with its own filters.
+void backward_zero_padded(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight,
+                          const float* grad_output, const GradTarget& target) {
+  const Tensor packed = packed_weight(products, d, weight);
+  const Operand picture(products, grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+  const Padding& padding = d.window.padding;
+  const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
+  for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
+    const GatherOutput output{.output = target.grad,
+                              .channels = static_cast<int>(d.in_c),
+                              .out_h = static_cast<int>(d.in_h),
+                              .out_w = static_cast<int>(d.in_w),
+                              .out_stride_h = static_cast<int>(d.window.stride_h),
+                              .out_stride_w = static_cast<int>(d.window.stride_w),
+                              .out_begin_h = static_cast<int>(h.begin * d.window.stride_h + h.phase - padding.top),
+                              .out_begin_w = static_cast<int>(w.begin * d.window.stride_w + w.phase - padding.left),
+                              .beta = target.beta,
+                              .mask = target.relu_mask};
+    products.gather(windows_of_phase(products, d, h, w), picture.data,
+                    static_cast<const std::byte*>(packed.raw()) + row * row_bytes, output, current_stream());
+  });
+}
+
+int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
+  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) + operand_bytes(products, weight_rows(d), d.in_c) +
+         products.gather_workspace(windows_of(products, d), static_cast<int>(d.out_c));
+}
+
+int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc& of) {
+  const bool continues = is_continued(of.window.padding);
+  const Conv2dDesc d = continues ? continued(of) : of;
+  int64_t of_phase = 0;
+  for_phases(d, [&](const Phase& h, const Phase& w, int64_t) {
+    of_phase =
+        std::max(of_phase, products.gather_workspace(windows_of_phase(products, d, h, w), static_cast<int>(d.in_c)));
+  });
+  const int64_t filters = operand_bytes(products, d.in_c * d.k_h * d.k_w, d.out_c);
+  const int64_t packing = kFloat * d.weight_shape().count() + filters;
+  const int64_t pictures = operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
+  const int64_t packed = filters > 0 ? filters : kFloat * d.weight_shape().count();
+  return std::max(packing, packed + pictures + of_phase) + (continues ? kFloat * d.input_shape().count() : 0);
+}
+
+int64_t backward_weight_workspace(const WindowProducts& products, const Conv2dDesc& d) {
+  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
+         operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c) +
+         products.outer_workspace({.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c)});
+}
+
+}  // namespace
+
+const char* too_large(const Conv2dProblem& problem) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  const Conv2dDesc& d = problem.desc;
+  const Padding& padding = d.window.padding;
+  const int64_t padded = (d.in_h + padding.top + padding.bottom) * (d.in_w + padding.left + padding.right);
+  const bool fits = d.n <= kMost / padded && d.n <= kMost / (d.out_h() * d.out_w()) &&
+                    std::max(d.weight_shape().count() / d.in_c, d.k_h * d.k_w * d.in_c) <= kMost;
+  return fits ? nullptr : "indices of pixels and taps are 32-bit numbers";
+}
+
+void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const Conv2dForwardArgs& args) {
+  const auto make = [&] { return products.operand(args.weight.data<float>(), weight_rows(d), d.in_c); };
+  const bool makes = operand_bytes(products, weight_rows(d), d.in_c) > 0;
+  const Tensor filters = weight_form(makes, args.weight, &products.operand, make);
+  const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const GatherOutput output{.output = args.output,
+                            .channels = static_cast<int>(d.out_c),
+                            .out_h = static_cast<int>(d.out_h()),
+                            .out_w = static_cast<int>(d.out_w()),
+                            .bias = args.bias,
+                            .relu = args.activation == Activation::relu,
+                            .positive = args.relu_mask};
+  products.gather(windows_of(products, d), picture.data, filters ? filters.raw() : args.weight.raw(), output,
+                  current_stream());
+}
+
+void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
+  const GradTarget target{args.grad_input, args.beta, args.relu_mask};
+  if (!is_continued(d.window.padding)) {
+    return backward_zero_padded(products, d, args.weight, args.grad_output, target);
+  }
+  const Conv2dDesc whole = continued(d);
+  Tensor grad = Tensor::empty(whole.input_shape(), Dtype::f32, args.weight.device());
+  backward_zero_padded(products, whole, args.weight, args.grad_output, {grad.data<float>(), 0.0f});
+  pad_backward(d.input_shape(), d.window.padding, grad.data<float>(), target);
+}
+
+void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
+  const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const Operand rows(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+  const OuterProduct product{.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c), .beta = args.beta};
+  products.outer(product, rows.data, picture.data, static_cast<int>(d.in_c), args.grad_weight, current_stream());
+}
+
+int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem) {
+  switch (problem.direction) {
+    case Conv2dDirection::forward:
+      return forward_workspace(products, problem.desc);
+    case Conv2dDirection::backward_data:
+      return backward_data_workspace(products, problem.desc);
+    default:
+      return backward_weight_workspace(products, problem.desc);
+  }
+}
+
+int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
+  if (problem.direction == Conv2dDirection::forward) return operand_bytes(products, weight_rows(d), d.in_c);
+  if (problem.direction != Conv2dDirection::backward_data || !is_dense(d)) return 0;
+  const int64_t operand = operand_bytes(products, d.in_c * d.k_h * d.k_w, d.out_c);
+  return operand > 0 ? operand : kFloat * d.weight_shape().count();
+}
+
+}  // namespace minidl::cuda

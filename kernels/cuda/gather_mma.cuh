@@ -1,0 +1,88 @@
+#pragma once
+// Implicit GEMM on tensor cores: result (windows x channels) = windows (windows x length) * weight (channels x length)
+// transposed. A block computes a tile of kMmaTiles in steps of 64 bytes of terms, over all terms or one part of them;
+// kMmaStages tiles of both operands are under way in shared memory (mma_tile.cuh), copied by window_tiles.cuh, and sums
+// go to memory through result_writer.cuh. Grid (windows / rows, channels / columns, parts). Flops 2 * windows *
+// channels * length; traffic of a block (rows + columns) * length elements, the output once. Parts are written in fp32,
+// and add_parts() adds them.
+#include <minidl/core/cuda/backend.h>
+#include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/mma_types.cuh>
+#include <minidl/kernels/cuda/result_writer.cuh>
+#include <minidl/kernels/cuda/window_tiles.cuh>
+
+#include <array>
+
+namespace minidl::cuda {
+namespace {
+
+template <typename Type, typename Tile, template <typename, int, int> typename Loader>
+MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kernel, Windows windows, int count,
+                       int length, int steps_of_part, const typename Type::Element* picture,
+                       const typename Type::Element* weight, PairOutput out) {
+  using Element = typename Type::Element;
+  MINIDL_DYNAMIC_SHARED(std::byte, shared);
+  const int window0 = static_cast<int>(blockIdx.x) * Tile::kRows, part = static_cast<int>(blockIdx.z);
+  const int channel0 = static_cast<int>(blockIdx.y) * Tile::kColumns, first = part * steps_of_part;
+  const int all = (length + TermWalk<Element>::kStep - 1) / TermWalk<Element>::kStep;
+  const int steps = all - first < steps_of_part ? all - first : steps_of_part;
+
+  TermWalk<Element> terms(windows, first);
+  const Loader<Element, Tile::kRows, Tile::kThreads> rows(windows, count, window0);
+  Filters<Element, Tile::kColumns, Tile::kThreads> filters(weight, length, out.channels, channel0, terms.term);
+  const auto fetch = [&](std::byte* stage) {
+    rows.fetch(windows, picture, terms, stage);
+    filters.fetch(terms.term < length, weight, stage + Tile::kRows * kRowBytes);
+    terms.advance(windows);
+  };
+  MmaSums<Tile> sums = {};
+  mma_loop<Tile::kStageBytes>(shared, steps, fetch,
+                              [&](const std::byte* stage) { multiply_stage<Type, Tile>(stage, sums); });
+  write_sums<Tile>(windows, out, count, window0, channel0, part * windows.n, sums);
+}
+
+template <typename Type, typename Tile, template <typename, int, int> typename Loader>
+void launch_loader(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
+                   const GatherOutput& output, cudaStream_t stream) {
+  const dim3 grid(blocks_for(windows.count(), Tile::kRows), blocks_for(output.channels, Tile::kColumns),
+                  static_cast<unsigned>(plan.parts));
+  using Element = typename Type::Element;
+  MINIDL_LAUNCH((gather_mma_kernel<Type, Tile, Loader>), grid, Tile::kThreads, Tile::kShared, stream, windows,
+                static_cast<int>(windows.count()), static_cast<int>(windows.length()), plan.steps_of_part,
+                static_cast<const Element*>(picture), static_cast<const Element*>(weight), PairOutput(output));
+}
+
+template <typename Type, typename Tile>
+void launch_tile(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
+                 const GatherOutput& output, cudaStream_t stream) {
+  const bool zeros = windows.mode == Padding::Mode::zero;
+  (zeros ? launch_loader<Type, Tile, ZeroPaddedWindows>
+         : launch_loader<Type, Tile, ContinuedWindows>)(windows, plan, picture, weight, output, stream);
+}
+
+/// Of kMmaTiles, with the part of a warp.
+template <typename Type>
+constexpr std::array kLaunchTile = {
+    launch_tile<Type, MmaTile<64, 64, 32, 32>>,   launch_tile<Type, MmaTile<128, 64, 64, 32>>,
+    launch_tile<Type, MmaTile<128, 128, 64, 32>>, launch_tile<Type, MmaTile<256, 64, 64, 32>>,
+    launch_tile<Type, MmaTile<128, 256, 64, 64>>, launch_tile<Type, MmaTile<128, 8, 32, 8>>};
+
+template <typename Type>
+void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                const GatherOutput& output, cudaStream_t stream) {
+  static_assert(kLaunchTile<Type>.size() == std::size(kMmaTiles));
+  if (windows.count() == 0) return;
+  if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
+  Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
+  const GatherOutput part{.output = partials.data<float>(),
+                          .channels = output.channels,
+                          .out_h = windows.windows_h,
+                          .out_w = windows.windows_w};
+  kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, part, stream);
+  add_parts(windows, plan.parts, partials.data<float>(), output, stream);
+}
+
+}  // namespace
+}  // namespace minidl::cuda

@@ -1,0 +1,40 @@
+#pragma once
+#include <minidl/kernels/cuda/gather_product.h>
+
+/// gather_product() on tensor cores.
+namespace minidl::cuda {
+
+/// How a product is cut: into blocks of rows x columns results, and its terms into parts whose sums are added in order.
+/// By the sizes alone, so that results do not depend on the device.
+struct MmaPlan {
+  int tile;           // of kMmaTiles
+  int parts = 1;      // more than one for results so few that they would not occupy a device
+  int steps_of_part;  // of 64 bytes of terms
+};
+struct MmaTileSize {
+  int rows, columns;
+};
+inline constexpr MmaTileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
+
+/// `element` is the bytes of an operand's number.
+MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element);
+
+/// Of operands as mma_operand() makes them: fp32 with a multiple of 4 channels, bf16 or fp16 with a multiple of 8, both
+/// at multiples of 16 bytes. At most kMostMmaTaps rows and columns of taps. Allocates mma_workspace() bytes.
+inline constexpr int kMostMmaTaps = 16;
+void gather_mma_tf32(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                     const GatherOutput& output, cudaStream_t stream);
+void gather_mma_tf32x3(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                       const GatherOutput& output, cudaStream_t stream);
+void gather_mma_bf16(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                     const GatherOutput& output, cudaStream_t stream);
+void gather_mma_fp16(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
+                     const GatherOutput& output, cudaStream_t stream);
+
+/// Writes the sums of partials [parts, windows, channels], added in order, as `output` says.
+void add_parts(const Windows& windows, int parts, const float* partials, const GatherOutput& output,
+               cudaStream_t stream);
+
+int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels);
+
+}  // namespace minidl::cuda

@@ -1,0 +1,73 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/kernels/cuda/mma_operand.h>
+#include <minidl/kernels/cuda/half_formats.cuh>
+#include <minidl/kernels/cuda/map.cuh>
+
+// Copies of operands, rounded and with channels up to a multiple of 16 bytes. A thread has four neighbouring channels,
+// which it writes as one vector. Grid (rows * channels / 1024), blocks of 256. Traffic: the values and the copy once.
+namespace minidl::cuda {
+namespace {
+
+struct Single {
+  using Element = float;
+  using Four = float4;
+  MINIDL_DEVICE static float bits(float value) { return value; }
+};
+template <typename Format>
+struct Rounded {
+  using Element = uint16_t;
+  using Four = ushort4;
+  MINIDL_DEVICE static uint16_t bits(float value) { return Format::bits(value); }
+};
+
+template <typename Format, int kWidth>
+MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64_t padded, const float* values,
+              typename Format::Element* operand) {
+  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * 4;
+  if (at >= rows * padded) return;
+  const int64_t row = at / padded, channel = at - row * padded;
+  float four[4] = {};
+  if constexpr (kWidth == 4) {
+    if (channel < channels) load_vector<4>(values + row * channels + channel, four);
+  } else {
+    for (int i = 0; i < 4; ++i) {
+      if (channel + i < channels) four[i] = load(values + row * channels + channel + i);
+    }
+  }
+  store(reinterpret_cast<typename Format::Four*>(operand + at),
+        typename Format::Four{Format::bits(four[0]), Format::bits(four[1]), Format::bits(four[2]),
+                              Format::bits(four[3])});
+}
+
+template <typename Format>
+void launch_copy(int64_t rows, int64_t channels, int64_t padded, const float* values, void* operand) {
+  const auto kernel = takes_vectors(channels, {values}) ? operand_kernel<Format, 4> : operand_kernel<Format, 1>;
+  MINIDL_LAUNCH(kernel, blocks_for(rows * padded, int64_t{kMapThreads} * 4), kMapThreads, 0, current_stream(), rows,
+                channels, padded, values, static_cast<typename Format::Element*>(operand));
+}
+
+}  // namespace
+
+int64_t operand_channels(Dtype dtype, int64_t channels) {
+  const int64_t chunk = 16 / static_cast<int64_t>(size_of(dtype));
+  return (channels + chunk - 1) / chunk * chunk;
+}
+
+int64_t operand_bytes(Dtype dtype, int64_t rows, int64_t channels) {
+  const int64_t padded = operand_channels(dtype, channels);
+  return dtype == Dtype::f32 && padded == channels ? 0 : rows * padded * static_cast<int64_t>(size_of(dtype));
+}
+
+Tensor mma_operand(Dtype dtype, const float* values, int64_t rows, int64_t channels) {
+  const int64_t padded = operand_channels(dtype, channels);
+  if (dtype == Dtype::f32 && takes_vectors(channels, {values})) return {};
+  Tensor operand = Tensor::empty({rows, padded}, dtype, current_device());
+  if (rows == 0) return operand;
+  const auto run = dtype == Dtype::f32    ? launch_copy<Single>
+                   : dtype == Dtype::bf16 ? launch_copy<Rounded<Bf16>>
+                                          : launch_copy<Rounded<Half>>;
+  run(rows, channels, padded, values, operand.raw());
+  return operand;
+}
+
+}  // namespace minidl::cuda

@@ -1,0 +1,56 @@
+#include <minidl/kernels/cuda/gather_mma.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace minidl::cuda {
+namespace {
+
+constexpr int64_t kStepBytes = 64;
+
+int64_t divided_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// What a plan takes, in products of one row and one column of a step (16 terms of TF32), of the multiprocessor that
+/// has the most blocks. Constants are from published limits of large GPUs (H100), not from measurements: a row's 64
+/// bytes come from the second cache in the time of 64 such products, a byte of memory in that of 3.
+int64_t cost(const MmaTileSize& tile, int64_t rows, int64_t columns, int64_t steps, int64_t parts) {
+  constexpr int64_t kMultiprocessors = 132, kRow = 64, kByte = 3;
+  constexpr int64_t kBegin = 6;  // steps that a block takes to begin and to end
+  const int64_t blocks = divided_up(rows, tile.rows) * divided_up(columns, tile.columns) * parts;
+  const int64_t step = int64_t{tile.rows} * tile.columns + kRow * (tile.rows + tile.columns);
+  const int64_t products = divided_up(blocks, kMultiprocessors) * (divided_up(steps, parts) + kBegin) * step;
+  const int64_t sums = parts == 1 ? 0 : (2 * parts + 1) * 4 * divided_up(rows * columns, kMultiprocessors) * kByte;
+  return products + sums;
+}
+
+}  // namespace
+
+MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element) {
+  constexpr int64_t kLeastSteps = 16, kMostParts = 16;  // of a part; of a product
+  const int64_t steps = divided_up(terms * element, kStepBytes);
+  MmaPlan best{.tile = 0, .steps_of_part = 0};
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int tile = 0; tile < static_cast<int>(std::size(kMmaTiles)); ++tile) {
+    // The narrow tile loads more than it multiplies: it is for results as narrow.
+    if (kMmaTiles[tile].columns < 64 && columns > 32) continue;
+    for (int64_t parts = 1; parts <= kMostParts; parts *= 2) {
+      if (parts > 1 && steps / parts < kLeastSteps) break;
+      const int64_t of_plan = cost(kMmaTiles[tile], rows, columns, steps, parts);
+      if (of_plan >= least) continue;
+      least = of_plan;
+      const int64_t of_part = divided_up(steps, parts);
+      best = {.tile = tile,
+              .parts = steps == 0 ? 1 : static_cast<int>(divided_up(steps, of_part)),
+              .steps_of_part = static_cast<int>(of_part)};
+    }
+  }
+  return best;
+}
+
+int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels) {
+  return plan.parts == 1 ? 0 : int64_t{sizeof(float)} * plan.parts * windows.count() * channels;
+}
+
+}  // namespace minidl::cuda

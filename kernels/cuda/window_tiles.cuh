@@ -1,0 +1,146 @@
+#pragma once
+// Loaders of the matrix products on tensor cores: a thread's share of the copies that bring a tile of windows and one
+// of weights to shared memory, in the layout of mma_tile.cuh. All chunks that a thread copies in a step stand at the
+// same place among the terms, so it walks over taps once for all of them: no division, and additions to its addresses.
+#include <minidl/kernels/cuda/mma_tile.cuh>
+#include <minidl/kernels/cuda/windows.cuh>
+
+#include <cstdint>
+
+namespace minidl::cuda {
+
+/// The terms (tap, channel) that a thread copies: kStep further with each step.
+template <typename Element>
+struct TermWalk {
+  static constexpr int kChunk = kChunkBytes / int{sizeof(Element)}, kStep = kChunks * kChunk;
+
+  TapPlace tap;
+  int term;    // of the window
+  int offset;  // elements from the window's first to this one, in a picture without padding
+
+  MINIDL_DEVICE TermWalk(const Windows& windows, int step)
+      : term(step * kStep + static_cast<int>(threadIdx.x) % kChunks * kChunk) {
+    tap = tap_place(windows, term);
+    offset = (tap.r * windows.in_w + tap.s) * windows.in_c + tap.c;
+  }
+  MINIDL_DEVICE void advance(const Windows& windows) {
+    const int row = tap.r;
+    tap.advance(windows, kStep);
+    term += kStep;
+    offset += kStep + (tap.r - row) * (windows.in_w - windows.k_w) * windows.in_c;
+  }
+};
+
+/// The rows of a tile that a thread copies chunks of: first, first + kAtOnce, ...
+template <int kRows, int kThreads>
+struct TileRows {
+  static constexpr int kAtOnce = kThreads / kChunks, kCount = (kRows + kAtOnce - 1) / kAtOnce;
+  static_assert(kAtOnce % 8 == 0, "rows of a thread are alike to the swizzle");
+
+  MINIDL_DEVICE static int first() { return static_cast<int>(threadIdx.x) / kChunks; }
+  MINIDL_DEVICE static bool copies() { return kRows >= kAtOnce || first() < kRows; }
+  /// Where in the tile the chunk of the i-th of them goes.
+  MINIDL_DEVICE static int place(int i) {
+    return swizzled(first(), static_cast<int>(threadIdx.x) % kChunks) + i * kAtOnce * kRowBytes;
+  }
+};
+
+/// Windows of a picture that is continued by zeros: of each, two masks say which rows and columns of taps are inside.
+template <typename Element, int kRows, int kThreads>
+struct ZeroPaddedWindows {
+  using Rows = TileRows<kRows, kThreads>;
+
+  int64_t begin[Rows::kCount];  // element that tap (0, 0) would read
+  uint32_t rows_inside[Rows::kCount], columns_inside[Rows::kCount];
+
+  MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, int count, int window0) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
+      const WindowPlace place = window_index(windows, window).place(windows);
+      begin[i] = (int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column) * windows.in_c;
+      rows_inside[i] = window < count ? inside(place.row, windows.in_h, windows.k_h) : 0;
+      columns_inside[i] = inside(place.column, windows.in_w, windows.k_w);
+    }
+  }
+  /// Bit t: whether i + t is in [0, extent), for t < taps <= 16.
+  MINIDL_DEVICE static uint32_t inside(int i, int extent, int taps) {
+    const int end = extent - i < taps ? extent - i : taps;
+    const uint32_t before_end = end > 0 ? (1u << end) - 1 : 0,
+                   before_begin = i < 0 ? (i > -32 ? (1u << -i) - 1 : ~0u) : 0;
+    return before_end & ~before_begin;
+  }
+  MINIDL_DEVICE void fetch(const Windows&, const Element* picture, const TermWalk<Element>& terms,
+                           std::byte* tile) const {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const bool read = (rows_inside[i] >> terms.tap.r & columns_inside[i] >> terms.tap.s & 1) != 0;
+      async_copy<kChunkBytes>(tile + Rows::place(i), read ? picture + (begin[i] + terms.offset) : picture, read);
+    }
+  }
+};
+
+/// Windows of a picture that is continued by its own pixels: of each, the pixel that a tap reads is computed.
+template <typename Element, int kRows, int kThreads>
+struct ContinuedWindows {
+  using Rows = TileRows<kRows, kThreads>;
+
+  WindowPlace places[Rows::kCount];
+
+  MINIDL_DEVICE ContinuedWindows(const Windows& windows, int count, int window0) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
+      places[i] = window_index(windows, window).place(windows);
+      if (window >= count) places[i].pixels = -1;
+    }
+  }
+  /// padded_index() without a division: as often as the picture is reflected.
+  MINIDL_DEVICE static int pixel_read(int i, int extent, Padding::Mode mode) {
+    if (mode == Padding::Mode::replicate || extent == 1) return i < 0 ? 0 : i < extent ? i : extent - 1;
+    while (i < 0 || i >= extent) i = i < 0 ? -i : 2 * (extent - 1) - i;
+    return i;
+  }
+  MINIDL_DEVICE void fetch(const Windows& windows, const Element* picture, const TermWalk<Element>& terms,
+                           std::byte* tile) const {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const bool read = places[i].pixels >= 0 && terms.tap.r < windows.k_h;
+      const Element* source = picture;
+      if (read) {
+        const int row = pixel_read(places[i].row + terms.tap.r, windows.in_h, windows.mode);
+        const int column = pixel_read(places[i].column + terms.tap.s, windows.in_w, windows.mode);
+        source += int64_t{places[i].pixels + row * windows.in_w + column} * windows.in_c + terms.tap.c;
+      }
+      async_copy<kChunkBytes>(tile + Rows::place(i), source, read);
+    }
+  }
+};
+
+/// Filters: rows of `length` terms.
+template <typename Element, int kRows, int kThreads>
+struct Filters {
+  using Rows = TileRows<kRows, kThreads>;
+
+  const Element* source;  // the chunk of the first row
+  int64_t apart;          // from row to row
+  int left;               // filters from the first row on
+
+  MINIDL_DEVICE Filters(const Element* weight, int length, int channels, int channel0, int term)
+      : source(weight + static_cast<int64_t>(channel0 + Rows::first()) * length + term),
+        apart(static_cast<int64_t>(Rows::kAtOnce) * length),
+        left(channels - channel0 - Rows::first()) {}
+  /// Starts the copies, and goes to the next step.
+  MINIDL_DEVICE void fetch(bool inside, const Element* anywhere, std::byte* tile) {
+    if (Rows::copies()) {
+      MINIDL_UNROLL
+      for (int i = 0; i < Rows::kCount; ++i) {
+        const bool read = inside && i * Rows::kAtOnce < left;
+        async_copy<kChunkBytes>(tile + Rows::place(i), read ? source + i * apart : anywhere, read);
+      }
+    }
+    source += TermWalk<Element>::kStep;
+  }
+};
+
+}  // namespace minidl::cuda

@@ -1,0 +1,206 @@
+// Convolutions on tensor cores: operands of 16 bits or of three channels are copied, the product, and the sum of its
+// parts where it has several.
+#include <emulator/device_tensors.h>
+#include <emulator/kernel_cases.h>
+#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/mma_operand.h>
+#include <minidl/kernels/cuda/outer_mma.h>
+
+#include <memory>
+
+namespace minidl::emulator {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+int64_t blocks_of(int64_t count, int64_t tile) {
+  return (count + tile - 1) / tile;
+}
+
+/// Windows times taps that lie inside of a picture continued by zeros, along one axis with stride 1.
+int64_t taps_inside(int64_t extent, int64_t taps, int64_t begin) {
+  int64_t inside = 0;
+  for (int64_t i = 0; i < extent; ++i) {
+    for (int64_t t = 0; t < taps; ++t) inside += i + begin + t >= 0 && i + begin + t < extent;
+  }
+  return inside;
+}
+
+struct Layer {
+  const char* name;
+  int64_t extent, in_c, out_c;
+  int64_t kernel = 3;
+  Padding padding = Padding::zero(1);
+  /// Few channels on one side do not fill the tiles of tensor cores.
+  bool few = false;
+};
+
+struct Grade {
+  Precision precision;
+  Dtype dtype;
+};
+constexpr Grade kTf32{Precision::tf32, Dtype::f32}, kBf16{Precision::bf16, Dtype::bf16};
+
+/// A layer at a grade. The input is as large as the output.
+struct Convolution {
+  Layer layer;
+  Grade grade;
+  Conv2dDesc desc;
+  Tensor input, weight, bias, output, grad_weight;
+  BitMask mask;
+
+  Convolution(const Layer& l, const Grade& g)
+      : layer(l),
+        grade(g),
+        desc(Conv2dDesc::make({1, l.extent, l.extent, l.in_c}, {l.out_c, l.kernel, l.kernel, l.in_c},
+                              {1, 1, l.padding})),
+        input(device_tensor(desc.input_shape())),
+        weight(device_tensor(desc.weight_shape())),
+        bias(device_tensor({l.out_c})),
+        output(device_tensor(desc.output_shape())),
+        grad_weight(device_tensor(desc.weight_shape())) {}
+
+  void run(const std::function<void()>& body) const {
+    execution::set_precision(grade.precision);
+    body();
+    execution::set_precision(Precision::fp32);
+  }
+  std::string name(const char* what) const {
+    return std::string(layer.name) + ", " + to_string(grade.precision) + what;
+  }
+  int64_t element() const { return static_cast<int64_t>(size_of(grade.dtype)); }
+  int64_t pixels() const { return layer.extent * layer.extent; }
+  int64_t taps() const { return layer.kernel * layer.kernel; }
+  /// Pixels that windows read, those outside of the picture left out.
+  int64_t inside() const {
+    if (layer.padding.mode != Padding::Mode::zero) return pixels() * taps();
+    const int64_t along = taps_inside(layer.extent, layer.kernel, -layer.padding.top);
+    return along * along;
+  }
+  int64_t padded(int64_t channels) const { return cuda::operand_channels(grade.dtype, channels); }
+
+  ExpectedLaunch::Limits limits() const {
+    // What is there beside the operands, bias and masks, counts more beside few terms; the copies of three channels
+    // begin anywhere in a sector.
+    return layer.few ? ExpectedLaunch::Limits{.sectors = 2.0, .bytes = 1.3, .tensor_flops = 12}
+                     : ExpectedLaunch::Limits{};
+  }
+  void add_operand(std::vector<ExpectedLaunch>& launches, int64_t rows, int64_t channels) const {
+    const int64_t bytes = cuda::operand_bytes(grade.dtype, rows, channels);
+    if (bytes > 0) launches.push_back({"operand_kernel", kFloat * rows * channels + bytes, 0, limits()});
+  }
+  /// windows [pixels, channels of the result] with in_c channels a tap; `beside`: bytes beside the operands.
+  void add_product(std::vector<ExpectedLaunch>& launches, int64_t in_c, int64_t channels, int64_t beside) const {
+    const int64_t terms = taps() * padded(in_c), results = kFloat * pixels() * channels;
+    const cuda::MmaPlan plan = cuda::plan_mma(pixels(), channels, terms, element());
+    const cuda::MmaTileSize tile = cuda::kMmaTiles[plan.tile];
+    const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
+    const int64_t read = element() * (inside() * padded(in_c) * blocks_of(channels, tile.columns) +
+                                      channels * terms * blocks_of(pixels(), tile.rows));
+    launches.push_back({"gather_mma_kernel", element() * (pixels() * padded(in_c) + channels * terms) + written,
+                        read + written, limits(), 2 * pixels() * channels * taps() * in_c});
+    if (plan.parts > 1) {
+      // Bias and mask are read for each result.
+      launches.push_back({"add_parts_kernel",
+                          (plan.parts + 1) * results + beside,
+                          0,
+                          {.sectors = layer.few ? 2.0 : 1.3, .bytes = 1.5}});
+    }
+  }
+};
+
+KernelCase forward(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  const bool masked = c->desc.out_c % 8 == 0;
+  if (masked) c->mask = BitMask(c->desc.output_shape(), cuda_device());
+  return {c->name(""),
+          [=] {
+            c->run([&] {
+              conv2d_forward(c->desc, c->input, c->weight, c->bias, Activation::relu, c->output,
+                             masked ? &c->mask : nullptr);
+            });
+          },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches;
+            c->add_operand(launches, c->desc.out_c * c->taps(), c->desc.in_c);
+            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_product(launches, c->desc.in_c, c->desc.out_c,
+                           c->bias.bytes() + (masked ? c->output.count() / 8 : 0));
+            return launches;
+          }};
+}
+
+KernelCase backward_data(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  return {c->name(", gradient"),
+          [=] { c->run([&] { conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input); }); },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
+            c->add_operand(launches, c->desc.in_c * c->taps(), c->desc.out_c);
+            c->add_operand(launches, c->pixels(), c->desc.out_c);
+            c->add_product(launches, c->desc.out_c, c->desc.in_c, 0);
+            return launches;
+          }};
+}
+
+KernelCase backward_weight(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  return {c->name(", gradient of the weight"),
+          [=] { c->run([&] { conv2d_backward_weight(c->desc, c->input, c->output, 0.0f, c->grad_weight); }); },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches;
+            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_operand(launches, c->pixels(), c->desc.out_c);
+            const int64_t rows = c->desc.out_c, columns = c->padded(c->desc.in_c), length = c->taps() * columns;
+            cuda::OuterProduct product{.windows = {.n = 1,
+                                                   .in_h = 1,
+                                                   .in_w = 1,
+                                                   .in_c = static_cast<int>(length),
+                                                   .windows_h = 1,
+                                                   .windows_w = static_cast<int>(c->pixels())},
+                                       .rows = static_cast<int>(rows)};
+            const cuda::OuterPlan plan = cuda::plan_outer_mma(product);
+            const cuda::OuterTileSize tile = cuda::kOuterTiles[plan.tile];
+            const int64_t partials = kFloat * plan.parts * rows * length;
+            const int64_t read = c->element() * (c->padded(rows) * c->pixels() * blocks_of(length, tile.columns) +
+                                                 c->inside() * columns * blocks_of(rows, tile.rows));
+            launches.push_back({"outer_mma_kernel", c->element() * c->pixels() * (c->padded(rows) + columns) + partials,
+                                read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->desc.in_c});
+            launches.push_back({"outer_product_sum_kernel", partials + c->grad_weight.bytes(), 0, c->limits()});
+            return launches;
+          }};
+}
+
+}  // namespace
+
+std::vector<std::function<KernelCase()>> mma_cases(bool small) {
+  std::vector<Layer> layers = {{"conv1_1 64x64, 3 -> 64", 64, 3, 64, 3, Padding::zero(1), true},
+                               {"conv1_2 64x64, 64 -> 64", 64, 64, 64},
+                               {"conv2_1 32x32, 64 -> 128", 32, 64, 128},
+                               {"conv2_2 32x32, 128 -> 128", 32, 128, 128},
+                               {"conv3_1 16x16, 128 -> 256", 16, 128, 256},
+                               {"conv3_2 16x16, 256 -> 256", 16, 256, 256},
+                               {"conv4_1 8x8, 256 -> 512", 8, 256, 512},
+                               {"conv4_2 8x8, 512 -> 512", 8, 512, 512},
+                               {"conv5_1 4x4, 512 -> 512", 4, 512, 512, 3, Padding::zero(1), true},
+                               {"residual block 16x16, 128 -> 128, reflected", 16, 128, 128, 3, Padding::reflect(1)},
+                               {"9x9 of 64x64, 3 -> 32, reflected", 64, 3, 32, 9, Padding::reflect(4), true},
+                               {"9x9 of 64x64, 32 -> 3, reflected", 64, 32, 3, 9, Padding::reflect(4), true}};
+  if (small) {
+    layers = {{"16x16, 3 -> 64", 16, 3, 64, 3, Padding::zero(1), true},
+              {"16x16, 64 -> 64", 16, 64, 64},
+              {"8x8, 128 -> 64", 8, 128, 64}};
+  }
+  std::vector<std::function<KernelCase()>> cases;
+  for (const Grade& grade : {kTf32, kBf16}) {
+    for (const Layer& layer : layers) {
+      cases.push_back([=] { return forward(layer, grade); });
+      if (layer.padding.mode == Padding::Mode::zero) cases.push_back([=] { return backward_data(layer, grade); });
+      cases.push_back([=] { return backward_weight(layer, grade); });
+    }
+  }
+  return cases;
+}
+
+}  // namespace minidl::emulator
