@@ -32,6 +32,7 @@
 #include <minidl/kernels/gram.h>
 #include <minidl/kernels/half.h>
 #include <minidl/kernels/instance_norm.h>
+#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/number.h>
 #include <minidl/kernels/pad.h>

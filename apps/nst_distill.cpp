@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/common/progress.h>
-#include <minidl/apps/common/signals.h>
 #include <minidl/apps/distill_output.h>
 #include <minidl/core/allocator.h>
 #include <minidl/core/image.h>
-#include <minidl/core/profile.h>
 #include <minidl/kernels/execution.h>
 
 namespace minidl::apps {
@@ -86,18 +84,8 @@ int run(int argc, char** argv) {
   const CheckpointFolder checkpoints = checkpoint_folder(options.training);
   go_on(training, options.training, options.settings.steps, "nst_distill", line);
   DistillOutput output(options, training, checkpoints, photos, paintings, line);
-  Profile::enable(options.reports.verbose);
-  const StopSignals signals;
-  const DistillResult result = training.run([&](const DistillProgress& progress) {
-    line.update(sample_of(progress, options));
-    if (!progress.note.empty()) line.message(fmt::format("step {}: {}", progress.step, progress.note));
-    output.after_step(progress);
-    return !signals.requested();
-  });
-  line.finish();
-  output.finish(result);
-  if (options.reports.verbose) fmt::print(stderr, "{}", Profile::table());
-  return result.cancelled ? signals.exit_code() : kSuccess;
+  return run_training<DistillProgress>(training, output, options.reports, line,
+                                       [&](const DistillProgress& progress) { return sample_of(progress, options); });
 }
 
 }  // namespace

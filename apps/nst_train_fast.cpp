@@ -1,12 +1,10 @@
 #include <fmt/format.h>
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/common/progress.h>
-#include <minidl/apps/common/signals.h>
 #include <minidl/apps/train_fast_output.h>
 #include <minidl/apps/train_fast_plan.h>
 #include <minidl/core/allocator.h>
 #include <minidl/core/image.h>
-#include <minidl/core/profile.h>
 
 namespace minidl::apps {
 namespace {
@@ -60,18 +58,9 @@ int run(int argc, char** argv) {
   const CheckpointFolder checkpoints = checkpoint_folder(options.training);
   go_on(training, options.training, options.settings.steps, "nst_train_fast", line);
   TrainFastOutput output(options, training, checkpoints, batches, line);
-  Profile::enable(options.reports.verbose);
-  const StopSignals signals;
-  const FastStyleResult result = training.run([&](const FastStyleProgress& progress) {
-    line.update(sample_of(progress, options, device));
-    if (!progress.note.empty()) line.message(fmt::format("step {}: {}", progress.step, progress.note));
-    output.after_step(progress);
-    return !signals.requested();
-  });
-  line.finish();
-  output.finish(result);
-  if (options.reports.verbose) fmt::print(stderr, "{}", Profile::table());
-  return result.cancelled ? signals.exit_code() : kSuccess;
+  return run_training<FastStyleProgress>(
+      training, output, options.reports, line,
+      [&](const FastStyleProgress& progress) { return sample_of(progress, options, device); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace minidl::optim {
 namespace {
@@ -19,7 +20,7 @@ void add_note(std::string& note, const std::string& text) {
 }
 
 double norm(const Tensor& x) {
-  return std::sqrt(dot(x, x));
+  return std::sqrt(squared_norm(x));
 }
 
 Tensor difference(const Tensor& x, const Tensor& y) {
@@ -34,8 +35,29 @@ struct Trial {
   Tensor s, y;  // the pair from the start to here, as it would be kept, until the next point
   double loss = 0;
   double slope = 0, gradient_norm = 0;
-  double start_slope = 0, direction_norm = 0;  // the same for all of the search
   PairProducts pair;
+};
+
+/// Of a search, f64 on its device: slope and square of the direction, which are the same for all of its points, and
+/// what is measured at each.
+class Numbers {
+ public:
+  explicit Numbers(Device device) : all_(Tensor::empty({kCount}, Dtype::f64, device)) {}
+  Tensor direction() const { return row(0, 2); }
+  Tensor slope() const { return row(2, 3); }
+  Tensor square() const { return row(3, 4); }
+  Tensor pair() const { return all_.slice(4, kCount); }
+  /// Waits for the device.
+  std::vector<double> read() const {
+    const Tensor host = all_.to(Device::cpu());
+    return {host.data<double>(), host.data<double>() + kCount};
+  }
+
+ private:
+  static constexpr int64_t kCount = 8;
+  Tensor row(int64_t begin, int64_t end) const { return all_.slice(begin, end).reshape({1, end - begin}); }
+
+  Tensor all_;
 };
 
 }  // namespace
@@ -55,7 +77,9 @@ struct Lbfgs::Impl {
   void restart();
   enum class Outcome { moved, does_not_descend, failed };
   Outcome search(const Evaluate& evaluate, LbfgsReport& report);
-  void try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step, Trial& trial);
+  bool descends(double slope, double direction_norm) const;
+  std::vector<double> try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step,
+                                const Numbers& numbers, Trial& trial);
 
   Tensor parameter;
   LbfgsSettings settings;
@@ -124,51 +148,57 @@ LbfgsReport Lbfgs::Impl::step(const Evaluate& evaluate) {
   return report;
 }
 
-/// Evaluates at `step` and measures everything that a decision about this point could need.
-void Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step,
-                            Trial& trial) {
+bool Lbfgs::Impl::descends(double slope, double direction_norm) const {
+  const bool steep = slope < -kMinDescent * grad_norm * direction_norm;  // false for NaN
+  return std::isfinite(slope) && (steep || (history.empty() && slope < 0));
+}
+
+/// Evaluates at `step` and measures everything that a decision about this point could need; all numbers of the search.
+std::vector<double> Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction,
+                                           double step, const Numbers& numbers, Trial& trial) {
   add_scaled(1.0f, start, static_cast<float>(step), direction, parameter);
   trial.loss = evaluate_here(evaluate, trial.gradient);
   trial.s = difference(parameter, start);
   trial.y = difference(trial.gradient, gradient);
-  Tensor numbers = Tensor::empty({8}, Dtype::f64, parameter.device());
-  const Tensor along[] = {trial.gradient, gradient, direction};
-  Tensor slopes = numbers.slice(0, 3).reshape({1, 3}), square = numbers.slice(3, 4).reshape({1, 1});
-  dots(along, std::span(&direction, 1), slopes);
-  dots(std::span(along, 1), std::span(&trial.gradient, 1), square);
-  history.measure(trial.s, trial.y, numbers.slice(4, 8));
-  const Tensor host = numbers.to(Device::cpu());
-  const double* const values = host.data<double>();
-  trial.slope = values[0];
-  trial.start_slope = values[1];
-  trial.direction_norm = std::sqrt(values[2]);
+  Tensor slope = numbers.slope(), square = numbers.square();
+  const std::span<const Tensor> of_trial(&trial.gradient, 1);
+  dots(of_trial, std::span(&direction, 1), slope);
+  dots(of_trial, of_trial, square);
+  history.measure(trial.s, trial.y, numbers.pair());
+  std::vector<double> values = numbers.read();
+  trial.slope = values[2];
   trial.gradient_norm = std::sqrt(values[3]);
   trial.pair = {values[4], values[5], values[6], values[7]};
+  return values;
 }
 
-/// Searches along -H gradient, whose slope is known with the first point, and moves to the best point. The parameter
-/// is as before unless it moved.
+/// Searches along -H gradient and moves to the best point. The parameter is as before unless it moved.
 Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& report) {
   const Tensor start = parameter.clone();
   Tensor direction = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
   history.apply(gradient, direction);
+  const Numbers numbers(parameter.device());
+  const Tensor along[] = {gradient, direction};
+  Tensor of_direction = numbers.direction();
+  dots(along, std::span(&direction, 1), of_direction);
+  const auto is_usable = [&](const std::vector<double>& values) { return descends(values[0], std::sqrt(values[1])); };
+  // A device is not waited for, at the price of an evaluation in the rare case of a direction that does not descend.
+  if (parameter.device() == Device::cpu() && !is_usable(numbers.read())) return Outcome::does_not_descend;
+
   std::optional<LineSearch> line;
   Trial trial, best;
   bool is_best = false;
   try {
     while (!line || !line->finished()) {
       for (Trial* earlier : {&trial, &best}) earlier->s = earlier->y = Tensor();  // an evaluation may need the memory
-      try_point(evaluate, start, direction, line ? line->next_step() : 1.0, trial);
+      const std::vector<double> values =
+          try_point(evaluate, start, direction, line ? line->next_step() : 1.0, numbers, trial);
       ++report.evaluations;
-      if (!line) {
-        const bool descends = trial.start_slope < -kMinDescent * grad_norm * trial.direction_norm;  // false for NaN
-        const bool usable = descends || (history.empty() && trial.start_slope < 0);
-        if (!usable || !std::isfinite(trial.start_slope)) {
-          parameter.copy_from(start);
-          return Outcome::does_not_descend;
-        }
-        line.emplace(search_settings, loss, trial.start_slope);
+      if (!line && !is_usable(values)) {
+        parameter.copy_from(start);
+        return Outcome::does_not_descend;
       }
+      if (!line) line.emplace(search_settings, loss, values[0]);
       is_best = line->add(trial.loss, trial.slope);
       if (is_best) std::swap(trial, best);
     }
@@ -182,12 +212,12 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
     parameter.copy_from(start);
     return Outcome::failed;
   }
-  if (is_best) {
-    history.add(std::move(best.s), std::move(best.y), best.pair);
-  } else {
+  if (!is_best) {
     add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
-    history.add(difference(parameter, start), difference(best.gradient, gradient));
+    best.s = difference(parameter, start);
+    best.y = difference(best.gradient, gradient);
   }
+  history.add(best.s, best.y, best.pair);
   loss = best.loss;
   grad_norm = best.gradient_norm;
   gradient = std::move(best.gradient);

@@ -34,9 +34,10 @@ struct LbfgsReport {
 /// pair is kept only when y's is sufficiently positive (lbfgs_history.h), a failed search drops the history and tries
 /// steepest descent, and a loss or gradient that is not finite shortens the step instead of ending the run. It never
 /// stops silently. Thresholds are relative and scalars are f64, so multiplying the loss by a power of two changes no
-/// byte of the result. Memory: 2 * history times the parameter (once with bf16), and during a step at most five times
-/// more (position, direction, three gradients; between evaluations a pair). On a device its numbers are computed there
-/// and read once for each evaluation, after it.
+/// byte of the result. Memory: 2 * history times the parameter (once with bf16), while the loss is evaluated at most
+/// five times more (position, direction, three gradients), and between evaluations eight (a pair and what measures it).
+/// On a device its numbers are computed there and read once for each evaluation, after it; so a direction that does not
+/// descend costs an evaluation there, on the CPU none.
 class Lbfgs {
  public:
   /// Writes the gradient of the loss at `x`, which is the parameter, to `gradient` (same shape, f32) and returns the

@@ -44,25 +44,26 @@ Tensor LbfgsHistory::stored(const Tensor& x) const {
 void LbfgsHistory::measure(Tensor& s, Tensor& y, Tensor products) const {
   s = stored(s);
   y = stored(y);
-  const Tensor s_values = values_of(s), y_values = values_of(y), vectors[] = {s_values, y_values};
-  const auto write = [&](std::span<const Tensor> x, const Tensor& with, int64_t begin) {
-    const int64_t count = std::ssize(x);
-    Tensor place = products.slice(begin, begin + count).reshape({1, count});
-    dots(x, std::span(&with, 1), place);
+  const auto write = [&](const Tensor& a, const Tensor& b, int64_t place) {
+    Tensor product = products.slice(place, place + 1).reshape({1, 1});
+    dots(std::span(&a, 1), std::span(&b, 1), product);
   };
-  const Tensor smoothed = precondition(y_values);
-  write(std::span(vectors, 1), y_values, 0);
-  write(std::span(vectors, 1), s_values, 1);
-  write(std::span(vectors + 1, 1), y_values, 2);
-  write(std::span(&smoothed, 1), y_values, 3);
+  const Tensor y_values = values_of(y);
+  {
+    const Tensor s_values = values_of(s);
+    write(s_values, y_values, 0);
+    write(s_values, s_values, 1);
+  }
+  write(y_values, y_values, 2);
+  write(precondition(y_values), y_values, 3);
 }
 
-bool LbfgsHistory::add(Tensor s, Tensor y, const PairProducts& products) {
+bool LbfgsHistory::add(const Tensor& s, const Tensor& y, const PairProducts& products) {
   if (!(products.sy > kMinCurvature * std::sqrt(products.ss * products.yy))) return false;
   scale_ = kScaleFactor * products.sy / products.y_my;
   if (s_.size() == capacity_) drop_oldest();
-  s_.push_back(std::move(s));
-  y_.push_back(std::move(y));
+  s_.push_back(stored(s));
+  y_.push_back(stored(y));
   return true;
 }
 
@@ -71,7 +72,7 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
   measure(s, y, products);
   const Tensor host = products.to(Device::cpu());
   const double* const values = host.data<double>();
-  return add(std::move(s), std::move(y), {values[0], values[1], values[2], values[3]});
+  return add(s, y, {values[0], values[1], values[2], values[3]});
 }
 
 void LbfgsHistory::drop_oldest() {
@@ -81,7 +82,7 @@ void LbfgsHistory::drop_oldest() {
   if (known_ == 0) return;
   // All columns one to the left and one up: the same distance in memory for each element.
   const int64_t room = columns_.shape()[0], distance = room + 1;
-  Tensor moved = Tensor::empty({room, room}, Dtype::f64, columns_.device());
+  Tensor moved = Tensor::zeros({room, room}, Dtype::f64, columns_.device());
   moved.reshape({room * room})
       .slice(0, room * room - distance)
       .copy_from(columns_.reshape({room * room}).slice(distance, room * room));
@@ -93,7 +94,7 @@ void LbfgsHistory::make_room(Device device) {
   const int64_t before = columns_ ? columns_.shape()[0] : 0;
   if (before >= std::ssize(s_)) return;
   const int64_t room = std::min(static_cast<int64_t>(capacity_), std::max<int64_t>(8, 2 * std::ssize(s_)));
-  Tensor larger = Tensor::empty({room, room}, Dtype::f64, device);
+  Tensor larger = Tensor::zeros({room, room}, Dtype::f64, device);
   for (int64_t j = 0; j < static_cast<int64_t>(known_); ++j) {
     larger.slice(j, j + 1).reshape({room}).slice(0, before).copy_from(columns_.slice(j, j + 1).reshape({before}));
   }

@@ -19,13 +19,15 @@ class LbfgsHistory {
   /// `preconditioner` is M; empty: the identity. Pairs are kept as `dtype`, f32 or bf16: H is that of the rounded
   /// pairs. Throws Error for other types and unless capacity >= 1.
   explicit LbfgsHistory(int capacity, Preconditioner preconditioner = {}, Dtype dtype = Dtype::f32);
+  LbfgsHistory(LbfgsHistory&&) = default;  // no copies: they would write to the same products
+  LbfgsHistory& operator=(LbfgsHistory&&) = default;
 
   /// Makes a pair, f32 or bf16, what would be kept of it, and writes its products to `products`, f64 [4] on its device
   /// in the order of PairProducts, where nothing waits for them.
   void measure(Tensor& s, Tensor& y, Tensor products) const;
-  /// Keeps the pair that was measured in place of the oldest when there is no room, if s'y > 1e-10 ||s|| ||y||: H stays
-  /// positive definite. True when kept.
-  bool add(Tensor s, Tensor y, const PairProducts& products);
+  /// Keeps a pair with these products, f32 or bf16, in place of the oldest when there is no room, if s'y > 1e-10 ||s||
+  /// ||y||: H stays positive definite. True when kept.
+  bool add(const Tensor& s, const Tensor& y, const PairProducts& products);
   /// The same for a pair that was not measured; waits for the device.
   bool add(Tensor s, Tensor y);
   /// Forgets the pairs: H is scale * M.

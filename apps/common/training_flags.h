@@ -1,9 +1,14 @@
 #pragma once
 #include <minidl/apps/common/checkpoint_folder.h>
 #include <minidl/apps/common/flags.h>
+#include <minidl/apps/common/program.h>
 #include <minidl/apps/common/progress.h>
+#include <minidl/apps/common/signals.h>
+#include <minidl/apps/common/standard_flags.h>
+#include <minidl/core/profile.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace minidl::apps {
@@ -48,6 +53,25 @@ double measure_step(Training& training) {
     return progress.step < kSteps;
   });
   return seconds;
+}
+
+/// Runs `training` to its end, or to a signal that asks to stop: its progress in `line` and given to
+/// `output.after_step`, its result to `output.finish`; the profile at --verbose. The exit code.
+template <typename Progress, typename Training, typename Output>
+int run_training(Training& training, Output& output, const OutputFlags& reports, ProgressLine& line,
+                 const std::function<ProgressSample(const Progress&)>& sample_of) {
+  Profile::enable(reports.verbose);
+  const StopSignals signals;
+  const auto result = training.run([&](const Progress& progress) {
+    line.update(sample_of(progress));
+    if (!progress.note.empty()) line.message(fmt::format("step {}: {}", progress.step, progress.note));
+    output.after_step(progress);
+    return !signals.requested();
+  });
+  line.finish();
+  output.finish(result);
+  if (reports.verbose) fmt::print(stderr, "{}", Profile::table());
+  return result.cancelled ? signals.exit_code() : kSuccess;
 }
 
 }  // namespace minidl::apps

@@ -66,7 +66,8 @@ Devices find_devices() {
     MINIDL_CUDA_CHECK(cudaGetDeviceProperties(&properties, devices.count));
     if (10 * properties.major + properties.minor >= MINIDL_CUDA_OLDEST_ARCHITECTURE) continue;
     devices.reason = detail::format_message(
-        "{} has compute capability {}.{}, older than this build is for; configure with MINIDL_CUDA_ARCHITECTURES={}{}",
+        "{} has compute capability {}.{}, older than this build is for; from 8.0 on, configure with "
+        "MINIDL_CUDA_ARCHITECTURES={}{}",
         {properties.name, std::to_string(properties.major), std::to_string(properties.minor),
          std::to_string(properties.major), std::to_string(properties.minor)});
     break;

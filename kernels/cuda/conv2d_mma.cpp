@@ -16,7 +16,7 @@ MmaPlan plan_of(const Windows& windows, int channels, Dtype dtype) {
 template <Dtype kDtype, decltype(gather_mma_tf32) kGather, decltype(outer_mma_tf32) kOuter>
 constexpr WindowProducts kProducts = {
     .dtype = kDtype,
-    .chunk = kDtype == Dtype::f32 ? 4 : 8,
+    .reads_values = false,
     .operand = [](const float* values, int64_t rows,
                   int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
     .gather =

@@ -8,6 +8,7 @@
 #include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <vector>
 
@@ -42,9 +43,7 @@ struct Operand {
       : made(products.operand(values, rows, channels)), data(made ? made.raw() : values) {}
 };
 int64_t operand_bytes(const WindowProducts& products, int64_t rows, int64_t channels) {
-  const int64_t padded = products.channels(channels);
-  if (products.dtype == Dtype::f32 && padded == channels) return 0;
-  return rows * padded * static_cast<int64_t>(size_of(products.dtype));
+  return products.reads_values ? 0 : cuda::operand_bytes(products.dtype, rows, channels);
 }
 int64_t weight_rows(const Conv2dDesc& d) {
   return d.out_c * d.k_h * d.k_w;
@@ -124,10 +123,12 @@ Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std:
 Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight) {
   const auto pack = [&] {
     Tensor packed = Tensor::empty({weight.count()}, Dtype::f32, weight.device());
+    int64_t rows = 0;
     for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
+      rows = row + d.in_c * h.taps * w.taps;
       pack_reversed(taps_of(d, h, w), weight.data<float>(), packed.data<float>() + row * d.out_c, current_stream());
     });
-    const Tensor operand = products.operand(packed.data<float>(), weight.count() / d.out_c, d.out_c);
+    const Tensor operand = products.operand(packed.data<float>(), rows, d.out_c);
     return operand ? operand : packed;
   };
   // What is packed depends on the stride and on which phases there are, that is on where the picture begins and ends;

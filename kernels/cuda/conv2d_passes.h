@@ -2,14 +2,15 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cuda/gather_product.h>
+#include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_product.h>
 
 /// Convolutions and their gradients as the two matrix products over windows, in any arithmetic that has these.
 namespace minidl::cuda {
 
 struct WindowProducts {
-  Dtype dtype;    // of the operands
-  int64_t chunk;  // channels of operands are a multiple of it; with 1, values are operands as they are
+  Dtype dtype;        // of the operands
+  bool reads_values;  // as they are, with any number of channels; else mma_operand.h says what operands are
   /// values [rows, channels] as an operand; undefined where they can be read as they are.
   Tensor (*operand)(const float* values, int64_t rows, int64_t channels);
   void (*gather)(const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
@@ -20,7 +21,7 @@ struct WindowProducts {
                 cudaStream_t stream);
   int64_t (*outer_workspace)(const OuterProduct& product);
 
-  int64_t channels(int64_t channels) const { return (channels + chunk - 1) / chunk * chunk; }
+  int64_t channels(int64_t channels) const { return reads_values ? channels : operand_channels(dtype, channels); }
 };
 
 /// Why 32-bit indices would not do for a problem, or nullptr.

@@ -5,7 +5,7 @@ namespace minidl::cuda {
 namespace {
 
 constexpr WindowProducts kProducts{.dtype = Dtype::f32,
-                                   .chunk = 1,
+                                   .reads_values = true,
                                    .operand = [](const float*, int64_t, int64_t) { return Tensor(); },
                                    .gather =
                                        [](const Windows& windows, const void* picture, const void* weight,

@@ -16,6 +16,10 @@ struct MmaTileSize {
 };
 inline constexpr MmaTileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
 
+/// In plans: what 64 bytes of a row cost that a block copies, in products of one row and one column of 64 bytes. Not
+/// measured.
+inline constexpr int64_t kMmaRowCost = 64;
+
 /// `element` is the bytes of an operand's number.
 MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element);
 

@@ -1,6 +1,4 @@
-#include <minidl/kernels/cuda/gather_product.h>
-#include <minidl/kernels/cuda/map.cuh>
-#include <minidl/kernels/cuda/windows.cuh>
+#include <minidl/kernels/cuda/gather_output.cuh>
 
 // Implicit GEMM: result (windows x channels) = windows (windows x length) * weight (channels x length) transposed, in
 // fp32. A block computes kRows x kColumns results in steps of kStep terms: three tiles of each operand are under way in
@@ -34,9 +32,7 @@ MINIDL_DEVICE int fetched_row(int group) {
 MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pixel, int channel, float result) {
   const int64_t i = pixel * out.pitch + channel;
   if (inside) {
-    if (out.relu) result = relu(result);
-    if (out.mask.bits && !is_set(out.mask, i)) result = 0.0f;
-    if (out.beta != 0.0f) result += out.beta * load(out.output + i);
+    result = finished(out, i, result);
     store(out.output + i, result);
   }
   if (!out.positive) return;
@@ -46,9 +42,8 @@ MINIDL_DEVICE void write_result(const GatherOutput& out, bool inside, int64_t pi
 }
 
 template <int kRows, int kColumns, int kVector>
-MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_product_kernel,
-                       Windows windows, int count, int length, const float* picture, const float* weight,
-                       GatherOutput out) {
+MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_product_kernel, Windows windows,
+                       int count, int length, const float* picture, const float* weight, GatherOutput out) {
   constexpr int kLanes = kStep / kVector, kAtOnce = kThreads / kLanes;  // of a row; rows that are fetched together
   constexpr int kWindowFetches = (kRows + kAtOnce - 1) / kAtOnce, kWeightFetches = (kColumns + kAtOnce - 1) / kAtOnce;
   constexpr int kColumnLanes = kColumns == 8 ? 8 : kRows == 8 ? 32 : 16, kRowLanes = kThreads / kColumnLanes;
@@ -62,8 +57,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_
   const int first_row = fetched_row(thread / kLanes), lane = thread % kLanes * kVector;
   WindowPlace places[kWindowFetches];
   for (int i = 0; i < kWindowFetches; ++i) {
-    const int window = window0 + first_row + i * kAtOnce;
-    places[i] = window < count ? window_index(windows, window).place(windows) : WindowPlace{-1, 0, 0};
+    places[i] = window_place(windows, window0 + first_row + i * kAtOnce, count);
   }
   int term = lane;
   TapPlace tap = tap_place(windows, term);
@@ -71,14 +65,14 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_
     for (int i = 0; i < kWindowFetches; ++i) {
       const int row = first_row + i * kAtOnce;
       if (row >= kRows) break;
-      fetch<kVector>(window_tile(stage) + row * kRow + lane, value_read(windows, picture, places[i], tap));
+      fetch<kVector>(window_tile(stage) + row * kRow + lane, value_read(windows, picture, places[i], tap), picture);
     }
     for (int i = 0; i < kWeightFetches; ++i) {
       const int row = first_row + i * kAtOnce, channel = channel0 + row;
       if (row >= kColumns) break;
       const bool inside = channel < out.channels && term < length;
       fetch<kVector>(weight_tile(stage) + row * kRow + lane,
-                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr);
+                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr, weight);
     }
     term += kStep;
     tap.advance(windows, kStep);
@@ -112,16 +106,14 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_
   MINIDL_UNROLL
   for (int j = 0; j < kThreadColumns; ++j) {
     const int channel = channel0 + x + kColumnLanes * j;
-    const float bias = out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
+    const float bias = bias_of(out, channel);
     MINIDL_UNROLL
     for (int i = 0; i < kThreadRows; ++i) sums[i][j] = sums[i][j] * out.scale + bias;
   }
   MINIDL_UNROLL
   for (int i = 0; i < kThreadRows; ++i) {
     const int window = window0 + y + kRowLanes * i;
-    const auto [n, h, w] = window_index(windows, window);
-    const int64_t pixel = (static_cast<int64_t>(n) * out.out_h + h * out.out_stride_h + out.out_begin_h) * out.out_w +
-                          w * out.out_stride_w + out.out_begin_w;
+    const int64_t pixel = pixel_written(windows, out, 0, window);
     MINIDL_UNROLL
     for (int j = 0; j < kThreadColumns; ++j) {
       const int channel = channel0 + x + kColumnLanes * j;
@@ -140,7 +132,6 @@ void launch_tiles(const Windows& windows, const float* picture, const float* wei
 }
 
 GatherTile tile_for(const Windows& windows, const GatherOutput& output) {
-  constexpr int64_t kManyBlocks = 264;  // two for each multiprocessor of a large GPU
   if (output.channels <= 8) return GatherTile::few_channels;
   if (windows.count() <= 8) return GatherTile::few_windows;
   const int64_t large = int64_t{blocks_for(windows.count(), 128)} * blocks_for(output.channels, 128);

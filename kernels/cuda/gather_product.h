@@ -24,6 +24,13 @@ struct Windows {
   int64_t length() const { return int64_t{k_h} * k_w * in_c; }
 };
 
+/// Blocks that occupy a device: two for each multiprocessor of a large GPU. Products are cut by it, whatever the
+/// device.
+inline constexpr int64_t kManyBlocks = 264;
+inline int64_t divided_up(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
 /// Windows x channels of a block: 64 x 64, 128 x 128 (64 x 64 where picture or weight are not aligned to four floats),
 /// 128 x 8, 8 x 128. Results have the same bytes.
 enum class GatherTile { by_size, usual, large, few_channels, few_windows };

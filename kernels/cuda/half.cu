@@ -2,8 +2,7 @@
 #include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/map.cuh>
 
-// Conversions between f32 and 16 bits. One element a thread, blocks of 256; 6 bytes of traffic
-// each.
+// Conversions between f32 and 16 bits. One element a thread, blocks of 256; 6 bytes of traffic each.
 namespace minidl::cuda {
 namespace {
 

@@ -1,6 +1,5 @@
 #include <minidl/kernels/cuda/gather_mma.h>
 
-#include <algorithm>
 #include <limits>
 
 namespace minidl::cuda {
@@ -8,18 +7,13 @@ namespace {
 
 constexpr int64_t kStepBytes = 64;
 
-int64_t divided_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
 /// What a plan takes, in products of one row and one column of a step (16 terms of TF32), of the multiprocessor that
-/// has the most blocks. Constants are from published limits of large GPUs (H100), not from measurements: a row's 64
-/// bytes come from the second cache in the time of 64 such products, a byte of memory in that of 3.
+/// has the most blocks; a byte of memory comes in the time of kByte of them. No constant was measured.
 int64_t cost(const MmaTileSize& tile, int64_t rows, int64_t columns, int64_t steps, int64_t parts) {
-  constexpr int64_t kMultiprocessors = 132, kRow = 64, kByte = 3;
+  constexpr int64_t kMultiprocessors = kManyBlocks / 2, kByte = 3;
   constexpr int64_t kBegin = 6;  // steps that a block takes to begin and to end
   const int64_t blocks = divided_up(rows, tile.rows) * divided_up(columns, tile.columns) * parts;
-  const int64_t step = int64_t{tile.rows} * tile.columns + kRow * (tile.rows + tile.columns);
+  const int64_t step = int64_t{tile.rows} * tile.columns + kMmaRowCost * (tile.rows + tile.columns);
   const int64_t products = divided_up(blocks, kMultiprocessors) * (divided_up(steps, parts) + kBegin) * step;
   const int64_t sums = parts == 1 ? 0 : (2 * parts + 1) * 4 * divided_up(rows * columns, kMultiprocessors) * kByte;
   return products + sums;

@@ -28,9 +28,9 @@ struct MmaTile {
 
 /// Blocks of a multiprocessor whose registers are enough.
 template <typename Type, typename Tile>
-constexpr int kMmaBlocks = (Tile::kSums > 64                        ? 256
-                            : Tile::kSums > 32 && Type::kParts == 2 ? 384
-                                                                    : 512) /
+constexpr int kMmaBlocks = (Tile::kSums > 64                         ? 256
+                            : Tile::kSums >= 32 && Type::kParts == 2 ? 384
+                                                                     : 512) /
                            Tile::kThreads;
 
 /// Bytes from a tile's begin to a chunk of a row.

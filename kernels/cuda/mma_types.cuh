@@ -28,7 +28,9 @@ struct MmaTf32 {
 };
 
 /// fp32 in memory, operands in two parts of TF32 each: x = big + small, with 21 bits. Of the products of parts that of
-/// the small ones is left out; the one of the big ones comes last. An infinity becomes NaN.
+/// the small ones is left out; the one of the big ones comes last. An infinity becomes NaN. Tensor cores cut what they
+/// add to the accumulator off instead of rounding it (Fasi et al. 2021, "Numerical behavior of NVIDIA tensor cores"),
+/// which over thousands of terms is more than fp32 may lose: so they sum eight terms, and those sums are added outside.
 struct MmaTf32x3 {
   using Element = float;
   static constexpr int kParts = 2;
@@ -47,9 +49,12 @@ struct MmaTf32x3 {
     }
   }
   MINIDL_DEVICE static void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
-    mma_m16n8k8_tf32(d, a.small, b.big);
-    mma_m16n8k8_tf32(d, a.big, b.small);
-    mma_m16n8k8_tf32(d, a.big, b.big);
+    float sum[4] = {};
+    mma_m16n8k8_tf32(sum, a.small, b.big);
+    mma_m16n8k8_tf32(sum, a.big, b.small);
+    mma_m16n8k8_tf32(sum, a.big, b.big);
+    MINIDL_UNROLL
+    for (int i = 0; i < 4; ++i) d[i] += sum[i];
   }
 };
 

@@ -35,9 +35,8 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   using Columns = WindowMajor<Element, Tile::kColumns>;
   MINIDL_DYNAMIC_SHARED(std::byte, shared);
   const int column0 = static_cast<int>(blockIdx.x) * Tile::kColumns, row0 = static_cast<int>(blockIdx.y) * Tile::kRows;
-  if (product.symmetric && column0 >= row0 + Tile::kRows) return;  // above the diagonal
   const int begin = static_cast<int>(blockIdx.z) * plan.part;
-  const int end = windows - begin < plan.part ? windows : begin + plan.part;
+  const int count = windows - begin < plan.part ? windows - begin : plan.part;
 
   using Left = WindowChunks<Rows, Tile::kThreads>;
   using Right = WindowChunks<Columns, Tile::kThreads>;
@@ -48,21 +47,21 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   for (int i = 0; i < Right::kCount; ++i) {
     index[i] = window_index(product.windows, begin + Right::first() + i * Right::kAtOnce);
   }
-  int step0 = begin;  // the first window of the step
+  int step0 = 0;  // the first window of the step, of those of the part
   const auto fetch = [&](std::byte* stage) {
     auto* const tile = reinterpret_cast<Element*>(stage);
     MINIDL_UNROLL
     for (int i = 0; i < Left::kCount; ++i) {
       const int place = Left::first() + i * Left::kAtOnce, window = step0 + place;
-      const bool read = window < end && row < pitch;
+      const bool read = window < count && row < pitch;
       async_copy<kChunkBytes>(tile + Rows::place(place, Left::chunk()),
-                              read ? rows + static_cast<int64_t>(window) * pitch + row : rows, read);
+                              read ? rows + (int64_t{begin} + window) * pitch + row : rows, read);
     }
     MINIDL_UNROLL
     for (int i = 0; i < Right::kCount; ++i) {
       const int place = Right::first() + i * Right::kAtOnce;
       const Element* source = nullptr;
-      if (step0 + place < end) source = value_read(product.windows, picture, index[i].place(product.windows), tap);
+      if (step0 + place < count) source = value_read(product.windows, picture, index[i].place(product.windows), tap);
       async_copy<kChunkBytes>(tile + Rows::kBytes / Rows::kSize + Columns::place(place, Right::chunk()),
                               source ? source : picture, source != nullptr);
       index[i].advance(product.windows, Columns::kWindows);
@@ -71,7 +70,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   };
 
   MmaSums<Tile> sums = {};
-  const int steps = (end - begin + Rows::kWindows - 1) / Rows::kWindows;
+  const int steps = (count + Rows::kWindows - 1) / Rows::kWindows;
   mma_loop<Rows::kBytes + Columns::kBytes>(shared, steps, fetch, [&](const std::byte* stage) {
     multiply_windows<Type, Tile>(reinterpret_cast<const Element*>(stage),
                                  reinterpret_cast<const Element*>(stage + Rows::kBytes), sums);

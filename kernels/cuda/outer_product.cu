@@ -33,13 +33,9 @@ struct Parts {
 
   explicit Parts(const OuterProduct& product)
       : windows(static_cast<int>(product.windows.count())), length(static_cast<int>(product.windows.length())) {
-    constexpr int64_t kManyBlocks = 264;                      // two for each multiprocessor of a large GPU
-    constexpr int64_t kLeastPart = 256, kMostWindows = 2048;  // of a part; longer sums lose digits
     tile = std::min(product.rows, length) > 64 && takes_four(product) ? 128 : 64;
     const int64_t tiles = int64_t{blocks_for(length, tile)} * blocks_for(product.rows, tile);
-    const int64_t for_blocks = std::min(kManyBlocks / tiles, windows / kLeastPart);
-    const int64_t wanted = std::max<int64_t>({1, for_blocks, (windows + kMostWindows - 1) / kMostWindows});
-    part = static_cast<int>(std::max<int64_t>(1, (windows + wanted - 1) / wanted));
+    part = static_cast<int>(windows_of_part(windows, tiles));
     count = (windows + part - 1) / part;
   }
 };
@@ -76,8 +72,8 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
         if (row < product.rows) left = rows + row_pixel(product, windows[i]) * product.rows + row;
         right = value_read(product.windows, picture, windows[i].place(product.windows), tap);
       }
-      fetch<kVector>(tile_of(stage, 0) + offset, left);
-      fetch<kVector>(tile_of(stage, 1) + offset, right);
+      fetch<kVector>(tile_of(stage, 0) + offset, left, rows);
+      fetch<kVector>(tile_of(stage, 1) + offset, right, picture);
       windows[i].advance(product.windows, kStep);
     }
   };

@@ -21,6 +21,10 @@ struct OuterProduct {
 /// that depends on the sizes alone; each part is summed in fp32, the parts in order in f64.
 void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream);
 
+/// How many windows of `windows` a part has when the result is cut into `tiles`: enough parts to occupy a device, of
+/// 256 to 2048 windows, and of more where a grid has no more parts.
+int64_t windows_of_part(int64_t windows, int64_t tiles);
+
 /// The end of it: adds partials [parts, rows, k_h, k_w, windows.in_c]. Of their channels the output has the first in_c.
 void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
                      cudaStream_t stream);

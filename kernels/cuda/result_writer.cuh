@@ -1,9 +1,7 @@
 #pragma once
 // The epilogue of matrix products on tensor cores: what a warp accumulated, to memory as GatherOutput says.
-#include <minidl/kernels/cuda/gather_product.h>
-#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/gather_output.cuh>
 #include <minidl/kernels/cuda/mma_tile.cuh>
-#include <minidl/kernels/cuda/windows.cuh>
 
 namespace minidl::cuda {
 
@@ -14,12 +12,6 @@ struct PairOutput : GatherOutput {
       : GatherOutput(out),
         aligned((pitch ? pitch : channels) % 2 == 0 && reinterpret_cast<uintptr_t>(output) % sizeof(float2) == 0) {}
 };
-
-MINIDL_DEVICE float finished(const PairOutput& out, int64_t i, float result) {
-  if (out.relu && result < 0.0f) result = 0.0f;
-  if (out.mask.bits && !is_set(out.mask, i)) result = 0.0f;
-  return out.beta != 0.0f ? result + out.beta * load(out.output + i) : result;
-}
 
 /// Two neighbouring results of channels `channel` (even) and the next. All lanes of a warp call together, four
 /// neighbours with eight neighbouring channels of one pixel; those without results say so.
@@ -45,16 +37,6 @@ MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel,
   if (t == 0 && inside) store(out.positive + i / 8, static_cast<uint8_t>(bits));
 }
 
-/// The pixel that the result of a window is written to, in pictures that follow one another.
-MINIDL_DEVICE int64_t pixel_written(const Windows& windows, const PairOutput& out, int picture0, int window) {
-  const auto [n, h, w] = window_index(windows, window);
-  return (static_cast<int64_t>(picture0 + n) * out.out_h + h * out.out_stride_h + out.out_begin_h) * out.out_w +
-         w * out.out_stride_w + out.out_begin_w;
-}
-
-MINIDL_DEVICE float bias_of(const PairOutput& out, int channel) {
-  return out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
-}
 MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
   sum *= out.scale;
   return out.bias ? sum + bias : sum;

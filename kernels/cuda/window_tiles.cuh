@@ -57,9 +57,9 @@ struct ZeroPaddedWindows {
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       const int window = window0 + Rows::first() + i * Rows::kAtOnce;
-      const WindowPlace place = window_index(windows, window).place(windows);
+      const WindowPlace place = window_place(windows, window, count);
       begin[i] = (int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column) * windows.in_c;
-      rows_inside[i] = window < count ? inside(place.row, windows.in_h, windows.k_h) : 0;
+      rows_inside[i] = place.pixels >= 0 ? inside(place.row, windows.in_h, windows.k_h) : 0;
       columns_inside[i] = inside(place.column, windows.in_w, windows.k_w);
     }
   }
@@ -90,9 +90,7 @@ struct ContinuedWindows {
   MINIDL_DEVICE ContinuedWindows(const Windows& windows, int count, int window0) {
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
-      places[i] = window_index(windows, window).place(windows);
-      if (window >= count) places[i].pixels = -1;
+      places[i] = window_place(windows, window0 + Rows::first() + i * Rows::kAtOnce, count);
     }
   }
   /// padded_index() without a division: as often as the picture is reflected.

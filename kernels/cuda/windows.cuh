@@ -47,6 +47,11 @@ MINIDL_DEVICE WindowIndex window_index(const Windows& windows, int index) {
   return {row / windows.windows_h, row % windows.windows_h, index % windows.windows_w};
 }
 
+/// Of one of `count` windows; of none beyond them.
+MINIDL_DEVICE WindowPlace window_place(const Windows& windows, int index, int count) {
+  return index < count ? window_index(windows, index).place(windows) : WindowPlace{-1, 0, 0};
+}
+
 /// A place in a window: tap (r, s) and channel c.
 struct TapPlace {
   int r, s, c;
@@ -79,10 +84,10 @@ MINIDL_DEVICE const Element* value_read(const Windows& windows, const Element* p
   return picture + static_cast<int64_t>(window.pixels + i * windows.in_w + j) * windows.in_c + tap.c;
 }
 
-/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr.
+/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr; `anywhere` is any valid address.
 template <int kCount>
-MINIDL_DEVICE void fetch(float* shared, const float* source) {
-  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source, source != nullptr);
+MINIDL_DEVICE void fetch(float* shared, const float* source, const float* anywhere) {
+  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source ? source : anywhere, source != nullptr);
 }
 
 }  // namespace minidl::cuda

@@ -2,6 +2,7 @@
 #include <minidl/apps/memory_plan.h>
 #include <minidl/core/allocator.h>
 #include <support/compare.h>
+#include <support/sanitizer.h>
 #include <support/small_gatys.h>
 
 #include <numeric>
@@ -54,6 +55,7 @@ class PlannedMemory : public ::testing::TestWithParam<PlanCase> {
 };
 
 TEST_P(PlannedMemory, IsThatOfTheRun) {
+  if (kUnderSanitizer) GTEST_SKIP() << "counts memory, of which there is as much without a sanitizer";
   const PlanCase& tested = GetParam();
   execution::set_precision(tested.precision);
   Allocator& memory = allocator(Device::cpu());
@@ -135,7 +137,12 @@ class FitMemory : public MemoryPlanShapes {
   int64_t cache_for(int64_t limit) {
     execution::set_filter_cache(before_);
     network_.set_recompute_limit(kCheap);
-    fit_memory(network_, [&] { return plan({400, 600}); }, limit);
+    fit_memory(
+        network_,
+        [&] {
+          return plan({400, 600});
+        },
+        limit);
     return execution::filter_cache();
   }
   MemoryPlan plan_with(int64_t cache, double recompute_limit = kCheap) {
@@ -196,7 +203,8 @@ TEST_F(MemoryPlanVgg, WithoutFiltersFeaturesAreComputedAnewToFit) {
 
   const auto names_below = [&](int64_t limit) {
     network_.set_recompute_limit(layers::Vgg::kCheapRecompute);
-    fit_memory(network_, [&] { return plan(); }, limit);
+    fit_memory(
+        network_, [&] { return plan(); }, limit);
     return recomputed();
   };
   EXPECT_EQ(names_below(2 * cheap), Set{"relu1_1"});

@@ -4,6 +4,7 @@
 #include <minidl/core/cuda/stream.h>
 #include <minidl/core/tensor.h>
 #include <support/compare.h>
+#include <support/device.h>
 
 #include <optional>
 
@@ -18,7 +19,7 @@ constexpr int64_t kBytes = 1000;
 class CudaStream : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (device_count() == 0) GTEST_SKIP() << unavailable_reason();
+    if (test::on_cpu()) GTEST_SKIP() << "needs a device: MINIDL_TEST_DEVICE=cuda";
     scope_.emplace(0);
     memory_ = Tensor::zeros({kBytes}, Dtype::u8, kDevice);
     synchronize(0);

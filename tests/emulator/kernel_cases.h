@@ -6,6 +6,21 @@
 
 namespace minidl::emulator {
 
+inline int64_t blocks_of(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+/// Windows times taps that lie inside of a picture continued by zeros, along one axis.
+inline int64_t taps_inside(int64_t windows, int64_t taps, int64_t stride, int64_t begin, int64_t extent) {
+  int64_t inside = 0;
+  for (int64_t i = 0; i < windows; ++i) {
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t at = i * stride + begin + t;
+      inside += at >= 0 && at < extent;
+    }
+  }
+  return inside;
+}
+
 /// One launch that a case must make, with the bytes that it could do with and how far above its counts may be.
 struct ExpectedLaunch {
   std::string kernel;

@@ -16,10 +16,6 @@ namespace {
 
 constexpr int64_t kFloat = sizeof(float);
 
-int64_t blocks_of(int64_t count, int64_t tile) {
-  return (count + tile - 1) / tile;
-}
-
 /// A product [rows, columns] with `terms` each, of which `inside` of the rows * terms values of the left operand are
 /// read and the others zeros around a picture.
 struct Product {
@@ -42,18 +38,6 @@ int64_t tile_minimum(const Product& product, int64_t blocks, int64_t output_byte
   return kFloat * (product.inside * blocks_of(product.columns, tile.columns) +
                    product.columns * product.terms * blocks_of(product.rows, tile.rows)) +
          output_bytes;
-}
-
-/// Windows times taps that lie inside along one axis.
-int64_t taps_inside(int64_t windows, int64_t taps, int64_t stride, int64_t begin, int64_t extent) {
-  int64_t inside = 0;
-  for (int64_t i = 0; i < windows; ++i) {
-    for (int64_t t = 0; t < taps; ++t) {
-      const int64_t at = i * stride + begin + t;
-      inside += at >= 0 && at < extent;
-    }
-  }
-  return inside;
 }
 
 /// The parts that an outer product is cut into are summed by a second kernel.

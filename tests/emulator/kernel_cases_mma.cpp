@@ -14,19 +14,6 @@ namespace {
 
 constexpr int64_t kFloat = sizeof(float);
 
-int64_t blocks_of(int64_t count, int64_t tile) {
-  return (count + tile - 1) / tile;
-}
-
-/// Windows times taps that lie inside of a picture continued by zeros, along one axis with stride 1.
-int64_t taps_inside(int64_t extent, int64_t taps, int64_t begin) {
-  int64_t inside = 0;
-  for (int64_t i = 0; i < extent; ++i) {
-    for (int64_t t = 0; t < taps; ++t) inside += i + begin + t >= 0 && i + begin + t < extent;
-  }
-  return inside;
-}
-
 struct Layer {
   const char* name;
   int64_t extent, in_c, out_c;
@@ -75,7 +62,7 @@ struct Convolution {
   /// Pixels that windows read, those outside of the picture left out.
   int64_t inside() const {
     if (layer.padding.mode != Padding::Mode::zero) return pixels() * taps();
-    const int64_t along = taps_inside(layer.extent, layer.kernel, -layer.padding.top);
+    const int64_t along = taps_inside(layer.extent, layer.kernel, 1, -layer.padding.top, layer.extent);
     return along * along;
   }
   int64_t padded(int64_t channels) const { return cuda::operand_channels(grade.dtype, channels); }

@@ -2,6 +2,7 @@
 // show. Counts of single launches against formulas; kernel_counters asks for less, of every kernel.
 #include <emulator/device_tensors.h>
 #include <emulator/emulator.h>
+#include <emulator/kernel_cases.h>
 #include <gtest/gtest.h>
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
@@ -18,10 +19,6 @@ namespace minidl::emulator {
 namespace {
 
 constexpr int64_t kStep = 16, kWarps = 8;
-
-int64_t blocks_of(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 
 class KernelWork : public ::testing::Test {
  protected:

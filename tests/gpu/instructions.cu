@@ -1,8 +1,7 @@
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <gpu/instructions.h>
 #include <minidl/core/cuda/stream.h>
-#include <minidl/kernels/cuda/mma.cuh>
+#include <minidl/kernels/cuda/half_formats.cuh>
+#include <minidl/kernels/cuda/mma_types.cuh>
 
 namespace minidl::cuda {
 namespace {
@@ -26,6 +25,9 @@ MINIDL_KERNEL(32, shuffles_kernel, Rows rows) {
   rows.write(2, __shfl_up_sync(kAll, value, 2));
   rows.write(3, __shfl_down_sync(kAll, value, 3, 16));
   rows.write(4, __shfl_xor_sync(kAll, value, 6));
+  const long long bits = __double_as_longlong(__shfl_down_sync(kAll, static_cast<double>(value) / 3.0, 8));
+  rows.write(5, static_cast<uint32_t>(bits));
+  rows.write(6, static_cast<uint32_t>(bits >> 32));
 }
 
 MINIDL_KERNEL(32, votes_kernel, Rows rows) {
@@ -33,8 +35,8 @@ MINIDL_KERNEL(32, votes_kernel, Rows rows) {
   rows.write(0, __ballot_sync(kAll, value % 3 == 0));
   rows.write(1, __any_sync(kAll, value % 3 == 0) != 0 ? 1 : 0);
   rows.write(2, __all_sync(kAll, value % 3 == 0) != 0 ? 1 : 0);
-  rows.write(3, __any_sync(kAll, value % 2 > 1) != 0 ? 1 : 0);
-  rows.write(4, __all_sync(kAll, value % 2 < 2) != 0 ? 1 : 0);
+  rows.write(3, __any_sync(kAll, value % 2 > 1) != 0 ? 1 : 0);  // of none
+  rows.write(4, __all_sync(kAll, value % 2 < 2) != 0 ? 1 : 0);  // of all
 }
 
 MINIDL_KERNEL(32, warp_reductions_kernel, Rows rows) {
@@ -65,7 +67,7 @@ MINIDL_DEVICE float small(uint32_t bits) {
 
 MINIDL_KERNEL(32, floats_kernel, Rows rows) {
   const float a = small(rows(0)), b = small(rows(1)), c = small(rows(2));
-  rows.write(0, multiply_add(a, b, c));
+  rows.write(0, multiply_add(1.0f + a * 0x1p-13f, 1.0f + b * 0x1p-13f, -1.0f + c * 0x1p-20f));
   rows.write(1, a / (b + 0.5f));
   rows.write(2, sqrtf(fabsf(a)));
   const double quotient = static_cast<double>(a) / (static_cast<double>(b) + 0.5);
@@ -86,15 +88,11 @@ MINIDL_KERNEL(32, conversions_kernel, Rows rows) {
   rows.write(4, __bfloat162float(__ushort_as_bfloat16(bf16)));
 }
 
-template <bool kBf16>
+template <typename Type>
 MINIDL_KERNEL(32, mma_kernel, Rows rows) {
   const uint32_t a[4] = {rows(0), rows(1), rows(2), rows(3)}, b[2] = {rows(4), rows(5)};
   float sums[4] = {1.0f, 1.0f, 1.0f, 1.0f};
-  if constexpr (kBf16) {
-    mma_m16n8k16_bf16(sums, a, b);
-  } else {
-    mma_m16n8k8_tf32(sums, a, b);
-  }
+  Type::multiply(sums, {{a[0], a[1], a[2], a[3]}}, {{b[0], b[1]}});
   for (int i = 0; i < 4; ++i) rows.write(i, sums[i]);
 }
 
@@ -102,9 +100,13 @@ MINIDL_KERNEL(32, ldmatrix_kernel, Rows rows) {
   MINIDL_SHARED(uint32_t, tile, [32][4]);
   for (int i = 0; i < 4; ++i) store(&tile[i * 8 + threadIdx.x / 4][threadIdx.x % 4], rows(i));
   __syncwarp();
-  uint32_t r[4];
+  uint32_t r[4], transposed[4], two[2];
   ldmatrix_x4(r, &tile[threadIdx.x][0]);
+  ldmatrix_x4_trans(transposed, &tile[threadIdx.x][0]);
+  ldmatrix_x2(two, &tile[threadIdx.x][0]);
   for (int i = 0; i < 4; ++i) rows.write(i, r[i]);
+  for (int i = 0; i < 4; ++i) rows.write(4 + i, transposed[i]);
+  for (int i = 0; i < 2; ++i) rows.write(8 + i, two[i]);
 }
 
 /// A copy of kBytes by each of the first lanes to row `row` of the tile.
@@ -156,10 +158,13 @@ void run_conversions(const uint32_t* input, uint32_t* output) {
   MINIDL_LAUNCH(conversions_kernel, 1, 32, 0, current_stream(), Rows{input, output});
 }
 void run_mma_tf32(const uint32_t* input, uint32_t* output) {
-  MINIDL_LAUNCH(mma_kernel<false>, 1, 32, 0, current_stream(), Rows{input, output});
+  MINIDL_LAUNCH(mma_kernel<MmaTf32>, 1, 32, 0, current_stream(), Rows{input, output});
 }
 void run_mma_bf16(const uint32_t* input, uint32_t* output) {
-  MINIDL_LAUNCH(mma_kernel<true>, 1, 32, 0, current_stream(), Rows{input, output});
+  MINIDL_LAUNCH(mma_kernel<MmaBf16>, 1, 32, 0, current_stream(), Rows{input, output});
+}
+void run_mma_f16(const uint32_t* input, uint32_t* output) {
+  MINIDL_LAUNCH(mma_kernel<MmaFp16>, 1, 32, 0, current_stream(), Rows{input, output});
 }
 void run_ldmatrix(const uint32_t* input, uint32_t* output) {
   MINIDL_LAUNCH(ldmatrix_kernel, 1, 32, 0, current_stream(), Rows{input, output});

@@ -2,7 +2,9 @@
 // both pass, they agree. Skipped where there is no device.
 #include <gpu/instructions.h>
 #include <minidl/core/cuda/backend.h>
+#include <minidl/core/dtype.h>
 #include <minidl/core/tensor.h>
+#include <support/device.h>
 
 #include <algorithm>
 #include <bit>
@@ -22,7 +24,7 @@ const Device kDevice{Device::Kind::cuda, 0};
 class CudaInstructions : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (device_count() == 0) GTEST_SKIP() << unavailable_reason();
+    if (test::on_cpu()) GTEST_SKIP() << "needs a device: MINIDL_TEST_DEVICE=cuda";
     scope_.emplace(0);
   }
 
@@ -72,13 +74,16 @@ float small(uint32_t bits) {
 }
 
 TEST_F(CudaInstructions, Shuffles) {
-  const Rows input = random_rows(1, 1), output = run(run_shuffles, input, 5);
+  const Rows input = random_rows(1, 1), output = run(run_shuffles, input, 7);
   const Row& x = input[0];
   EXPECT_EQ(output[0], row_of([&](int) { return x[5]; }));
   EXPECT_EQ(output[1], row_of([&](int lane) { return x[lane / 8 * 8 + 3]; }));
   EXPECT_EQ(output[2], row_of([&](int lane) { return x[lane < 2 ? lane : lane - 2]; }));
   EXPECT_EQ(output[3], row_of([&](int lane) { return x[lane % 16 + 3 > 15 ? lane : lane + 3]; }));
   EXPECT_EQ(output[4], row_of([&](int lane) { return x[lane ^ 6]; }));
+  const auto third = [&](int lane) { return std::bit_cast<uint64_t>(x[lane + 8 < 32 ? lane + 8 : lane] / 3.0); };
+  EXPECT_EQ(output[5], row_of(third));
+  EXPECT_EQ(output[6], row_of([&](int lane) { return third(lane) >> 32; }));
 }
 
 TEST_F(CudaInstructions, Votes) {
@@ -123,7 +128,10 @@ TEST_F(CudaInstructions, Floats) {
   const auto quotient = [&](int lane) {
     return static_cast<double>(at(0, lane)) / (static_cast<double>(at(1, lane)) + 0.5);
   };
-  EXPECT_EQ(output[0], row_of([&](int lane) { return std::fma(at(0, lane), at(1, lane), at(2, lane)); }));
+  EXPECT_EQ(output[0], row_of([&](int lane) {
+              return std::fma(1.0f + at(0, lane) * 0x1p-13f, 1.0f + at(1, lane) * 0x1p-13f,
+                              -1.0f + at(2, lane) * 0x1p-20f);
+            }));
   EXPECT_EQ(output[1], row_of([&](int lane) { return at(0, lane) / (at(1, lane) + 0.5f); }));
   EXPECT_EQ(output[2], row_of([&](int lane) { return std::sqrt(std::fabs(at(0, lane))); }));
   EXPECT_EQ(output[3], row_of([&](int lane) { return std::bit_cast<uint64_t>(quotient(lane)); }));
@@ -175,30 +183,50 @@ TEST_F(CudaInstructions, TensorCoresOnIntegers) {
     }
     return rows;
   };
-  Rows tf32, bf16;
-  const auto half = [](int value) { return std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16; };
+  Rows tf32, bf16, f16;
+  const auto bf16_bits = [](int value) { return uint32_t{float_to_bfloat16(static_cast<float>(value))}; };
+  const auto f16_bits = [](int value) { return uint32_t{float_to_half(static_cast<float>(value))}; };
+  const auto pair = [](const auto& bits, int first, int second) { return bits(first) | bits(second) << 16; };
   for (int r = 0; r < 4; ++r) {
     tf32.push_back(row_of([&](int lane) { return static_cast<float>(a(lane / 4 + r % 2 * 8, lane % 4 + r / 2 * 4)); }));
-    bf16.push_back(row_of([&](int lane) {
-      const int i = lane / 4 + r % 2 * 8, k = lane % 4 * 2 + r / 2 * 8;
-      return half(a(i, k)) | half(a(i, k + 1)) << 16;
-    }));
+    const auto pairs = [&](const auto& bits) {
+      return row_of([&](int lane) {
+        const int i = lane / 4 + r % 2 * 8, k = lane % 4 * 2 + r / 2 * 8;
+        return pair(bits, a(i, k), a(i, k + 1));
+      });
+    };
+    bf16.push_back(pairs(bf16_bits));
+    f16.push_back(pairs(f16_bits));
   }
   for (int r = 0; r < 2; ++r) {
     tf32.push_back(row_of([&](int lane) { return static_cast<float>(b(lane % 4 + r * 4, lane / 4)); }));
-    bf16.push_back(row_of([&](int lane) {
-      const int k = lane % 4 * 2 + r * 8, j = lane / 4;
-      return half(b(k, j)) | half(b(k + 1, j)) << 16;
-    }));
+    const auto pairs = [&](const auto& bits) {
+      return row_of([&](int lane) {
+        const int k = lane % 4 * 2 + r * 8, j = lane / 4;
+        return pair(bits, b(k, j), b(k + 1, j));
+      });
+    };
+    bf16.push_back(pairs(bf16_bits));
+    f16.push_back(pairs(f16_bits));
   }
   EXPECT_EQ(run(run_mma_tf32, tf32, 4), expected(8));
   EXPECT_EQ(run(run_mma_bf16, bf16, 4), expected(16));
+  EXPECT_EQ(run(run_mma_f16, f16, 4), expected(16));
 }
 
 TEST_F(CudaInstructions, MatricesFromSharedMemory) {
   const Rows input = random_rows(4, 7);
+  const Rows output = run(run_ldmatrix, input, 10);
   // Row g of matrix i is the four words from lane 4 g on; each lane gets one of them: the layout is the same.
-  EXPECT_EQ(run(run_ldmatrix, input, 4), input);
+  EXPECT_EQ(Rows(output.begin(), output.begin() + 4), input);
+  EXPECT_EQ(Rows(output.begin() + 8, output.end()), Rows(input.begin(), input.begin() + 2));
+  for (int i = 0; i < 4; ++i) {
+    const auto half = [&](int row, int column) { return input[i][4 * row + column / 2] >> column % 2 * 16 & 0xffffu; };
+    EXPECT_EQ(output[4 + i], row_of([&](int lane) {
+                const int g = lane / 4, t = lane % 4;
+                return half(2 * t, g) | half(2 * t + 1, g) << 16;
+              }));
+  }
 }
 
 TEST_F(CudaInstructions, AsynchronousCopies) {

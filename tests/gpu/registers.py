@@ -116,6 +116,8 @@ def main():
                 problems.append(f"{kernel} is not in {TABLE.name}: write it anew")
             elif options.check and any(f["registers"] > int(limit) for f, limit in zip(of, kept[kernel].split("/"))):
                 problems.append(f"{kernel} takes {registers} registers, {kept[kernel]} in {TABLE.name}")
+    for kernel in kept.keys() - {kernel for found in results for kernel, _ in found}:
+        problems.append(f"{TABLE.name} has {kernel}, which there is not: write it anew")
     if not options.check:
         version = re.search(r"release [\d.]+, V([\d.]+)", subprocess.check_output([options.nvcc, "--version"], text=True)).group(1)
         print(f"""# Registers and occupancy of the CUDA kernels

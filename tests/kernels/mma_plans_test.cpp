@@ -90,6 +90,70 @@ TEST_P(MmaPlans, GatheredProductsAreExactOnIntegers) {
   }
 }
 
+/// All that a product does on the way out, to every second pixel of an output whose pairs are not aligned, from windows
+/// two apart: of one part, which the kernel writes, and of three, which are added first.
+TEST_P(MmaPlans, WritesAllThatTheOutputAsksFor) {
+  const DeviceScope scope(test::device().index);
+  constexpr int64_t kOutC = 16;
+  const Conv2dDesc d = Conv2dDesc::make({2, 9, 15, 20}, {kOutC, 3, 3, 20}, {2, 2, Padding::zero(1)});
+  const Tensor input = random_integers(d.input_shape(), 1), weight = random_integers(d.weight_shape(), 2),
+               bias = random_integers({kOutC}, 3);
+  const std::vector<double> sums = test::reference_conv2d(d, input, weight, Tensor(), Activation::none);
+  Windows windows = windows_of(d, GetParam().dtype);
+  windows.stride_h = windows.stride_w = 2;
+  const int out_h = 2 * windows.windows_h + 1, out_w = 2 * windows.windows_w;
+  const Shape shape{2, out_h, out_w, kOutC};
+  const Tensor before = random_integers(shape, 4);
+  BitMask mask(shape, Device::cpu());
+  for (int64_t i = 0; i < BitMask::bytes(shape); ++i) mask.data()[i] = static_cast<uint8_t>(i * 73 % 256);
+  std::vector<double> expected(before.data<float>(), before.data<float>() + before.count());
+  std::vector<bool> positive(expected.size());
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const auto pixel = static_cast<int64_t>(i) / kOutC, channel = static_cast<int64_t>(i) % kOutC;
+    const int64_t w = pixel % windows.windows_w, row = pixel / windows.windows_w, h = row % windows.windows_h;
+    const int64_t at = ((row / windows.windows_h * out_h + 2 * h + 1) * out_w + 2 * w) * kOutC + channel;
+    const double result = std::max(0.0, 0.5 * sums[i] + double{bias.data<float>()[channel]});
+    double& value = expected[static_cast<size_t>(at)];
+    value = (mask.span()[at] ? result : 0.0) + 2.0 * value;
+    positive[static_cast<size_t>(at)] = value > 0.0;
+  }
+
+  const Tensor picture = operand(input), filters = operand(weight), device_bias = bias.to(test::device());
+  const BitMask device_mask = mask.to(test::device());
+  const auto steps = static_cast<int>((windows.length() * static_cast<int64_t>(size_of(GetParam().dtype)) + 63) / 64);
+  for (const int parts : {1, 3}) {
+    Tensor output = Tensor::empty({shape.count() + 1}, Dtype::f32, test::device()).slice(1, shape.count() + 1);
+    output.copy_from(before.reshape({shape.count()}));
+    Tensor bits = Tensor::zeros({shape.count() / 8}, Dtype::u8, test::device());
+    const GatherOutput out{.output = output.data<float>(),
+                           .channels = kOutC,
+                           .out_h = out_h,
+                           .out_w = out_w,
+                           .out_stride_h = 2,
+                           .out_stride_w = 2,
+                           .out_begin_h = 1,
+                           .bias = device_bias.data<float>(),
+                           .relu = true,
+                           .scale = 0.5f,
+                           .beta = 2.0f,
+                           .mask = device_mask.span(),
+                           .positive = bits.data<uint8_t>()};
+    GetParam().gather({0, parts, (steps + parts - 1) / parts}, windows, picture.raw(), filters.raw(), out,
+                      current_stream());
+    EXPECT_TRUE(test::equals(output.to(Device::cpu()), expected)) << parts << " parts";
+    const Tensor written = bits.to(Device::cpu());
+    const BitSpan span{written.data<uint8_t>()};
+    for (size_t i = 0; i < positive.size(); ++i) ASSERT_EQ(span[static_cast<int64_t>(i)], positive[i]) << i;
+  }
+}
+
+TEST(OuterPlan, HasNoMorePartsThanAGrid) {
+  const OuterPlan plan = plan_outer_mma(
+      {.windows = {.n = 8, .in_h = 4096, .in_w = 4096, .in_c = 3, .windows_h = 4096, .windows_w = 4096}, .rows = 64});
+  EXPECT_LE(plan.parts, 65535);
+  EXPECT_GE(int64_t{plan.part} * plan.parts, int64_t{8} * 4096 * 4096);
+}
+
 TEST_P(MmaPlans, SumsOverWindowsAreExactOnIntegers) {
   const DeviceScope scope(test::device().index);
   for (const int64_t out_c : {136, 7}) {

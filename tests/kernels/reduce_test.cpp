@@ -5,6 +5,7 @@
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace minidl {
@@ -98,12 +99,18 @@ void expect_products(const std::vector<Tensor>& x, const std::vector<Tensor>& y,
   }
 }
 
+Tensor not_numbers(const Shape& shape) {
+  Tensor x = Tensor::empty(shape, Dtype::f64);
+  std::fill_n(x.data<double>(), x.count(), std::numeric_limits<double>::quiet_NaN());
+  return x;
+}
+
 TEST(Reduce, ManyDotsAreThoseOfEachPair) {
   for (const Shape& shape : kShapes) {
     std::vector<Tensor> x, y;
     for (uint64_t i = 0; i < 5; ++i) x.push_back(random_uniform(shape, 20 + i));
     for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
-    Tensor products = Tensor::zeros({3, 5}, Dtype::f64);
+    Tensor products = not_numbers({3, 5});
     ON_DEVICE(dots)(x, y, products);
     expect_products(x, y, products);
   }
@@ -120,7 +127,7 @@ TEST(Reduce, DotsOfBf16AreThoseOfItsValues) {
       x[i] = test::from_bf16(rounded[i]);
     }
     for (uint64_t j = 0; j < 3; ++j) y.push_back(random_uniform(shape, 30 + j));
-    Tensor products = Tensor::zeros({3, 5}, Dtype::f64);
+    Tensor products = not_numbers({3, 5});
     ON_DEVICE(dots)(rounded, y, products);
     expect_products(x, y, products);
   }

@@ -7,6 +7,7 @@
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/vgg.h>
 #include <support/compare.h>
+#include <support/sanitizer.h>
 #include <support/test_data.h>
 
 #include <utility>
@@ -81,9 +82,7 @@ double error_of(const Layer& layer, Conv2dDirection direction) {
 
 TEST(VggPrecision, EveryEngineKeepsItsGradeInEveryLayer) {
   if (test_data(kVggFile).empty()) GTEST_SKIP() << kNoTestData;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "plain loops over the network take too long under a sanitizer";
-#endif
+  if (test::kUnderSanitizer) GTEST_SKIP() << "plain loops over the network take too long under a sanitizer";
   const std::vector<Layer> layers = layers_of_the_network();
   EXPECT_EQ(layers.size(), 12u);
   for (const Conv2dEngine* engine : conv2d_engines()) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <support/sanitizer.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,12 +11,6 @@
 #include <string>
 
 namespace minidl::test {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kUnderSanitizer = true;
-#else
-inline constexpr bool kUnderSanitizer = false;
-#endif
 
 /// Runs `body` in a forked process and returns what it returned; "crashed with signal N" when it did not get that far.
 inline std::string in_child_process(const std::function<std::string()>& body) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/conv2d.h>
+#include <support/random_tensors.h>
 
 #include <vector>
 
@@ -67,5 +68,22 @@ inline std::vector<double> reference_conv2d_backward_weight(const Conv2dDesc& de
   });
   return grad_weight;
 }
+
+/// A convolution of noise and what it gives in double precision. Its plain loops take longer than all engines: to be
+/// kept where these are compared.
+struct Conv2dOnNoise {
+  Conv2dDesc desc;
+  Tensor input, weight, grad_output;
+  std::vector<double> output, grad_input, grad_weight;
+
+  explicit Conv2dOnNoise(const Conv2dDesc& problem)
+      : desc(problem),
+        input(random_uniform(desc.input_shape(), 1)),
+        weight(random_uniform(desc.weight_shape(), 2)),
+        grad_output(random_uniform(desc.output_shape(), 3)),
+        output(reference_conv2d(desc, input, weight)),
+        grad_input(reference_conv2d_backward_data(desc, weight, grad_output)),
+        grad_weight(reference_conv2d_backward_weight(desc, input, grad_output)) {}
+};
 
 }  // namespace minidl::test
