@@ -2,9 +2,10 @@
   python3 tests/gpu/registers.py --include build/release/include           prints the table of docs/cuda_registers.md
   python3 tests/gpu/registers.py --include build/release/include --check   fails for a spill or stack frame, and where a kernel takes more
                                                                            registers than in that table
-Needs nvcc; nothing is run."""
+Needs nvcc; nothing is run. Where MINIDL_NVCC_LOG names what a build with CUDAFLAGS=-Xptxas=-v printed, that is read instead of compiling again."""
 import argparse
 import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -48,14 +49,31 @@ def short(name):
 
 
 def compile_file(nvcc, include, path):
-    """(kernel, architecture) -> figures."""
+    """What nvcc prints."""
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     result = subprocess.run([nvcc, "-std=c++20", "-O3", "--fmad=false", *codes, "-Xptxas=-v", f"-I{include}", "-c", str(path), "-o", "/dev/null"],
                             capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f"{path}: {result.stderr.strip()}")
+    return result.stderr
+
+
+def printed_by_build(log):
+    """name of a .cu file -> what nvcc printed for it; files that were not compiled are not there."""
+    printed, name = {}, None
+    for line in log.splitlines():
+        if line.startswith("["):
+            built = re.search(r"Building CUDA object \S+/(\w+\.cu)\.o", line)
+            name = built and built.group(1)
+        elif name:
+            printed[name] = printed.get(name, "") + line + "\n"
+    return printed
+
+
+def figures_of(printed):
+    """(kernel, architecture) -> figures, of what nvcc printed."""
     found, key = {}, None
-    for line in result.stderr.splitlines():
+    for line in printed.splitlines():
         if entry := re.search(r"Compiling entry function '(\w+)' for 'sm_(\d+)'", line):
             key = entry.groups()
             found[key] = {}
@@ -96,8 +114,10 @@ def main():
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     files = sorted((ROOT / "kernels" / "cuda").glob("*.cu")) + sorted((ROOT / "core" / "cuda").glob("*.cu"))
+    log = pathlib.Path(os.environ.get("MINIDL_NVCC_LOG") or os.devnull)
+    built = printed_by_build(log.read_text(errors="replace")) if log.exists() else {}
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda path: compile_file(options.nvcc, options.include, path), files))
+        results = list(pool.map(lambda path: figures_of(built.get(path.name) or compile_file(options.nvcc, options.include, path)), files))
 
     rows, problems = [], []
     kept = dict(re.findall(r"^\| `([^`]+)` \| [^|]+ \| \d+ \| ([\d/]+) \|", TABLE.read_text(), re.M)) if options.check else {}
