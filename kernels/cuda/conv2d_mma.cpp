@@ -1,42 +1,11 @@
 #include <minidl/kernels/cuda/conv2d_engines.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/gather_mma.h>
-#include <minidl/kernels/cuda/mma_operand.h>
-#include <minidl/kernels/cuda/outer_mma.h>
 
 #include <algorithm>
 
 namespace minidl::cuda {
 namespace {
-
-MmaPlan plan_of(const Windows& windows, int channels, Dtype dtype) {
-  return plan_mma(windows.count(), channels, windows.length(), static_cast<int64_t>(size_of(dtype)));
-}
-
-template <Dtype kDtype, decltype(gather_mma_tf32) kGather, decltype(outer_mma_tf32) kOuter>
-constexpr WindowProducts kProducts = {
-    .dtype = kDtype,
-    .reads_values = false,
-    .operand = [](const float* values, int64_t rows,
-                  int64_t channels) { return mma_operand(kDtype, values, rows, channels); },
-    .gather =
-        [](const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
-           cudaStream_t stream) {
-          kGather(plan_of(windows, output.channels, kDtype), windows, picture, weight, output, stream);
-        },
-    .gather_workspace =
-        [](const Windows& windows, int channels) {
-          return mma_workspace(plan_of(windows, channels, kDtype), windows, channels);
-        },
-    .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
-                cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
-    .outer_workspace =
-        [](const OuterProduct& product) { return outer_mma_workspace(plan_outer_mma(product), product); }};
-
-constexpr const WindowProducts& kTf32 = kProducts<Dtype::f32, gather_mma_tf32, outer_mma_tf32>;
-constexpr const WindowProducts& kTf32x3 = kProducts<Dtype::f32, gather_mma_tf32x3, outer_mma_tf32x3>;
-constexpr const WindowProducts& kBf16 = kProducts<Dtype::bf16, gather_mma_bf16, outer_mma_bf16>;
-constexpr const WindowProducts& kFp16 = kProducts<Dtype::f16, gather_mma_fp16, outer_mma_fp16>;
 
 const char* too_large_for_mma(const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
@@ -84,11 +53,11 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
 
 }  // namespace
 
-const Conv2dEngine conv2d_mma_tf32 = engine<kTf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
-const Conv2dEngine conv2d_mma_bf16 = engine<kBf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
-const Conv2dEngine conv2d_mma_fp16 = engine<kFp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
+const Conv2dEngine conv2d_mma_tf32 = engine<products_tf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
+const Conv2dEngine conv2d_mma_bf16 = engine<products_bf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
+const Conv2dEngine conv2d_mma_fp16 = engine<products_fp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
 const Conv2dEngine conv2d_mma_3xtf32 =
-    engine<kTf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
-                    [](const Conv2dProblem& problem, Precision) { return too_large_for_mma(problem); });
+    engine<products_tf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
+                            [](const Conv2dProblem& problem, Precision) { return too_large_for_mma(problem); });
 
 }  // namespace minidl::cuda

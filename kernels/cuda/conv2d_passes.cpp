@@ -34,14 +34,6 @@ Windows windows_of(const WindowProducts& products, const Conv2dDesc& d) {
           .begin_w = static_cast<int>(-padding.left)};
 }
 
-/// Values as an operand of the products, and what keeps them there.
-struct Operand {
-  Tensor made;  // undefined: the values themselves are
-  const void* data;
-
-  Operand(const WindowProducts& products, const float* values, int64_t rows, int64_t channels)
-      : made(products.operand(values, rows, channels)), data(made ? made.raw() : values) {}
-};
 int64_t operand_bytes(const WindowProducts& products, int64_t rows, int64_t channels) {
   return products.reads_values ? 0 : cuda::operand_bytes(products.dtype, rows, channels);
 }

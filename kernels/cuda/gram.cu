@@ -1,19 +1,29 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
-#include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/window_products.h>
 #include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/execution.h>
 #include <minidl/kernels/cuda/map.cuh>
 
 // Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored; their
-// gradient: the features, as windows of one pixel, times a symmetric matrix.
+// gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both are products of TF32: of
+// 16-bit numbers, sums over a picture would keep too little.
 namespace minidl::cuda {
 namespace {
 
 /// A picture of `positions` pixels in a row, with windows of one pixel.
-Windows pixels_of(const GramShape& shape) {
+Windows pixels_of(const GramShape& shape, const WindowProducts& products) {
   const auto positions = static_cast<int>(shape.positions);
-  return {
-      .n = 1, .in_h = 1, .in_w = positions, .in_c = static_cast<int>(shape.c), .windows_h = 1, .windows_w = positions};
+  return {.n = 1,
+          .in_h = 1,
+          .in_w = positions,
+          .in_c = static_cast<int>(products.channels(shape.c)),
+          .windows_h = 1,
+          .windows_w = positions};
+}
+
+const WindowProducts& products_now() {
+  return execution::precision() == Precision::fp32 ? products_simt : products_tf32;
 }
 
 constexpr int kTile = 32, kRows = 8;
@@ -47,11 +57,15 @@ void check_range(const GramShape& shape) {
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
   check_range(shape);
-  const OuterProduct product{
-      .windows = pixels_of(shape), .rows = static_cast<int>(shape.c), .scale = shape.scale, .symmetric = true};
+  const WindowProducts& products = products_now();
+  const OuterProduct product{.windows = pixels_of(shape, products),
+                             .rows = static_cast<int>(shape.c),
+                             .scale = shape.scale,
+                             .symmetric = true};
   for (int64_t n = 0; n < shape.n; ++n) {
-    const float* picture = features + n * shape.positions * shape.c;
-    outer_product(product, picture, picture, gram + n * shape.c * shape.c, current_stream());
+    const Operand picture(products, features + n * shape.positions * shape.c, shape.positions, shape.c);
+    products.outer(product, picture.data, picture.data, static_cast<int>(shape.c), gram + n * shape.c * shape.c,
+                   current_stream());
   }
 }
 
@@ -63,8 +77,11 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
   const unsigned tiles = blocks_for(shape.c, kTile);
   MINIDL_LAUNCH(add_transposed_kernel, dim3(tiles, tiles, static_cast<unsigned>(shape.n)), dim3(kTile, kRows), 0,
                 current_stream(), static_cast<int>(shape.c), shape.scale, grad_gram, symmetric.data<float>());
+  const WindowProducts& products = products_now();
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
+    const Operand picture(products, features + at, shape.positions, shape.c),
+        matrix(products, symmetric.data<float>() + n * shape.c * shape.c, shape.c, shape.c);
     const GradTarget part = target.from(at);
     const GatherOutput output{.output = part.grad,
                               .channels = static_cast<int>(shape.c),
@@ -72,8 +89,7 @@ void gram_backward(const GramShape& shape, const float* features, const float* g
                               .out_w = static_cast<int>(shape.positions),
                               .beta = part.beta,
                               .mask = part.relu_mask};
-    gather_product(pixels_of(shape), features + at, symmetric.data<float>() + n * shape.c * shape.c, output,
-                   current_stream());
+    products.gather(pixels_of(shape, products), picture.data, matrix.data, output, current_stream());
   }
 }
 

@@ -35,6 +35,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   using Columns = WindowMajor<Element, Tile::kColumns>;
   MINIDL_DYNAMIC_SHARED(std::byte, shared);
   const int column0 = static_cast<int>(blockIdx.x) * Tile::kColumns, row0 = static_cast<int>(blockIdx.y) * Tile::kRows;
+  if (product.symmetric && column0 >= row0 + Tile::kRows) return;  // above the diagonal
   const int begin = static_cast<int>(blockIdx.z) * plan.part;
   const int count = windows - begin < plan.part ? windows - begin : plan.part;
 

@@ -19,8 +19,12 @@ target_include_directories(minidl_test_settings INTERFACE ${PROJECT_SOURCE_DIR}/
 target_link_libraries(minidl_test_settings INTERFACE minidl_settings minidl_style_static minidl_static minidl_apps_common GTest::gtest_main)
 target_compile_definitions(minidl_test_settings INTERFACE
   MINIDL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIDL_BINARY_DIR="${PROJECT_BINARY_DIR}")
-# What a test itself computes is little, and much of it is compiled: no more optimisation than that takes.
+# What a test itself computes is little, and much of it is compiled: no more optimisation than that takes, and no checks of undefined
+# behaviour beside those of the library and the programs, with which it takes twice as long.
 target_compile_options(minidl_test_settings INTERFACE $<$<CONFIG:Release>:-O1>)
+if(MINIDL_SANITIZE MATCHES "undefined")
+  target_compile_options(minidl_test_settings INTERFACE -fno-sanitize=undefined)
+endif()
 if(CMAKE_DISABLE_PRECOMPILE_HEADERS)
   target_compile_options(minidl_test_settings INTERFACE SHELL:-include ${test_prelude})
 endif()
@@ -36,9 +40,6 @@ function(minidl_test path)
   target_precompile_headers(${target} REUSE_FROM minidl_test_prelude)
   if(ARGN)
     add_dependencies(${target} ${ARGN})
-    if(MINIDL_SANITIZE MATCHES "undefined")  # long lists of words take twice as long to compile with it, and the programs have it
-      target_compile_options(${target} PRIVATE -fno-sanitize=undefined)
-    endif()
   endif()
   add_test(NAME ${path} COMMAND ${target})
   set(labels ${folder})

@@ -1,0 +1,233 @@
+// Predicts the time of an iteration of nst_gatys on GPUs that nobody here has, from what its kernels do and what the
+// makers of these GPUs publish: prints docs/gpu_model.md. Nothing is run on a device, and no constant comes from a
+// measurement of this program, so that the first run on a GPU tests a prediction.
+#include <fmt/format.h>
+#include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/mma_operand.h>
+#include <minidl/kernels/cuda/outer_mma.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace minidl::cuda {
+namespace {
+
+/// Dense rates in T(fl)op/s and TB/s; `mma` is the share of the tensor cores' rate that mma.sync reaches.
+struct Gpu {
+  const char* name;
+  int multiprocessors;
+  double fp32, tf32, half, memory, cache, mma;
+};
+constexpr Gpu kGpus[] = {{"H100 SXM", 132, 66.9, 494.7, 989.4, 3.35, 5.5, 0.63},
+                         {"H200", 132, 66.9, 494.7, 989.4, 4.8, 5.5, 0.63},
+                         {"RTX 4090", 128, 82.6, 82.6, 165.2, 1.008, 5.5, 1.0}};
+constexpr double kLaunch = 2e-6;  // seconds between the kernels of a graph
+
+enum class Arithmetic { fp32, tf32, bf16 };
+constexpr Arithmetic kArithmetics[] = {Arithmetic::fp32, Arithmetic::tf32, Arithmetic::bf16};
+
+/// What one launch does: operations of the busiest multiprocessor, bytes that tiles read from the cache, bytes that
+/// memory must move.
+struct Work {
+  std::string name;
+  Arithmetic arithmetic = Arithmetic::fp32;
+  double operations = 0, tile_bytes = 0, memory_bytes = 0;
+};
+
+double seconds(const Gpu& gpu, const Work& work) {
+  const double rate = work.arithmetic == Arithmetic::fp32   ? gpu.fp32
+                      : work.arithmetic == Arithmetic::tf32 ? gpu.tf32 * gpu.mma
+                                                            : gpu.half * gpu.mma;
+  const double compute = work.operations * gpu.multiprocessors / (rate * 1e12);
+  return kLaunch + std::max({compute, work.tile_bytes / (gpu.cache * 1e12), work.memory_bytes / (gpu.memory * 1e12)});
+}
+
+constexpr double kFloat = 4;
+
+/// A product over windows in tiles: each multiprocessor has its share of the blocks, the busiest one a block more.
+Work product(std::string name, const Gpu& gpu, Arithmetic arithmetic, double windows, double columns, double terms,
+             double memory_bytes) {
+  const bool tensor = arithmetic != Arithmetic::fp32;
+  const int64_t element = arithmetic == Arithmetic::bf16 ? 2 : 4;
+  const auto w = static_cast<int64_t>(windows), c = static_cast<int64_t>(columns), t = static_cast<int64_t>(terms);
+  int64_t rows = 64, tile_columns = 64, parts = 1;
+  if (tensor) {
+    const MmaPlan plan = plan_mma(w, c, t, element);
+    rows = kMmaTiles[plan.tile].rows, tile_columns = kMmaTiles[plan.tile].columns, parts = plan.parts;
+  } else if (c <= 8) {
+    rows = 128, tile_columns = 8;
+  } else if (c > 64 && divided_up(w, 128) * divided_up(c, 128) >= kManyBlocks) {
+    rows = tile_columns = 128;
+  }
+  const int64_t blocks = divided_up(w, rows) * divided_up(c, tile_columns) * parts;
+  const double of_block = 2.0 * static_cast<double>(rows * tile_columns) * terms / static_cast<double>(parts);
+  const double partials = parts > 1 ? 2.0 * kFloat * windows * columns * static_cast<double>(parts) : 0.0;
+  return {std::move(name), arithmetic, of_block * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
+          static_cast<double>(blocks * (rows + tile_columns) * element) * terms / static_cast<double>(parts),
+          memory_bytes + partials};
+}
+
+/// Sums over windows of one pixel, without the tiles above the diagonal.
+Work gram(std::string name, const Gpu& gpu, Arithmetic arithmetic, double pixels, int channels) {
+  const OuterProduct described{.windows = {.n = 1,
+                                           .in_h = 1,
+                                           .in_w = static_cast<int>(pixels),
+                                           .in_c = channels,
+                                           .windows_h = 1,
+                                           .windows_w = static_cast<int>(pixels)},
+                               .rows = channels,
+                               .symmetric = true};
+  const OuterPlan plan = plan_outer_mma(described);
+  const OuterTileSize tile = arithmetic == Arithmetic::fp32 ? OuterTileSize{64, 64} : kOuterTiles[plan.tile];
+  const int64_t across = divided_up(channels, tile.columns), down = divided_up(channels, tile.rows);
+  int64_t tiles = 0;
+  for (int64_t row = 0; row < down; ++row)
+    tiles += std::min(across, divided_up((row + 1) * tile.rows, int64_t{tile.columns}));
+  const int64_t part = arithmetic == Arithmetic::fp32 ? windows_of_part(static_cast<int64_t>(pixels), across * down)
+                                                      : int64_t{plan.part};
+  const int64_t blocks = tiles * divided_up(static_cast<int64_t>(pixels), part);
+  const double windows = static_cast<double>(part);
+  return {std::move(name), arithmetic,
+          2.0 * tile.rows * tile.columns * windows * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
+          kFloat * (tile.rows + tile.columns) * windows * static_cast<double>(blocks), kFloat * pixels * channels};
+}
+
+Work pass(std::string name, double bytes) {
+  return {std::move(name), Arithmetic::fp32, 0, 0, bytes};
+}
+
+struct Layer {
+  const char* name;
+  int in_c, out_c, shrink;  // of the picture's side
+  bool style, pooled;       // a style term at its output; 2x2 pooling after it
+};
+/// VGG-19 as far as style transfer computes it; the content term is at conv4_2.
+constexpr Layer kLayers[] = {{"conv1_1", 3, 64, 1, true, false},     {"conv1_2", 64, 64, 1, false, true},
+                             {"conv2_1", 64, 128, 2, true, false},   {"conv2_2", 128, 128, 2, false, true},
+                             {"conv3_1", 128, 256, 4, true, false},  {"conv3_2", 256, 256, 4, false, false},
+                             {"conv3_3", 256, 256, 4, false, false}, {"conv3_4", 256, 256, 4, false, true},
+                             {"conv4_1", 256, 512, 8, true, false},  {"conv4_2", 512, 512, 8, false, false},
+                             {"conv4_3", 512, 512, 8, false, false}, {"conv4_4", 512, 512, 8, false, true},
+                             {"conv5_1", 512, 512, 16, true, false}};
+
+/// The launches of one evaluation and a step of L-BFGS with 10 pairs, as the library makes them today.
+std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) {
+  std::vector<Work> all;
+  const bool half = arithmetic == Arithmetic::bf16;
+  const auto padded = [&](int channels) {
+    return arithmetic == Arithmetic::fp32
+               ? static_cast<double>(channels)
+               : static_cast<double>(operand_channels(half ? Dtype::bf16 : Dtype::f32, channels));
+  };
+  const auto operand = [&](const std::string& name, double pixels, int channels) {
+    const double bytes = kFloat * pixels * channels + (half ? 2 : kFloat) * pixels * padded(channels);
+    if (half || padded(channels) > channels) all.push_back(pass(name + ", operand", bytes));
+  };
+  for (const Layer& layer : kLayers) {
+    const std::string name = layer.name;
+    const double pixels = side * side / (layer.shrink * layer.shrink), in = pixels * layer.in_c,
+                 out = pixels * layer.out_c;
+    operand(name, pixels, layer.in_c);
+    all.push_back(
+        product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c), kFloat * (in + out)));
+    operand(name + " gradient", pixels, layer.out_c);
+    all.push_back(
+        product(name + " gradient", gpu, arithmetic, pixels, layer.in_c, 9 * padded(layer.out_c), kFloat * (in + out)));
+    if (layer.style) {
+      const double c = layer.out_c;
+      const Arithmetic of_gram = std::min(arithmetic, Arithmetic::tf32);
+      all.push_back(gram(name + " Gram matrix", gpu, of_gram, pixels, layer.out_c));
+      all.push_back(pass(name + " Gram matrix: parts, loss, coefficients", kFloat * c * c * 8));
+      all.push_back(product(name + " style gradient", gpu, of_gram, pixels, c, c, 3 * kFloat * out));
+    }
+    if (layer.pooled) {
+      all.push_back(pass(name + " pooling", kFloat * out * 1.25 + out / 4));
+      all.push_back(pass(name + " pooling, gradient", kFloat * out * 1.25 + out / 4));
+    }
+  }
+  const double content = side * side / 64 * 512, picture = 3 * side * side;
+  all.push_back(pass("content loss", 2 * kFloat * content));
+  all.push_back(pass("content gradient", 3 * kFloat * content));
+  all.push_back(pass("total variation and its gradient", 3 * kFloat * picture));
+  all.push_back(pass("L-BFGS: differences, products of a pair", 10 * kFloat * picture));
+  all.push_back(pass("L-BFGS: passes over 10 pairs of bf16", (4 * 10 * 2 + 8 * kFloat) * picture));
+  return all;
+}
+
+const char* name_of(Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::fp32 ? "fp32" : arithmetic == Arithmetic::tf32 ? "tf32" : "bf16";
+}
+
+double total(const Gpu& gpu, Arithmetic arithmetic, double side) {
+  double sum = 0;
+  for (const Work& work : iteration(gpu, arithmetic, side)) sum += seconds(gpu, work);
+  return sum;
+}
+
+void print_iterations() {
+  fmt::print("| GPU | precision | launches | 256 px, ms | 512 px, ms | 1024 px, ms |\n|---|---|---|---|---|---|\n");
+  for (const Gpu& gpu : kGpus) {
+    for (const Arithmetic arithmetic : kArithmetics) {
+      fmt::print("| {} | {} | {} | {:.2f} | {:.2f} | {:.2f} |\n", gpu.name, name_of(arithmetic),
+                 iteration(gpu, arithmetic, 512).size(), 1e3 * total(gpu, arithmetic, 256),
+                 1e3 * total(gpu, arithmetic, 512), 1e3 * total(gpu, arithmetic, 1024));
+    }
+  }
+}
+
+void print_kernels(double side) {
+  fmt::print("\n## Launches at {:.0f} pixels, microseconds\n\n| launch |", side);
+  for (const Gpu& gpu : kGpus) {
+    for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::bf16})
+      fmt::print(" {}, {} |", gpu.name, name_of(arithmetic));
+  }
+  fmt::print("\n|---|---|---|---|---|---|---|\n");
+  for (const Work& named : iteration(kGpus[0], Arithmetic::bf16, side)) {
+    fmt::print("| {} |", named.name);
+    for (const Gpu& gpu : kGpus) {
+      for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::bf16}) {
+        const std::vector<Work> all = iteration(gpu, arithmetic, side);
+        const auto found = std::find_if(all.begin(), all.end(), [&](const Work& w) { return w.name == named.name; });
+        fmt::print(" {} |", found == all.end() ? "" : fmt::format("{:.1f}", 1e6 * seconds(gpu, *found)));
+      }
+    }
+    fmt::print("\n");
+  }
+}
+
+}  // namespace
+}  // namespace minidl::cuda
+
+int main() {
+  fmt::print(R"(# What a GPU should take
+
+`gpu_model` (preset `bench`; `tests/gpu/gpu_model.cpp`) prints this page. **It is a prediction: no kernel has run on a GPU.** Every launch of an
+iteration of `nst_gatys --preset paper` (forward, backward, losses, a step of L-BFGS with 10 pairs) takes the longest of three times, and {:.0f} us:
+
+* **arithmetic**: the operations of the busiest multiprocessor, whole tiles and parts as the plans cut them, at the published rate;
+* **cache**: what tiles read, from the second cache ([counted](cuda_counts.md), it is at most 1.01 times the tiles' least; conv1_1 1.12);
+* **memory**: every tensor once.
+
+Nothing stalls in this model, and nothing stays in the cache between launches, so that large layers will take longer and small ones may take less.
+What the first run tells is the ratio of each row to its prediction.
+
+| GPU | multiprocessors | FP32, TFLOP/s | TF32 | bf16 | memory, TB/s | second cache, TB/s | `mma.sync`, of the rate |
+|---|---|---|---|---|---|---|---|
+)",
+             1e6 * minidl::cuda::kLaunch);
+  for (const minidl::cuda::Gpu& gpu : minidl::cuda::kGpus) {
+    fmt::print("| {} | {} | {} | {} | {} | {} | {} | {:.2f} |\n", gpu.name, gpu.multiprocessors, gpu.fp32, gpu.tf32,
+               gpu.half, gpu.memory, gpu.cache, gpu.mma);
+  }
+  fmt::print(R"(
+Rates without sparsity and bandwidths of memory: NVIDIA's data sheets of the H100 and H200 and its Ada white paper. Share of `mma.sync`: Luo et al.
+2024, "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture via Microbenchmarking" (62.9 % on Hopper, about all on Ada). The second
+cache and the time between kernels of a graph: assumptions.
+
+## Iterations
+
+)");
+  minidl::cuda::print_iterations();
+  minidl::cuda::print_kernels(512);
+}
