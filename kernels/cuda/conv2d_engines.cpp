@@ -53,6 +53,8 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
 
 }  // namespace
 
+const Conv2dEngine conv2d_simt = engine<products_simt>(
+    "simt", 3e-6, Precision::fp32, [](const Conv2dProblem& problem, Precision) { return too_large(problem); });
 const Conv2dEngine conv2d_mma_tf32 = engine<products_tf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
 const Conv2dEngine conv2d_mma_bf16 = engine<products_bf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
 const Conv2dEngine conv2d_mma_fp16 = engine<products_fp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
