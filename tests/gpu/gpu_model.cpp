@@ -228,6 +228,7 @@ iteration of `nst_gatys --preset paper` (forward, backward, losses, a step of L-
 * **cache**: what tiles read, from the second cache ([counted](cuda_counts.md), it is at most 1.01 times the tiles' least; conv1_1 1.12);
 * **memory**: every tensor once.
 
+The list of launches is written by hand after the code; sums of parts and what is done with small matrices are one row each.
 Nothing stalls in this model, and nothing stays in the cache between launches, so that large layers will take longer and small ones may take less.
 What the first run tells is the ratio of each row to its prediction.
 
@@ -251,7 +252,7 @@ cache and the time between kernels of a graph: assumptions.
   fmt::print(R"(
 On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
 keeps a tile's pixels in shared memory for all taps would lift that. At bf16 25 of 80 launches round operands to 16 bits: features that stay in 16 bits
-would save them and half of the memory's time.
+would save them.
 )");
   minidl::cuda::print_kernels(512);
 }
