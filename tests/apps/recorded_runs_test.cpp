@@ -78,6 +78,7 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
       settings.form = f;
       settings.net.norm = k;
       settings.steps = 5;
+      settings.size = 16;
       settings.clip_norm = 1.0;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
@@ -90,7 +91,7 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
           return true;
         });
       }));
-      return std::pair{numbers, training.apply(wavy_picture(32, 32, 2))};
+      return std::pair{numbers, training.apply(wavy_picture(20, 16, 2))};
     });
     EXPECT_EQ(passes[0] * 5, passes[1] * 2) << "two of five steps were done";
     EXPECT_EQ(recorded.first, each_time.first);
@@ -105,8 +106,9 @@ TEST_F(RecordedRuns, OfATrainingWhoseFirstStepsChangeNothingAreTheSame) {
       layers::Vgg network(small_vgg());
       network.to(kDevice);
       FastStyleSettings settings = small_fast_settings();
-      settings.batch = 4;
-      settings.micro_batch = 2;
+      settings.steps = 5;
+      settings.size = 16;
+      settings.micro_batch = 1;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
       data.photos = [&](int64_t step) {
@@ -116,7 +118,7 @@ TEST_F(RecordedRuns, OfATrainingWhoseFirstStepsChangeNothingAreTheSame) {
       };
       FastStyle training(network, settings, data);
       training.run();
-      return training.apply(wavy_picture(32, 32, 2));
+      return training.apply(wavy_picture(20, 16, 2));
     });
     EXPECT_TRUE(same_bytes(recorded, each_time)) << bad_steps;
   }
