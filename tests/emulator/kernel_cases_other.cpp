@@ -80,7 +80,7 @@ KernelCase per_channel(const Shape& shape) {
             sum_per_channel(*x, 0.0f, *sums);
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
-            return {{"channel_map_kernel", 2 * bytes + b.bytes()},
+            return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.1}},
                     {"channel_sums_kernel", bytes + blocks.at(1) * partials},
                     {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
           }};
@@ -302,9 +302,9 @@ KernelCase lbfgs_loops(int64_t pairs) {
             minidl::lbfgs_first_loop(*columns, *a);
             minidl::lbfgs_second_loop(*columns, *a, *b);
           },
-          // Unknowns are read and written once for each equation, and a solved one by every thread.
-          always({{"lbfgs_first_loop_kernel", triangle + 2 * vector, 0, {.sectors = 1.3, .bytes = 12.0}},
-                  {"lbfgs_second_loop_kernel", triangle + 3 * vector, 0, {.sectors = 4.0, .bytes = 12.0}}})};
+          // The second loop reads rows of the matrix, which lie apart.
+          always({{"lbfgs_first_loop_kernel", triangle + 2 * vector, 0, {.sectors = 1.5}},
+                  {"lbfgs_second_loop_kernel", triangle + 3 * vector, 0, {.sectors = 4.0}}})};
 }
 
 /// What a style loss does to the picture itself.

@@ -26,14 +26,16 @@ void expect_one_wait_an_evaluation(const LbfgsSettings& settings, int refused_ev
   objective(lbfgs.parameter(), gradient);
   const int64_t one = emulator::waits() - before;
   ASSERT_GT(one, 0);
+  int refusals = 0;
   for (int i = 0; i < 12; ++i) {
     const int64_t waits = emulator::waits();
     of_step = 0;
     const LbfgsReport report = lbfgs.step(evaluate);
     ASSERT_FALSE(report.converged);
-    ASSERT_GE(report.evaluations, refused_evaluation);
+    refusals += of_step >= refused_evaluation;
     EXPECT_EQ(emulator::waits() - waits, 2 * one * report.evaluations) << "step " << i;
   }
+  EXPECT_GT(refusals, 3);
 }
 
 LbfgsSettings usual_settings() {
