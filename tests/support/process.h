@@ -14,7 +14,7 @@ namespace minidl::test {
 
 /// A program of this build by name, e.g. "nst_gatys".
 inline std::string program(const std::string& name) {
-  return std::string(MINIDL_BINARY_DIR) + "/bin/" + name;
+  return MINIDL_BINARY_DIR "/bin/" + name;
 }
 
 struct ProcessResult {

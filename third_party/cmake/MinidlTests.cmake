@@ -21,7 +21,7 @@ target_compile_definitions(minidl_test_settings INTERFACE
   MINIDL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MINIDL_BINARY_DIR="${PROJECT_BINARY_DIR}")
 # What a test itself computes is little, and much of it is compiled: no more optimisation than that takes, and no checks of undefined
 # behaviour beside those of the library and the programs, with which it takes twice as long.
-target_compile_options(minidl_test_settings INTERFACE $<$<CONFIG:Release>:-O1>)
+target_compile_options(minidl_test_settings INTERFACE $<$<AND:$<CONFIG:Release>,$<COMPILE_LANGUAGE:CXX>>:-O1>)
 if(MINIDL_SANITIZE MATCHES "undefined")
   target_compile_options(minidl_test_settings INTERFACE -fno-sanitize=undefined)
 endif()
