@@ -14,6 +14,7 @@
 #include <minidl/kernels/cuda/window_tiles.cuh>
 
 #include <array>
+#include <type_traits>
 
 namespace minidl::cuda {
 namespace {
@@ -62,12 +63,16 @@ void launch_tile(const Windows& windows, const MmaPlan& plan, const void* pictur
          : launch_loader<Type, Tile, ContinuedWindows>)(windows, plan, picture, weight, output, stream);
 }
 
+/// Operands of two parts leave no registers for the largest tile: in its place is one of half as many columns.
+template <typename Type>
+using LargestTile = std::conditional_t<Type::kParts == 2, MmaTile<128, 128, 64, 32>, MmaTile<128, 256, 64, 64>>;
+
 /// Of kMmaTiles, with the part of a warp.
 template <typename Type>
 constexpr std::array kLaunchTile = {
     launch_tile<Type, MmaTile<64, 64, 32, 32>>,   launch_tile<Type, MmaTile<128, 64, 64, 32>>,
     launch_tile<Type, MmaTile<128, 128, 64, 32>>, launch_tile<Type, MmaTile<256, 64, 64, 32>>,
-    launch_tile<Type, MmaTile<128, 256, 64, 64>>, launch_tile<Type, MmaTile<128, 8, 32, 8>>};
+    launch_tile<Type, LargestTile<Type>>,         launch_tile<Type, MmaTile<128, 8, 32, 8>>};
 
 template <typename Type>
 void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,

@@ -26,12 +26,13 @@ struct MmaTile {
   static constexpr int kShared = kMmaStages * kStageBytes;
 };
 
-/// Blocks of a multiprocessor whose registers are enough.
+/// Threads of a multiprocessor for which its registers are enough, and blocks.
 template <typename Type, typename Tile>
-constexpr int kMmaBlocks = (Tile::kSums > 64                         ? 256
-                            : Tile::kSums >= 32 && Type::kParts == 2 ? 384
-                                                                     : 512) /
-                           Tile::kThreads;
+constexpr int kMmaThreads = Tile::kSums* Type::kParts > 64           ? 256
+                            : Type::kParts == 2 && Tile::kSums == 32 ? 384
+                                                                     : 512;
+template <typename Type, typename Tile>
+constexpr int kMmaBlocks = kMmaThreads<Type, Tile> / Tile::kThreads;
 
 /// Bytes from a tile's begin to a chunk of a row.
 MINIDL_DEVICE int swizzled(int row, int chunk) {
