@@ -65,8 +65,10 @@ def printed_by_build(log):
         if line.startswith("["):
             built = re.search(r"Building CUDA object \S+/(\w+\.cu)\.o", line)
             name = built and built.group(1)
+            if name:
+                printed[name] = ""
         elif name:
-            printed[name] = printed.get(name, "") + line + "\n"
+            printed[name] += line + "\n"
     return printed
 
 
