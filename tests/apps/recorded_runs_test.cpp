@@ -78,7 +78,7 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
       settings.form = f;
       settings.net.norm = k;
       settings.steps = 5;
-      settings.size = 16;
+      settings.batch = 1;
       settings.clip_norm = 1.0;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
@@ -106,8 +106,7 @@ TEST_F(RecordedRuns, OfATrainingWhoseFirstStepsChangeNothingAreTheSame) {
       layers::Vgg network(small_vgg());
       network.to(kDevice);
       FastStyleSettings settings = small_fast_settings();
-      settings.steps = 5;
-      settings.size = 16;
+      settings.steps = 4;
       settings.micro_batch = 1;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
