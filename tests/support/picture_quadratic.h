@@ -22,15 +22,12 @@ class PictureQuadratic {
   }
   static Shape shape() { return {1, 8, 9, 3}; }
 
-  double operator()(const Tensor& x, Tensor& gradient) {
-    ++evaluations;
+  double operator()(const Tensor& x, Tensor& gradient) const {
     Tensor difference = Tensor::empty(x.shape(), Dtype::f32, x.device());
     add_scaled(1.0f, x, -1.0f, target_, difference);
     multiply(curvatures_, difference, gradient);
     return 0.5 * dot(gradient, difference);
   }
-
-  int evaluations = 0;
 
  private:
   Tensor target_, curvatures_;

@@ -97,6 +97,17 @@ function(minidl_cuda_tests)
   endforeach()
 endfunction()
 
+# minidl_sees_cuda(TARGET...): these call the runtime themselves, that of the emulator or the toolkit's.
+function(minidl_sees_cuda)
+  foreach(target ${ARGN})
+    if(MINIDL_CUDA_BACKEND STREQUAL "EMULATED")
+      target_link_libraries(${target} PRIVATE minidl_emulator)
+    else()
+      target_link_libraries(${target} PRIVATE CUDA::cudart_static)
+    endif()
+  endforeach()
+endfunction()
+
 # minidl_cuda_misaligned_tests(TEST...): each of these TESTs again as TEST.cuda.misaligned, with half of its tensors at addresses that are no
 # multiples of 16.
 function(minidl_cuda_misaligned_tests)
