@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/common/progress.h>
+#include <minidl/apps/common/training_run.h>
 #include <minidl/apps/train_fast_output.h>
 #include <minidl/apps/train_fast_plan.h>
 #include <minidl/core/allocator.h>

@@ -2,6 +2,7 @@
 #include <minidl/apps/common/flag_values.h>
 #include <minidl/apps/common/layer_list.h>
 #include <minidl/apps/common/progress.h>
+#include <minidl/apps/common/training_run.h>
 #include <minidl/apps/train_fast_plan.h>
 #include <minidl/core/allocator.h>
 
