@@ -7,7 +7,7 @@
 #     --paintings  folder with starry_night.jpg, great_wave.jpg and composition_vii.jpg; not needed for stained_glass and woodcut,
 #                  which minidl_demo_pictures makes
 #     --work       where states, previews and curves go (build/styles)
-#     --steps      updates of each net (8000)
+#     --steps      updates of each net, of two photos each (4000)
 #     --preview    photo that is painted as the net learns
 #     NAME         styles to train (all)
 set -euo pipefail
@@ -15,7 +15,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 bin="${MINIDL_BIN:-$root/build/release/bin}"
-data="" weights="" paintings="" preview="" work="$root/build/styles" steps=8000
+data="" weights="" paintings="" preview="" work="$root/build/styles" steps=4000
 names=()
 
 usage() {
@@ -70,7 +70,7 @@ for name in "${names[@]}"; do
     echo "train_styles.sh: $name"
     read -r -a settings <<<"$(settings_of "$name")"
     "$bin/nst_train_fast" --style "$(picture_of "$name")" --data "$data" --weights "$weights" --output "$net" --width 16 --storage f16 \
-      --steps "$steps" --zoom 2 --precision bf16 --seed 1 --checkpoint-every 200 --resume --cache "$work/photos.cache" \
+      --steps "$steps" --batch 2 --zoom 2 --precision bf16 --seed 1 --checkpoint-every 200 --resume --cache "$work/photos.cache" \
       --plot "$work/$name.svg" --json "$work/$name.json" ${preview:+--preview "$preview"} "${settings[@]}"
   fi
   cp "$net" "$work/$name.copy" && mv "$work/$name.copy" "$here/$name.safetensors"
