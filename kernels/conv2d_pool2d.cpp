@@ -12,7 +12,7 @@ namespace {
 const Conv2dEngine* pooling_engine(const Conv2dProblem& problem, Device device) {
   if (!execution::verify_engine().empty()) return nullptr;  // what is repeated are single operations
   const Conv2dEngine& engine = conv2d_engine_for(problem, device);
-  return engine.pools && engine.pools(problem.desc) ? &engine : nullptr;
+  return engine.pools && engine.pools(problem) ? &engine : nullptr;
 }
 
 void check_route(const Conv2dDesc& desc, const PoolRoute& route, const char* op) {

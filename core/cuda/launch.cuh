@@ -71,11 +71,27 @@ MINIDL_DEVICE float multiply_add(float a, float b, float c) {
 }
 
 /// Starts to copy kBytes (4, 8 or 16; both addresses are multiples of it) from global to shared memory, or to fill them
-/// with zeros when `inside` is false; then nothing is read. Copies since the last commit are one group.
+/// with zeros when `inside` is false; then nothing is read, and `global` may be any number. Copies since the last
+/// commit are one group.
 template <int kBytes>
 MINIDL_DEVICE void async_copy(void* shared, const void* global, bool inside = true) {
   static_assert(kBytes == 4 || kBytes == 8 || kBytes == 16, "asynchronous copies are of 4, 8 or 16 bytes");
+#ifdef MINIDL_CUDA_EMULATED
   __pipeline_memcpy_async(shared, global, kBytes, inside ? 0 : kBytes);
+#else
+  // With the size of the zeros as a number, one instruction becomes two, each with a condition of its own.
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  const auto from = static_cast<unsigned long long>(__cvta_generic_to_global(global));
+  if constexpr (kBytes == 16) {  // past the first cache, which needs no copy of what goes to shared memory
+    asm volatile("{ .reg .pred p; setp.eq.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to),
+                 "l"(from), "r"(unsigned{inside})
+                 : "memory");
+  } else {
+    asm volatile("{ .reg .pred p; setp.eq.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], %3, p; }" ::"r"(to),
+                 "l"(from), "r"(unsigned{inside}), "n"(kBytes)
+                 : "memory");
+  }
+#endif
 }
 MINIDL_DEVICE void async_commit() {
   __pipeline_commit();

@@ -32,5 +32,8 @@ constexpr const char* kFp32Only = "computes in fp32 only";
 inline bool vectors_fill_bytes(const Conv2dDesc& desc) {
   return desc.out_c % 8 == 0 && GemmColumns(desc.out_c).lanes >= 8;
 }
+inline bool pools_whole_vectors(const Conv2dProblem& problem) {
+  return vectors_fill_bytes(problem.desc);
+}
 
 }  // namespace minidl::cpu

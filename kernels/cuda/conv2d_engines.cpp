@@ -7,8 +7,13 @@
 namespace minidl::cuda {
 namespace {
 
-const char* too_large_for_mma(const Conv2dProblem& problem) {
+const char* declined_by_mma(const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
+  const Padding& padding = d.window.padding;
+  if (padding.mode == Padding::Mode::reflect &&
+      (std::max(padding.top, padding.bottom) >= d.in_h || std::max(padding.left, padding.right) >= d.in_w)) {
+    return "reflects a picture more than once";
+  }
   // Two masks of 32 bits say which taps are inside of a picture; a window's elements are counted in 32 bits.
   if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 16 rows or columns of taps";
   constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
@@ -19,7 +24,7 @@ const char* too_large_for_mma(const Conv2dProblem& problem) {
 
 template <Precision kPrecision>
 const char* decline(const Conv2dProblem& problem, Precision precision) {
-  if (precision == kPrecision) return too_large_for_mma(problem);
+  if (precision == kPrecision) return declined_by_mma(problem);
   switch (kPrecision) {
     case Precision::tf32:
       return "computes in tf32 only";
@@ -43,7 +48,7 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
           .kept_bytes = [](const Conv2dProblem& problem) { return conv2d_kept(kOf, problem); },
           .spared_bytes = nullptr,
           .writes_relu_mask = [](const Conv2dDesc& d) { return d.out_c % 8 == 0; },
-          .pools = nullptr,
+          .pools = [](const Conv2dProblem& problem) { return conv2d_pools(kOf, problem); },
           .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kOf, d, args); },
           .backward_data = [](const Conv2dDesc& d,
                               const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kOf, d, args); },
@@ -60,6 +65,6 @@ const Conv2dEngine conv2d_mma_bf16 = engine<products_bf16>("mma_bf16", 5e-3, Pre
 const Conv2dEngine conv2d_mma_fp16 = engine<products_fp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
 const Conv2dEngine conv2d_mma_3xtf32 =
     engine<products_tf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
-                            [](const Conv2dProblem& problem, Precision) { return too_large_for_mma(problem); });
+                            [](const Conv2dProblem& problem, Precision) { return declined_by_mma(problem); });
 
 }  // namespace minidl::cuda

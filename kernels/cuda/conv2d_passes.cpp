@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/filter_cache.h>
 
@@ -32,6 +33,12 @@ Windows windows_of(const WindowProducts& products, const Conv2dDesc& d) {
           .stride_w = static_cast<int>(d.window.stride_w),
           .begin_h = static_cast<int>(-padding.top),
           .begin_w = static_cast<int>(-padding.left)};
+}
+
+Windows cells_of(const WindowProducts& products, const Conv2dDesc& d) {
+  Windows windows = windows_of(products, d);
+  windows.in_cells = true;
+  return windows;
 }
 
 int64_t operand_bytes(const WindowProducts& products, int64_t rows, int64_t channels) {
@@ -129,11 +136,9 @@ Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const 
 }
 
 /// With a padding of zeros, which the input does not have to be continued for: each phase is a convolution of
-/// grad_output with its own filters.
-void backward_zero_padded(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight,
-                          const float* grad_output, const GradTarget& target) {
-  const Tensor packed = packed_weight(products, d, weight);
-  const Operand picture(products, grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+/// grad_output, an operand, with its own filters.
+void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, const void* grad_output,
+                   const GradTarget& target) {
   const Padding& padding = d.window.padding;
   const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
@@ -147,7 +152,7 @@ void backward_zero_padded(const WindowProducts& products, const Conv2dDesc& d, c
                               .out_begin_w = static_cast<int>(w.begin * d.window.stride_w + w.phase - padding.left),
                               .beta = target.beta,
                               .mask = target.relu_mask};
-    products.gather(windows_of_phase(products, d, h, w), picture.data,
+    products.gather(windows_of_phase(products, d, h, w), grad_output,
                     static_cast<const std::byte*>(packed.raw()) + row * row_bytes, output, current_stream());
   });
 }
@@ -201,20 +206,27 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
                             .out_w = static_cast<int>(d.out_w()),
                             .bias = args.bias,
                             .relu = args.activation == Activation::relu,
-                            .positive = args.relu_mask};
-  products.gather(windows_of(products, d), picture.data, filters ? filters.raw() : args.weight.raw(), output,
-                  current_stream());
+                            .positive = args.relu_mask,
+                            .pooled = args.pooled_output,
+                            .choice = args.choice,
+                            .max_pooled = args.max_pooled};
+  const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
+  products.gather(windows, picture.data, filters ? filters.raw() : args.weight.raw(), output, current_stream());
 }
 
-void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
+void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, const Conv2dBackwardDataArgs& args) {
+  const bool continues = is_continued(of.window.padding);
+  const Conv2dDesc d = continues ? continued(of) : of;
+  const Tensor packed = packed_weight(products, d, args.weight);
+  const Tensor made = args.choice || args.positive
+                          ? unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output)
+                          : products.operand(args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+  const void* grad_output = made ? made.raw() : args.grad_output;
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
-  if (!is_continued(d.window.padding)) {
-    return backward_zero_padded(products, d, args.weight, args.grad_output, target);
-  }
-  const Conv2dDesc whole = continued(d);
-  Tensor grad = Tensor::empty(whole.input_shape(), Dtype::f32, args.weight.device());
-  backward_zero_padded(products, whole, args.weight, args.grad_output, {grad.data<float>(), 0.0f});
-  pad_backward(d.input_shape(), d.window.padding, grad.data<float>(), target);
+  if (!continues) return gather_phases(products, d, packed, grad_output, target);
+  Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
+  gather_phases(products, d, packed, grad_output, {grad.data<float>(), 0.0f});
+  pad_backward(of.input_shape(), of.window.padding, grad.data<float>(), target);
 }
 
 void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
@@ -222,6 +234,15 @@ void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d,
   const Operand rows(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const OuterProduct product{.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c), .beta = args.beta};
   products.outer(product, rows.data, picture.data, static_cast<int>(d.in_c), args.grad_weight, current_stream());
+}
+
+bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) {
+  const Conv2dDesc& d = problem.desc;
+  if (d.out_c % 8 != 0 || !products.pools) return false;
+  if (problem.direction == Conv2dDirection::forward) {
+    return products.pools(cells_of(products, d), static_cast<int>(d.out_c));
+  }
+  return size_of(products.dtype) == 2 && !is_continued(d.window.padding);
 }
 
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem) {

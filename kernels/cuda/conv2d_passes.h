@@ -12,6 +12,9 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
 void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardDataArgs& args);
 void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args);
 
+/// Whether the pass pools what it writes, or spreads a pooled gradient where it makes an operand of it.
+bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem);
+
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem);
 /// Of it, forms of the weight that are kept with it.
 int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem);

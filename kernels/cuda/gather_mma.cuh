@@ -31,11 +31,11 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   const int steps = all - first < steps_of_part ? all - first : steps_of_part;
 
   TermWalk<Element> terms(windows, first);
-  const Loader<Element, Tile::kRows, Tile::kThreads> rows(windows, count, window0);
+  Loader<Element, Tile::kRows, Tile::kThreads> rows(windows, picture, count, window0);
   Filters<Element, Tile::kColumns, Tile::kThreads> filters(weight, length, out.channels, channel0, terms.term);
   const auto fetch = [&](std::byte* stage) {
-    rows.fetch(windows, picture, terms, stage);
-    filters.fetch(terms.term < length, weight, stage + Tile::kRows * kRowBytes);
+    rows.fetch(windows, terms, stage);
+    filters.fetch(terms.term < length, stage + Tile::kRows * kRowBytes);
     terms.advance(windows);
   };
   MmaSums<Tile> sums = {};
@@ -63,16 +63,19 @@ void launch_tile(const Windows& windows, const MmaPlan& plan, const void* pictur
          : launch_loader<Type, Tile, ContinuedWindows>)(windows, plan, picture, weight, output, stream);
 }
 
-/// Operands of two parts leave no registers for the largest tile: in its place is one of half as many columns.
+/// The two largest of kMmaTiles. A warp with 64 x 64 results rounds, loads and addresses least for each product;
+/// operands of two parts leave no registers for that, and then the largest tile is one of half as many columns.
 template <typename Type>
-using LargestTile = std::conditional_t<Type::kParts == 2, MmaTile<128, 128, 64, 32>, MmaTile<128, 256, 64, 64>>;
+using LargeTile = std::conditional_t<Type::kParts == 2, MmaTile<128, 128, 64, 32>, MmaTile<128, 128, 64, 64>>;
+template <typename Type>
+using LargestTile = std::conditional_t<Type::kParts == 2, LargeTile<Type>, MmaTile<128, 256, 64, 64>>;
 
 /// Of kMmaTiles, with the part of a warp.
 template <typename Type>
 constexpr std::array kLaunchTile = {
-    launch_tile<Type, MmaTile<64, 64, 32, 32>>,   launch_tile<Type, MmaTile<128, 64, 64, 32>>,
-    launch_tile<Type, MmaTile<128, 128, 64, 32>>, launch_tile<Type, MmaTile<256, 64, 64, 32>>,
-    launch_tile<Type, LargestTile<Type>>,         launch_tile<Type, MmaTile<128, 8, 32, 8>>};
+    launch_tile<Type, MmaTile<64, 64, 32, 32>>, launch_tile<Type, MmaTile<128, 64, 64, 32>>,
+    launch_tile<Type, LargeTile<Type>>,         launch_tile<Type, MmaTile<256, 64, 64, 32>>,
+    launch_tile<Type, LargestTile<Type>>,       launch_tile<Type, MmaTile<128, 8, 32, 8>>};
 
 template <typename Type>
 void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,

@@ -11,10 +11,7 @@ struct MmaPlan {
   int parts = 1;      // more than one for results so few that they would not occupy a device
   int steps_of_part;  // of 64 bytes of terms
 };
-struct MmaTileSize {
-  int rows, columns;
-};
-inline constexpr MmaTileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
+inline constexpr TileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
 
 /// In plans: what 64 bytes of a row cost that a block copies, in products of one row and one column of 64 bytes. Not
 /// measured.

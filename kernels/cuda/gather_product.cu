@@ -131,20 +131,20 @@ void launch_tiles(const Windows& windows, const float* picture, const float* wei
                 output);
 }
 
-GatherTile tile_for(const Windows& windows, const GatherOutput& output) {
-  if (output.channels <= 8) return GatherTile::few_channels;
-  if (windows.count() <= 8) return GatherTile::few_windows;
-  const int64_t large = int64_t{blocks_for(windows.count(), 128)} * blocks_for(output.channels, 128);
-  return output.channels > 64 && large >= kManyBlocks ? GatherTile::large : GatherTile::usual;
-}
-
 }  // namespace
+
+GatherTile gather_tile(int64_t windows, int64_t channels) {
+  if (channels <= 8) return GatherTile::few_channels;
+  if (windows <= 8) return GatherTile::few_windows;
+  const int64_t large = divided_up(windows, 128) * divided_up(channels, 128);
+  return channels > 64 && large >= kManyBlocks ? GatherTile::large : GatherTile::usual;
+}
 
 void gather_product(const Windows& windows, const float* picture, const float* weight, GatherOutput output,
                     cudaStream_t stream) {
   if (windows.count() == 0) return;
   if (output.pitch == 0) output.pitch = output.channels;
-  if (output.tile == GatherTile::by_size) output.tile = tile_for(windows, output);
+  if (output.tile == GatherTile::by_size) output.tile = gather_tile(windows.count(), output.channels);
   const bool vectors = windows.in_c % 4 == 0 && is_aligned(picture) && is_aligned(weight);
   const auto launch = [&] {
     switch (output.tile) {

@@ -19,9 +19,19 @@ struct Windows {
   int k_h = 1, k_w = 1;
   int windows_h, windows_w;
   int stride_h = 1, stride_w = 1, begin_h = 0, begin_w = 0;
+  /// The order of windows: by cells of 2 x 2, and those of a cell by row and column; a last odd row or column of
+  /// windows is left out. Else by row and column.
+  bool in_cells = false;
 
-  int64_t count() const { return int64_t{n} * windows_h * windows_w; }
+  int64_t count() const {
+    return in_cells ? int64_t{4} * n * (windows_h / 2) * (windows_w / 2) : int64_t{n} * windows_h * windows_w;
+  }
   int64_t length() const { return int64_t{k_h} * k_w * in_c; }
+  /// Whether the windows are the pixels of the picture, one by one.
+  bool are_pixels() const {
+    return k_h == 1 && k_w == 1 && windows_h == in_h && windows_w == in_w && stride_h == 1 && stride_w == 1 &&
+           begin_h == 0 && begin_w == 0;
+  }
 };
 
 /// Blocks that occupy a device: two for each multiprocessor of a large GPU. Products are cut by it, whatever the
@@ -31,9 +41,17 @@ inline int64_t divided_up(int64_t count, int64_t size) {
   return (count + size - 1) / size;
 }
 
-/// Windows x channels of a block: 64 x 64, 128 x 128 (64 x 64 where picture or weight are not aligned to four floats),
-/// 128 x 8, 8 x 128. Results have the same bytes.
-enum class GatherTile { by_size, usual, large, few_channels, few_windows };
+/// The part of a product that a block computes.
+struct TileSize {
+  int rows, columns;
+};
+/// Results have the same bytes with all of them.
+enum class GatherTile { usual, large, few_channels, few_windows, by_size };
+/// Windows x channels, by GatherTile. Instead of the large one the usual one is taken where picture or weight are not
+/// aligned to four floats.
+inline constexpr TileSize kGatherTiles[] = {{64, 64}, {128, 128}, {128, 8}, {8, 128}};
+/// The tile that by_size stands for.
+GatherTile gather_tile(int64_t windows, int64_t channels);
 
 struct GatherOutput {
   float* output;
@@ -48,6 +66,12 @@ struct GatherOutput {
   float beta = 0.0f;            // output = beta * output + (mask ? result : 0); with 0 it is not read
   BitSpan mask = {};            // of the output's elements
   uint8_t* positive = nullptr;  // bits of the output's elements, written where `channels` is a multiple of 8
+  /// Not nullptr: windows are in cells, and instead of `output` the maximum or average of each cell after a ReLU is
+  /// written, [n, windows_h / 2, windows_w / 2, channels], with what conv2d_pool2d.h calls choice. On tensor cores, of
+  /// products in one part with a multiple of 8 channels.
+  float* pooled = nullptr;
+  uint8_t* choice = nullptr;  // nullptr: of averages, or not wanted
+  bool max_pooled = false;
   GatherTile tile = GatherTile::by_size;
 };
 

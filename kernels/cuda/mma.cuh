@@ -14,6 +14,13 @@
 
 namespace minidl::cuda {
 
+/// An operand that is fp32 rounded to TF32, to nearest with ties away from zero: half a unit more, because tensor cores
+/// ignore the lowest 13 bits. Of NaN the sum may lie beyond the largest positive bits, and is below them then. (Of the
+/// negative ones the last 4096 become zeros, NaNs that no arithmetic gives.)
+MINIDL_DEVICE uint32_t nearest_tf32(uint32_t bits) {
+  return static_cast<uint32_t>(max(static_cast<int>(bits + 0x1000u), static_cast<int>(bits)));
+}
+
 #ifdef MINIDL_CUDA_EMULATED
 
 using emulator::ldmatrix_x2;
@@ -26,7 +33,7 @@ using emulator::to_tf32;
 
 #else
 
-/// fp32 rounded to TF32, to nearest with ties away from zero.
+/// fp32 rounded to TF32 as nearest_tf32() rounds it, with zeros in the lowest 13 bits.
 MINIDL_DEVICE uint32_t to_tf32(float value) {
   uint32_t rounded;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(rounded) : "f"(value));

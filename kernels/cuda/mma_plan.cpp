@@ -9,7 +9,7 @@ constexpr int64_t kStepBytes = 64;
 
 /// What a plan takes, in products of one row and one column of a step (16 terms of TF32), of the multiprocessor that
 /// has the most blocks; a byte of memory comes in the time of kByte of them. No constant was measured.
-int64_t cost(const MmaTileSize& tile, int64_t rows, int64_t columns, int64_t steps, int64_t parts) {
+int64_t cost(const TileSize& tile, int64_t rows, int64_t columns, int64_t steps, int64_t parts) {
   constexpr int64_t kMultiprocessors = kManyBlocks / 2, kByte = 3;
   constexpr int64_t kBegin = 6;  // steps that a block takes to begin and to end
   const int64_t blocks = divided_up(rows, tile.rows) * divided_up(columns, tile.columns) * parts;

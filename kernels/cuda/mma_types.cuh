@@ -8,19 +8,24 @@
 
 namespace minidl::cuda {
 
-/// fp32 in memory, operands rounded to the 10 bits of TF32.
-struct MmaTf32 {
-  using Element = float;
+/// A fragment's registers as they are multiplied.
+template <typename Memory>
+struct MmaOnePart {
+  using Element = Memory;
   static constexpr int kParts = 1;
 
   template <int N>
   struct Operand {
     uint32_t r[N];
   };
+};
+
+/// fp32 in memory, operands rounded to the 10 bits of TF32.
+struct MmaTf32 : MmaOnePart<float> {
   template <int N>
   MINIDL_DEVICE static void prepare(const uint32_t (&raw)[N], Operand<N>& x) {
     MINIDL_UNROLL
-    for (int i = 0; i < N; ++i) x.r[i] = to_tf32(__uint_as_float(raw[i]));
+    for (int i = 0; i < N; ++i) x.r[i] = nearest_tf32(raw[i]);
   }
   MINIDL_DEVICE static void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
     mma_m16n8k8_tf32(d, a.r, b.r);
@@ -45,7 +50,7 @@ struct MmaTf32x3 {
     for (int i = 0; i < N; ++i) {
       const float value = __uint_as_float(raw[i]);
       x.big[i] = to_tf32(value);
-      x.small[i] = to_tf32(value - __uint_as_float(x.big[i]));
+      x.small[i] = nearest_tf32(__float_as_uint(value - __uint_as_float(x.big[i])));
     }
   }
   MINIDL_DEVICE static void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
@@ -59,14 +64,7 @@ struct MmaTf32x3 {
 };
 
 /// 16 bits in memory, two values a register.
-struct MmaHalves {
-  using Element = uint16_t;
-  static constexpr int kParts = 1;
-
-  template <int N>
-  struct Operand {
-    uint32_t r[N];
-  };
+struct MmaHalves : MmaOnePart<uint16_t> {
   template <int N>
   MINIDL_DEVICE static void prepare(const uint32_t (&raw)[N], Operand<N>& x) {
     MINIDL_UNROLL

@@ -24,9 +24,72 @@ struct WindowChunks {
 
   MINIDL_DEVICE static int first() { return static_cast<int>(threadIdx.x) / Layout::kLanes; }
   MINIDL_DEVICE static int chunk() { return static_cast<int>(threadIdx.x) % Layout::kLanes; }
+  /// Elements from the tile's begin to the i-th of them.
+  MINIDL_DEVICE static int place(int i) { return Layout::place(first() + i * kAtOnce, chunk()); }
 };
 
-template <typename Type, typename Tile>
+/// The operand that has a row of `pitch` elements for each window.
+template <typename Element, typename Layout, int kThreads>
+struct MatrixWindows {
+  using Chunks = WindowChunks<Layout, kThreads>;
+
+  const Element* source;  // of the first chunk
+  int64_t apart;          // from chunk to chunk
+  int left;               // windows of the part from there on; none beyond the last column
+
+  /// `count` windows from `begin` on, columns from column0 on.
+  MINIDL_DEVICE MatrixWindows(const Windows&, const Element* matrix, int pitch, int begin, int count, int column0) {
+    const int column = column0 + Chunks::chunk() * Layout::kChunk;
+    source = matrix + (int64_t{begin} + Chunks::first()) * pitch + column;
+    apart = int64_t{Chunks::kAtOnce} * pitch;
+    left = column < pitch ? count - Chunks::first() : 0;
+  }
+  /// Starts the copies, and goes to the next step.
+  MINIDL_DEVICE void fetch(const Windows&, Element* tile) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Chunks::kCount; ++i) {
+      async_copy<kChunkBytes>(tile + Chunks::place(i), source + i * apart, i * Chunks::kAtOnce < left);
+    }
+    source += Chunks::kCount * apart;
+    left -= Layout::kWindows;
+  }
+};
+
+/// The operand that is gathered from a picture: `length` terms of each window.
+template <typename Element, typename Layout, int kThreads>
+struct PictureWindows {
+  using Chunks = WindowChunks<Layout, kThreads>;
+
+  const Element* picture;
+  TapPlace tap;
+  WindowIndex index[Chunks::kCount];
+  int left;
+
+  MINIDL_DEVICE PictureWindows(const Windows& windows, const Element* of, int length, int begin, int count, int column0)
+      : picture(of) {
+    const int column = column0 + Chunks::chunk() * Layout::kChunk;
+    tap = tap_place(windows, column);
+    left = column < length ? count - Chunks::first() : 0;
+    MINIDL_UNROLL
+    for (int i = 0; i < Chunks::kCount; ++i) {
+      index[i] = window_index(windows, begin + Chunks::first() + i * Chunks::kAtOnce);
+    }
+  }
+  MINIDL_DEVICE void fetch(const Windows& windows, Element* tile) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Chunks::kCount; ++i) {
+      const WindowPlace place = index[i].place(windows);
+      const PixelRead pixel = pixel_read(windows, place.row + tap.r, place.column + tap.s);
+      async_copy<kChunkBytes>(tile + Chunks::place(i),
+                              picture + int64_t{place.pixels + pixel.index} * windows.in_c + tap.c,
+                              pixel.inside && i * Chunks::kAtOnce < left);
+      index[i].advance(windows, Layout::kWindows);
+    }
+    left -= Layout::kWindows;
+  }
+};
+
+template <typename Type, typename Tile, template <typename, typename, int> typename Loader>
 MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kernel, OuterProduct product, OuterPlan plan,
                        int windows, int pitch, int length, const typename Type::Element* rows,
                        const typename Type::Element* picture, float* partials) {
@@ -39,35 +102,11 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   const int begin = static_cast<int>(blockIdx.z) * plan.part;
   const int count = windows - begin < plan.part ? windows - begin : plan.part;
 
-  using Left = WindowChunks<Rows, Tile::kThreads>;
-  using Right = WindowChunks<Columns, Tile::kThreads>;
-  const int row = row0 + Left::chunk() * Rows::kChunk;
-  const TapPlace tap = tap_place(product.windows, column0 + Right::chunk() * Columns::kChunk);
-  WindowIndex index[Right::kCount];
-  MINIDL_UNROLL
-  for (int i = 0; i < Right::kCount; ++i) {
-    index[i] = window_index(product.windows, begin + Right::first() + i * Right::kAtOnce);
-  }
-  int step0 = 0;  // the first window of the step, of those of the part
+  MatrixWindows<Element, Rows, Tile::kThreads> left(product.windows, rows, pitch, begin, count, row0);
+  Loader<Element, Columns, Tile::kThreads> right(product.windows, picture, length, begin, count, column0);
   const auto fetch = [&](std::byte* stage) {
-    auto* const tile = reinterpret_cast<Element*>(stage);
-    MINIDL_UNROLL
-    for (int i = 0; i < Left::kCount; ++i) {
-      const int place = Left::first() + i * Left::kAtOnce, window = step0 + place;
-      const bool read = window < count && row < pitch;
-      async_copy<kChunkBytes>(tile + Rows::place(place, Left::chunk()),
-                              read ? rows + (int64_t{begin} + window) * pitch + row : rows, read);
-    }
-    MINIDL_UNROLL
-    for (int i = 0; i < Right::kCount; ++i) {
-      const int place = Right::first() + i * Right::kAtOnce;
-      const Element* source = nullptr;
-      if (step0 + place < count) source = value_read(product.windows, picture, index[i].place(product.windows), tap);
-      async_copy<kChunkBytes>(tile + Rows::kBytes / Rows::kSize + Columns::place(place, Right::chunk()),
-                              source ? source : picture, source != nullptr);
-      index[i].advance(product.windows, Columns::kWindows);
-    }
-    step0 += Rows::kWindows;
+    left.fetch(product.windows, reinterpret_cast<Element*>(stage));
+    right.fetch(product.windows, reinterpret_cast<Element*>(stage + Rows::kBytes));
   };
 
   MmaSums<Tile> sums = {};
@@ -84,19 +123,27 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   });
 }
 
-template <typename Type, typename Tile>
-void launch_outer_tile(const OuterProduct& product, const OuterPlan& plan, const void* rows, const void* picture,
-                       float* partials, cudaStream_t stream) {
+template <typename Type, typename Tile, template <typename, typename, int> typename Loader>
+void launch_outer_loader(const OuterProduct& product, const OuterPlan& plan, const void* rows, const void* picture,
+                         float* partials, cudaStream_t stream) {
   using Element = typename Type::Element;
   constexpr int kChunk = WindowMajor<Element, Tile::kRows>::kChunk;
   constexpr int kShared =
       kMmaStages * (WindowMajor<Element, Tile::kRows>::kBytes + WindowMajor<Element, Tile::kColumns>::kBytes);
   const dim3 grid(blocks_for(product.windows.length(), Tile::kColumns), blocks_for(product.rows, Tile::kRows),
                   static_cast<unsigned>(plan.parts));
-  MINIDL_LAUNCH((outer_mma_kernel<Type, Tile>), grid, Tile::kThreads, kShared, stream, product, plan,
+  MINIDL_LAUNCH((outer_mma_kernel<Type, Tile, Loader>), grid, Tile::kThreads, kShared, stream, product, plan,
                 static_cast<int>(product.windows.count()), (product.rows + kChunk - 1) / kChunk * kChunk,
                 static_cast<int>(product.windows.length()), static_cast<const Element*>(rows),
                 static_cast<const Element*>(picture), partials);
+}
+
+template <typename Type, typename Tile>
+void launch_outer_tile(const OuterProduct& product, const OuterPlan& plan, const void* rows, const void* picture,
+                       float* partials, cudaStream_t stream) {
+  (product.windows.are_pixels()
+       ? launch_outer_loader<Type, Tile, MatrixWindows>
+       : launch_outer_loader<Type, Tile, PictureWindows>)(product, plan, rows, picture, partials, stream);
 }
 
 /// Of kOuterTiles, with the part of a warp.

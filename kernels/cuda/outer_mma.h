@@ -10,10 +10,7 @@ struct OuterPlan {
   int tile;         // of kOuterTiles
   int part, parts;  // windows of a part; parts
 };
-struct OuterTileSize {
-  int rows, columns;
-};
-inline constexpr OuterTileSize kOuterTiles[] = {{32, 128}, {64, 64}, {128, 64}, {128, 128}};
+inline constexpr TileSize kOuterTiles[] = {{32, 128}, {64, 64}, {128, 64}, {128, 128}};
 OuterPlan plan_outer_mma(const OuterProduct& product);
 
 /// Of operands as mma_operand() makes them, whose channels are up to a multiple of 16 bytes: product.windows.in_c is

@@ -1,4 +1,8 @@
+#include <minidl/core/cuda/backend.h>
+#include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/map.cuh>
 
 // Pooling and its gradient. A thread does 4 neighbouring channels of a pixel (or one, see map.cuh): of the output
@@ -130,9 +134,9 @@ bool side_by_side(const PoolSize& size) {
 
 /// With windows side by side, of which there are windows_h x windows_w, those counted that end outside of the input:
 /// the pixels of these have a gradient of zero.
-template <typename Index, int kWidth>
+template <typename Index, int kWidth, typename Sink>
 MINIDL_KERNEL(kMapThreads, pool2d_backward_apart_kernel, PoolSize size, int windows_h, int windows_w, int64_t count,
-              const uint8_t* choice, const float* grad_output, GradientOutput sink) {
+              const uint8_t* choice, const float* grad_output, Sink sink) {
   const int64_t i = kWidth * (int64_t{blockIdx.x} * kMapThreads + threadIdx.x);
   if (i >= count) return;
   const Element e = element_at<Index>(static_cast<Index>(i), windows_h, windows_w, size.c);
@@ -154,9 +158,39 @@ MINIDL_KERNEL(kMapThreads, pool2d_backward_apart_kernel, PoolSize size, int wind
       for (int k = 0; k < kWidth; ++k) {
         grads[k] = !size.is_max || chosen[k] == r * size.k_w + s ? values[k] : 0.0f;
       }
-      sink.write<kWidth>(((e.n * size.in_h + row) * size.in_w + column) * size.c + e.channel, grads);
+      sink.template write<kWidth>(((e.n * size.in_h + row) * size.in_w + column) * size.c + e.channel, grads);
     }
   }
+}
+
+/// Where the gradient goes of which the rest of the backward pass reads 16 bits alone.
+template <typename Format>
+struct RoundedGradient {
+  uint16_t* grad;
+  BitSpan relu_mask;
+
+  template <int kWidth>
+  MINIDL_DEVICE void write(int64_t i, const float (&r)[kWidth]) const {
+    const unsigned bits = relu_mask.bits ? static_cast<unsigned>(load(relu_mask.bits + i / 8)) >> i % 8 : 15u;
+    uint16_t rounded[kWidth];
+    for (int k = 0; k < kWidth; ++k) rounded[k] = Format::bits(bits >> k & 1 ? r[k] : 0.0f);
+    if constexpr (kWidth == 4) {
+      store(reinterpret_cast<ushort4*>(grad + i), ushort4{rounded[0], rounded[1], rounded[2], rounded[3]});
+    } else {
+      store(grad + i, rounded[0]);
+    }
+  }
+};
+
+template <typename Sink>
+void launch_apart(const PoolSize& size, int64_t n, bool vectors, const uint8_t* choice, const float* grad_output,
+                  const Sink& sink) {
+  const int windows_h = (size.in_h + size.k_h - 1) / size.k_h, windows_w = (size.in_w + size.k_w - 1) / size.k_w;
+  const int64_t count = n * windows_h * windows_w * size.c;
+  with_index_and_width(size.count, vectors, [&](auto index, auto width) {
+    MINIDL_LAUNCH((pool2d_backward_apart_kernel<decltype(index), width, Sink>), blocks_for(count, width * kMapThreads),
+                  kMapThreads, 0, current_stream(), size, windows_h, windows_w, count, choice, grad_output, sink);
+  });
 }
 
 MINIDL_KERNEL(kMapThreads, close_choice_kernel, int64_t count, const float* largest, uint8_t* choice) {
@@ -186,13 +220,21 @@ void pool2d_backward(const PoolGradient& pool) {
     });
     return;
   }
-  const int windows_h = (size.in_h + size.k_h - 1) / size.k_h, windows_w = (size.in_w + size.k_w - 1) / size.k_w;
-  const int64_t count = pool.desc.n * windows_h * windows_w * size.c;
-  with_index_and_width(size.count, vectors, [&](auto index, auto width) {
-    MINIDL_LAUNCH((pool2d_backward_apart_kernel<decltype(index), width>), blocks_for(count, width * kMapThreads),
-                  kMapThreads, 0, current_stream(), size, windows_h, windows_w, count, pool.choice, pool.grad_output,
-                  sink);
-  });
+  launch_apart(size, pool.desc.n, vectors, pool.choice, pool.grad_output, sink);
+}
+
+Tensor unpooled_operand(Dtype dtype, const Conv2dDesc& desc, const uint8_t* choice, BitSpan positive,
+                        const float* grad_output) {
+  const Pool2dDesc pool = pool_of(desc, choice ? PoolKind::max : PoolKind::average);
+  Tensor operand = Tensor::empty(desc.output_shape(), dtype, current_device());
+  const PoolSize size = size_of(pool, pool.input_shape());
+  const bool vectors = takes_vectors(size.c, {grad_output}) && takes_words(choice);
+  const auto run = [&]<typename Format>(Format) {
+    launch_apart(size, pool.n, vectors, choice, grad_output,
+                 RoundedGradient<Format>{static_cast<uint16_t*>(operand.raw()), positive});
+  };
+  dtype == Dtype::bf16 ? run(Bf16{}) : run(Half{});
+  return operand;
 }
 
 void close_choice(int64_t count, const float* largest, uint8_t* choice) {

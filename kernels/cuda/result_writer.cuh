@@ -6,12 +6,51 @@
 namespace minidl::cuda {
 
 struct PairOutput : GatherOutput {
-  bool aligned;  // pairs of results lie at multiples of 8 bytes
+  bool aligned;  // pairs of what is written lie at multiples of 8 bytes
 
   explicit PairOutput(const GatherOutput& out)
       : GatherOutput(out),
-        aligned((pitch ? pitch : channels) % 2 == 0 && reinterpret_cast<uintptr_t>(output) % sizeof(float2) == 0) {}
+        aligned((pitch ? pitch : channels) % 2 == 0 &&
+                reinterpret_cast<uintptr_t>(pooled ? pooled : output) % sizeof(float2) == 0) {}
 };
+
+/// Both results of a pair, or the first alone.
+MINIDL_DEVICE void store_pair(const PairOutput& out, bool both, float* to, float first, float second) {
+  if (both && out.aligned) {
+    store(reinterpret_cast<float2*>(to), make_float2(first, second));
+  } else {
+    store(to, first);
+    if (both) store(to + 1, second);
+  }
+}
+
+/// Bits of two neighbouring elements of the output, from i on. All lanes of a warp call together.
+MINIDL_DEVICE void write_positive(const PairOutput& out, bool inside, int64_t i, float first, float second) {
+  const unsigned t = threadIdx.x % 4;
+  unsigned bits = ((first > 0.0f ? 1u : 0u) | (second > 0.0f ? 2u : 0u)) << 2 * t;
+  bits |= __shfl_xor_sync(0xffffffffu, bits, 1);
+  bits |= __shfl_xor_sync(0xffffffffu, bits, 2);
+  if (t == 0 && inside) store(out.positive + i / 8, static_cast<uint8_t>(bits));
+}
+
+/// The cell of which this lane and those 4, 8 and 12 further have the values, in the order in which pool2d() goes.
+MINIDL_DEVICE float pooled(const PairOutput& out, float value, int& choice) {
+  float result = value;
+  choice = 0;
+  MINIDL_UNROLL
+  for (int k = 1; k < 4; ++k) {
+    const float other = __shfl_down_sync(0xffffffffu, value, 4 * k);
+    if (!out.max_pooled) {
+      result += other;
+    } else if (other > result || (other != other && result == result)) {
+      result = other;
+      choice = k;
+    }
+  }
+  if (!out.max_pooled) return result / 4.0f;
+  if (!(result > 0.0f)) choice = 4;
+  return result;
+}
 
 /// Two neighbouring results of channels `channel` (even) and the next. All lanes of a warp call together, four
 /// neighbours with eight neighbouring channels of one pixel; those without results say so.
@@ -22,19 +61,25 @@ MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel,
   if (inside) {
     first = finished(out, i, first);
     if (both) second = finished(out, i + 1, second);
-    if (both && out.aligned) {
-      store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
-    } else {
-      store(out.output + i, first);
-      if (both) store(out.output + i + 1, second);
-    }
+    store_pair(out, both, out.output + i, first, second);
   }
-  if (!out.positive) return;
-  const unsigned t = threadIdx.x % 4;
-  unsigned bits = ((first > 0.0f ? 1u : 0u) | (second > 0.0f ? 2u : 0u)) << 2 * t;
-  bits |= __shfl_xor_sync(0xffffffffu, bits, 1);
-  bits |= __shfl_xor_sync(0xffffffffu, bits, 2);
-  if (t == 0 && inside) store(out.positive + i / 8, static_cast<uint8_t>(bits));
+  if (out.positive) write_positive(out, inside, i, first, second);
+}
+
+/// The same of windows in cells, before the ReLU: lanes l, l + 4, l + 8, l + 12 have those of a cell where l / 4 is a
+/// multiple of 4, and lane l writes.
+MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel, int cell, int channel, float first,
+                              float second) {
+  first = relu(first), second = relu(second);
+  if (out.positive) write_positive(out, inside, pixel * out.channels + channel, first, second);
+  int choice[2];
+  first = pooled(out, first, choice[0]), second = pooled(out, second, choice[1]);
+  if (!inside || threadIdx.x / 4 % 4 != 0) return;
+  const int64_t i = static_cast<int64_t>(cell) * out.channels + channel;
+  store_pair(out, true, out.pooled + i, first, second);
+  if (!out.choice) return;
+  store(out.choice + i, static_cast<uint8_t>(choice[0]));
+  store(out.choice + i + 1, static_cast<uint8_t>(choice[1]));
 }
 
 MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
@@ -54,8 +99,14 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
   }
   for_pairs<Tile>(sums, [&](int row, int j, float first, float second) {
     const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);
-    write_pair(out, window < count && channel < out.channels, pixel_written(windows, out, picture0, window), channel,
-               with_bias(out, first, bias[j][0]), with_bias(out, second, bias[j][1]));
+    const bool inside = window < count && channel < out.channels;
+    const int64_t pixel = pixel_written(windows, out, picture0, window);
+    first = with_bias(out, first, bias[j][0]), second = with_bias(out, second, bias[j][1]);
+    if (out.pooled) {
+      write_cell(out, inside, pixel, window / 4, channel, first, second);
+    } else {
+      write_pair(out, inside, pixel, channel, first, second);
+    }
   });
 }
 

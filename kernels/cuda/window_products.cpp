@@ -24,6 +24,8 @@ constexpr WindowProducts kOnTensorCores = {
         [](const Windows& windows, int channels) {
           return mma_workspace(plan_of(windows, channels, kDtype), windows, channels);
         },
+    .pools = [](const Windows& windows,
+                int channels) { return windows.count() > 0 && plan_of(windows, channels, kDtype).parts == 1; },
     .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
     .outer_workspace =
@@ -41,6 +43,7 @@ const WindowProducts products_simt = {.dtype = Dtype::f32,
                                                            static_cast<const float*>(weight), output, stream);
                                           },
                                       .gather_workspace = [](const Windows&, int) { return int64_t{0}; },
+                                      .pools = nullptr,
                                       .outer =
                                           [](const OuterProduct& product, const void* rows, const void* picture, int,
                                              float* output, cudaStream_t stream) {

@@ -15,6 +15,8 @@ struct WindowProducts {
   void (*gather)(const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
                  cudaStream_t stream);
   int64_t (*gather_workspace)(const Windows& windows, int channels);
+  /// Whether it can pool the results of windows in cells; nullptr: never.
+  bool (*pools)(const Windows& windows, int channels);
   /// Channels of operands may be more than those of the output: they are `in_c` in memory.
   void (*outer)(const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream);

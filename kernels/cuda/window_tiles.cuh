@@ -2,6 +2,7 @@
 // Loaders of the matrix products on tensor cores: a thread's share of the copies that bring a tile of windows and one
 // of weights to shared memory, in the layout of mma_tile.cuh. All chunks that a thread copies in a step stand at the
 // same place among the terms, so it walks over taps once for all of them: no division, and additions to its addresses.
+// Where nothing is read, addresses may lie anywhere.
 #include <minidl/kernels/cuda/mma_tile.cuh>
 #include <minidl/kernels/cuda/windows.cuh>
 
@@ -15,19 +16,19 @@ struct TermWalk {
   static constexpr int kChunk = kChunkBytes / int{sizeof(Element)}, kStep = kChunks * kChunk;
 
   TapPlace tap;
-  int term;    // of the window
-  int offset;  // elements from the window's first to this one, in a picture without padding
+  int term;        // of the window
+  int64_t offset;  // bytes from the window's first term to this one, in a picture without padding
 
   MINIDL_DEVICE TermWalk(const Windows& windows, int step)
       : term(step * kStep + static_cast<int>(threadIdx.x) % kChunks * kChunk) {
     tap = tap_place(windows, term);
-    offset = (tap.r * windows.in_w + tap.s) * windows.in_c + tap.c;
+    offset = int64_t{sizeof(Element)} * ((tap.r * windows.in_w + tap.s) * windows.in_c + tap.c);
   }
   MINIDL_DEVICE void advance(const Windows& windows) {
     const int row = tap.r;
     tap.advance(windows, kStep);
     term += kStep;
-    offset += kStep + (tap.r - row) * (windows.in_w - windows.k_w) * windows.in_c;
+    offset += kRowBytes + int64_t{sizeof(Element)} * ((tap.r - row) * (windows.in_w - windows.k_w) * windows.in_c);
   }
 };
 
@@ -50,15 +51,16 @@ template <typename Element, int kRows, int kThreads>
 struct ZeroPaddedWindows {
   using Rows = TileRows<kRows, kThreads>;
 
-  int64_t begin[Rows::kCount];  // element that tap (0, 0) would read
+  const std::byte* begin[Rows::kCount];  // what tap (0, 0) would read
   uint32_t rows_inside[Rows::kCount], columns_inside[Rows::kCount];
 
-  MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, int count, int window0) {
+  MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, const Element* picture, int count, int window0) {
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       const int window = window0 + Rows::first() + i * Rows::kAtOnce;
       const WindowPlace place = window_place(windows, window, count);
-      begin[i] = (int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column) * windows.in_c;
+      const int64_t pixel = int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column;
+      begin[i] = reinterpret_cast<const std::byte*>(picture) + pixel * windows.in_c * int64_t{sizeof(Element)};
       rows_inside[i] = place.pixels >= 0 ? inside(place.row, windows.in_h, windows.k_h) : 0;
       columns_inside[i] = inside(place.column, windows.in_w, windows.k_w);
     }
@@ -70,47 +72,46 @@ struct ZeroPaddedWindows {
                    before_begin = i < 0 ? (i > -32 ? (1u << -i) - 1 : ~0u) : 0;
     return before_end & ~before_begin;
   }
-  MINIDL_DEVICE void fetch(const Windows&, const Element* picture, const TermWalk<Element>& terms,
-                           std::byte* tile) const {
+  MINIDL_DEVICE void fetch(const Windows&, const TermWalk<Element>& terms, std::byte* tile) const {
+    const uint32_t row = 1u << terms.tap.r, column = 1u << terms.tap.s;
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      const bool read = (rows_inside[i] >> terms.tap.r & columns_inside[i] >> terms.tap.s & 1) != 0;
-      async_copy<kChunkBytes>(tile + Rows::place(i), read ? picture + (begin[i] + terms.offset) : picture, read);
+      const bool read = (rows_inside[i] & row) != 0 && (columns_inside[i] & column) != 0;
+      async_copy<kChunkBytes>(tile + Rows::place(i), begin[i] + terms.offset, read);
     }
   }
 };
 
-/// Windows of a picture that is continued by its own pixels: of each, the pixel that a tap reads is computed.
+/// Windows of a picture that is continued by its own pixels, reflected once at the most: of each, the pixel that a tap
+/// reads is looked for when the tap changes.
 template <typename Element, int kRows, int kThreads>
 struct ContinuedWindows {
   using Rows = TileRows<kRows, kThreads>;
 
+  const Element* picture;
   WindowPlace places[Rows::kCount];
+  TapPlace tap{-1, -1, 0};              // for which pixels were looked for
+  const Element* pixels[Rows::kCount];  // that it reads
 
-  MINIDL_DEVICE ContinuedWindows(const Windows& windows, int count, int window0) {
+  MINIDL_DEVICE ContinuedWindows(const Windows& windows, const Element* of, int count, int window0) : picture(of) {
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       places[i] = window_place(windows, window0 + Rows::first() + i * Rows::kAtOnce, count);
     }
   }
-  /// padded_index() without a division: as often as the picture is reflected.
-  MINIDL_DEVICE static int pixel_read(int i, int extent, Padding::Mode mode) {
-    if (mode == Padding::Mode::replicate || extent == 1) return i < 0 ? 0 : i < extent ? i : extent - 1;
-    while (i < 0 || i >= extent) i = i < 0 ? -i : 2 * (extent - 1) - i;
-    return i;
-  }
-  MINIDL_DEVICE void fetch(const Windows& windows, const Element* picture, const TermWalk<Element>& terms,
-                           std::byte* tile) const {
+  MINIDL_DEVICE void fetch(const Windows& windows, const TermWalk<Element>& terms, std::byte* tile) {
+    if (terms.tap.r != tap.r || terms.tap.s != tap.s) {
+      tap = terms.tap;
+      MINIDL_UNROLL
+      for (int i = 0; i < Rows::kCount; ++i) {
+        const int pixel = pixel_read(windows, places[i].row + tap.r, places[i].column + tap.s).index;
+        pixels[i] = picture + int64_t{places[i].pixels + pixel} * windows.in_c;
+      }
+    }
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      const bool read = places[i].pixels >= 0 && terms.tap.r < windows.k_h;
-      const Element* source = picture;
-      if (read) {
-        const int row = pixel_read(places[i].row + terms.tap.r, windows.in_h, windows.mode);
-        const int column = pixel_read(places[i].column + terms.tap.s, windows.in_w, windows.mode);
-        source += int64_t{places[i].pixels + row * windows.in_w + column} * windows.in_c + terms.tap.c;
-      }
-      async_copy<kChunkBytes>(tile + Rows::place(i), source, read);
+      async_copy<kChunkBytes>(tile + Rows::place(i), pixels[i] + terms.tap.c,
+                              places[i].pixels >= 0 && tap.r < windows.k_h);
     }
   }
 };
@@ -129,12 +130,11 @@ struct Filters {
         apart(static_cast<int64_t>(Rows::kAtOnce) * length),
         left(channels - channel0 - Rows::first()) {}
   /// Starts the copies, and goes to the next step.
-  MINIDL_DEVICE void fetch(bool inside, const Element* anywhere, std::byte* tile) {
+  MINIDL_DEVICE void fetch(bool inside, std::byte* tile) {
     if (Rows::copies()) {
       MINIDL_UNROLL
       for (int i = 0; i < Rows::kCount; ++i) {
-        const bool read = inside && i * Rows::kAtOnce < left;
-        async_copy<kChunkBytes>(tile + Rows::place(i), read ? source + i * apart : anywhere, read);
+        async_copy<kChunkBytes>(tile + Rows::place(i), source + i * apart, inside && i * Rows::kAtOnce < left);
       }
     }
     source += TermWalk<Element>::kStep;

@@ -43,6 +43,10 @@ struct WindowIndex {
 };
 
 MINIDL_DEVICE WindowIndex window_index(const Windows& windows, int index) {
+  if (windows.in_cells) {
+    const int rows = windows.windows_h / 2, columns = windows.windows_w / 2, cell = index / 4, row = cell / columns;
+    return {row / rows, row % rows * 2 + index % 4 / 2, cell % columns * 2 + index % 2};
+  }
   const int row = index / windows.windows_w;
   return {row / windows.windows_h, row % windows.windows_h, index % windows.windows_w};
 }
@@ -82,6 +86,25 @@ MINIDL_DEVICE const Element* value_read(const Windows& windows, const Element* p
   const int j = index_read(window.column + tap.s, windows.in_w, windows.mode);
   if (i < 0 || j < 0) return nullptr;
   return picture + static_cast<int64_t>(window.pixels + i * windows.in_w + j) * windows.in_c + tap.c;
+}
+
+/// The pixel that a tap at (row, column) of a picture reads, of those of the picture, where it is reflected once at the
+/// most. Not inside, it may be anything.
+struct PixelRead {
+  int index;
+  bool inside;
+};
+MINIDL_DEVICE PixelRead pixel_read(const Windows& windows, int row, int column) {
+  const int last_row = windows.in_h - 1, last_column = windows.in_w - 1;
+  if (windows.mode == Padding::Mode::zero) {
+    return {row * windows.in_w + column, row >= 0 && row <= last_row && column >= 0 && column <= last_column};
+  }
+  if (windows.mode == Padding::Mode::reflect) {
+    row = last_row - abs(last_row - abs(row)), column = last_column - abs(last_column - abs(column));
+  } else {
+    row = min(max(row, 0), last_row), column = min(max(column, 0), last_column);
+  }
+  return {row * windows.in_w + column, true};
 }
 
 /// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr; `anywhere` is any valid address.

@@ -6,9 +6,6 @@
 
 namespace minidl::emulator {
 
-inline int64_t blocks_of(int64_t count, int64_t size) {
-  return (count + size - 1) / size;
-}
 /// Windows times taps that lie inside of a picture continued by zeros, along one axis.
 inline int64_t taps_inside(int64_t windows, int64_t taps, int64_t stride, int64_t begin, int64_t extent) {
   int64_t inside = 0;

@@ -3,6 +3,7 @@
 #include <emulator/kernel_cases.h>
 #include <fmt/format.h>
 #include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/gemm.h>
 #include <minidl/kernels/gram.h>
@@ -28,15 +29,15 @@ struct Product {
   Tile tile(int64_t blocks) const {
     if (columns <= 8) return {128, 8};
     if (rows <= 8) return {8, 128};
-    return blocks_of(rows, 128) * blocks_of(columns, 128) == blocks ? Tile{128, 128} : Tile{64, 64};
+    return cuda::divided_up(rows, 128) * cuda::divided_up(columns, 128) == blocks ? Tile{128, 128} : Tile{64, 64};
   }
 };
 
 /// Each block reads its rows and columns once.
 int64_t tile_minimum(const Product& product, int64_t blocks, int64_t output_bytes) {
   const Product::Tile tile = product.tile(blocks);
-  return kFloat * (product.inside * blocks_of(product.columns, tile.columns) +
-                   product.columns * product.terms * blocks_of(product.rows, tile.rows)) +
+  return kFloat * (product.inside * cuda::divided_up(product.columns, tile.columns) +
+                   product.columns * product.terms * cuda::divided_up(product.rows, tile.rows)) +
          output_bytes;
 }
 
@@ -51,7 +52,7 @@ struct OuterLaunches {
                                        ExpectedLaunch::Limits product_limits = {.bytes = 1.1}) const {
     const bool vectors = rows % 4 == 0 && length % 4 == 0;
     const int64_t tile = std::min(rows, length) > 64 && vectors ? 128 : 64;
-    const int64_t row_blocks = blocks_of(rows, tile), column_blocks = blocks_of(length, tile);
+    const int64_t row_blocks = cuda::divided_up(rows, tile), column_blocks = cuda::divided_up(length, tile);
     const int64_t parts = blocks.at(0) / (row_blocks * column_blocks);
     int64_t partials = kFloat * parts * rows * length;
     int64_t minimum = kFloat * (rows * positions * column_blocks + inside * row_blocks);

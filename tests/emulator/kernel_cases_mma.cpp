@@ -2,7 +2,7 @@
 // parts where it has several.
 #include <emulator/device_tensors.h>
 #include <emulator/kernel_cases.h>
-#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_mma.h>
@@ -81,10 +81,10 @@ struct Convolution {
   void add_product(std::vector<ExpectedLaunch>& launches, int64_t in_c, int64_t channels, int64_t beside) const {
     const int64_t terms = taps() * padded(in_c), results = kFloat * pixels() * channels;
     const cuda::MmaPlan plan = cuda::plan_mma(pixels(), channels, terms, element());
-    const cuda::MmaTileSize tile = cuda::kMmaTiles[plan.tile];
+    const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
     const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
-    const int64_t read = element() * (inside() * padded(in_c) * blocks_of(channels, tile.columns) +
-                                      channels * terms * blocks_of(pixels(), tile.rows));
+    const int64_t read = element() * (inside() * padded(in_c) * cuda::divided_up(channels, tile.columns) +
+                                      channels * terms * cuda::divided_up(pixels(), tile.rows));
     launches.push_back({"gather_mma_kernel", element() * (pixels() * padded(in_c) + channels * terms) + written,
                         read + written, limits(), 2 * pixels() * channels * taps() * in_c});
     if (plan.parts > 1) {
@@ -114,6 +114,47 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
             c->add_operand(launches, c->pixels(), c->desc.in_c);
             c->add_product(launches, c->desc.in_c, c->desc.out_c,
                            c->bias.bytes() + (masked ? c->output.count() / 8 : 0));
+            return launches;
+          }};
+}
+
+/// With a ReLU and a pool of 2x2 windows: the pooled map alone is written, and gradients are spread as they are rounded
+/// to 16 bits.
+KernelCase pooled_forward(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  const auto route = std::make_shared<PoolRoute>(PoolRoute::make(c->desc, PoolKind::average, cuda_device()));
+  const auto output = std::make_shared<Tensor>(device_tensor(pool_of(c->desc, PoolKind::average).output_shape()));
+  return {c->name(", pooled"),
+          [=] {
+            c->run([&] {
+              conv2d_pool2d_forward(c->desc, PoolKind::average, c->input, c->weight, c->bias, *output, route.get());
+            });
+          },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches;
+            c->add_operand(launches, c->desc.out_c * c->taps(), c->desc.in_c);
+            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_product(launches, c->desc.in_c, c->desc.out_c, c->bias.bytes() + c->output.count() / 8);
+            const int64_t spared = c->output.bytes() - output->bytes();
+            launches.back().compulsory -= spared;
+            launches.back().tile_minimum -= spared;
+            launches.back().limits.bytes = 1.1;  // bias and mask beside a quarter of the results
+            return launches;
+          }};
+}
+
+KernelCase pooled_backward_data(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  const auto route = std::make_shared<PoolRoute>(PoolRoute::make(c->desc, PoolKind::max, cuda_device()));
+  const auto grad = std::make_shared<Tensor>(device_tensor(pool_of(c->desc, PoolKind::max).output_shape()));
+  return {c->name(", pooled, gradient"),
+          [=] { c->run([&] { conv2d_pool2d_backward_data(c->desc, c->weight, *route, *grad, {}, c->input); }); },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
+            c->add_operand(launches, c->desc.in_c * c->taps(), c->desc.out_c);
+            launches.push_back({"pool2d_backward_apart_kernel",
+                                grad->bytes() + grad->count() + c->element() * c->output.count(), 0, c->limits()});
+            c->add_product(launches, c->desc.out_c, c->desc.in_c, 0);
             return launches;
           }};
 }
@@ -148,10 +189,11 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
                                                    .windows_w = static_cast<int>(c->pixels())},
                                        .rows = static_cast<int>(rows)};
             const cuda::OuterPlan plan = cuda::plan_outer_mma(product);
-            const cuda::OuterTileSize tile = cuda::kOuterTiles[plan.tile];
+            const cuda::TileSize tile = cuda::kOuterTiles[plan.tile];
             const int64_t partials = kFloat * plan.parts * rows * length;
-            const int64_t read = c->element() * (c->padded(rows) * c->pixels() * blocks_of(length, tile.columns) +
-                                                 c->inside() * columns * blocks_of(rows, tile.rows));
+            const int64_t read =
+                c->element() * (c->padded(rows) * c->pixels() * cuda::divided_up(length, tile.columns) +
+                                c->inside() * columns * cuda::divided_up(rows, tile.rows));
             launches.push_back({"outer_mma_kernel", c->element() * c->pixels() * (c->padded(rows) + columns) + partials,
                                 read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->desc.in_c});
             launches.push_back({"outer_product_sum_kernel", partials + c->grad_weight.bytes(), 0, c->limits()});
@@ -186,6 +228,10 @@ std::vector<std::function<KernelCase()>> mma_cases(bool small) {
       if (layer.padding.mode == Padding::Mode::zero) cases.push_back([=] { return backward_data(layer, grade); });
       cases.push_back([=] { return backward_weight(layer, grade); });
     }
+    // Of few terms, so that the product is in one part.
+    const Layer pooled = small ? Layer{"32x32, 32 -> 64", 32, 32, 64} : Layer{"64x64, 32 -> 64", 64, 32, 64};
+    cases.push_back([=] { return pooled_forward(pooled, grade); });
+    if (size_of(grade.dtype) == 2) cases.push_back([=] { return pooled_backward_data(pooled, grade); });
   }
   return cases;
 }

@@ -75,8 +75,8 @@ TEST_F(KernelWork, GatherProduct) {
       });
       ASSERT_EQ(counted.size(), 1u);
       SCOPED_TRACE(::testing::Message() << tile.rows << " x " << tile.columns << ", " << length << " terms");
-      const int64_t down = blocks_of(windows, tile.rows), across = blocks_of(channels, tile.columns);
-      const int64_t blocks = down * across, steps = blocks_of(length, kStep);
+      const int64_t down = cuda::divided_up(windows, tile.rows), across = cuda::divided_up(channels, tile.columns);
+      const int64_t blocks = down * across, steps = cuda::divided_up(length, kStep);
       EXPECT_EQ(counted[0].blocks, blocks);
       EXPECT_EQ(counted[0].barriers, blocks * steps);
       EXPECT_EQ(counted[0].flops, 2 * blocks * tile.rows * tile.columns * kStep * steps);
@@ -106,7 +106,8 @@ TEST_F(KernelWork, OuterProduct) {
       });
       ASSERT_EQ(counted.size(), 2u);
       SCOPED_TRACE(::testing::Message() << rows << " x " << columns << ", " << windows << " windows");
-      const int64_t down = blocks_of(rows, tile), across = blocks_of(columns, tile), steps = blocks_of(windows, kStep);
+      const int64_t down = cuda::divided_up(rows, tile), across = cuda::divided_up(columns, tile),
+                    steps = cuda::divided_up(windows, kStep);
       const int64_t vector = rows % 4 == 0 && columns % 4 == 0 ? 4 : 1;
       int64_t blocks = 0, values = 0, results = 0;
       for (int64_t i = 0; i < down; ++i) {
@@ -144,7 +145,7 @@ TEST_F(KernelWork, ReductionsReadEachElementOnce) {
     const Tensor x = device_tensor({count});
     const auto counted = launches([&] { sum(x); });
     ASSERT_EQ(counted.size(), 2u);
-    const int64_t blocks = blocks_of(count, 4096);
+    const int64_t blocks = cuda::divided_up(count, 4096);
     EXPECT_EQ(counted[0].bytes_read, 4 * count);
     EXPECT_EQ(counted[0].bytes_written, 8 * blocks);
     EXPECT_EQ(counted[0].barriers, blocks);

@@ -62,20 +62,17 @@ Work product(std::string name, const Gpu& gpu, Arithmetic arithmetic, double win
   const bool tensor = arithmetic != Arithmetic::fp32;
   const int64_t element = arithmetic == Arithmetic::bf16 ? 2 : 4;
   const auto w = static_cast<int64_t>(windows), c = static_cast<int64_t>(columns), t = static_cast<int64_t>(terms);
-  int64_t rows = 64, tile_columns = 64, parts = 1;
+  TileSize tile = kGatherTiles[static_cast<int>(gather_tile(w, c))];
+  int64_t parts = 1;
   if (tensor) {
     const MmaPlan plan = plan_mma(w, c, t, element);
-    rows = kMmaTiles[plan.tile].rows, tile_columns = kMmaTiles[plan.tile].columns, parts = plan.parts;
-  } else if (c <= 8) {
-    rows = 128, tile_columns = 8;
-  } else if (c > 64 && divided_up(w, 128) * divided_up(c, 128) >= kManyBlocks) {
-    rows = tile_columns = 128;
+    tile = kMmaTiles[plan.tile], parts = plan.parts;
   }
-  const int64_t blocks = divided_up(w, rows) * divided_up(c, tile_columns) * parts;
-  const double of_block = 2.0 * static_cast<double>(rows * tile_columns) * terms / static_cast<double>(parts);
+  const int64_t blocks = divided_up(w, tile.rows) * divided_up(c, tile.columns) * parts;
+  const double of_block = 2.0 * tile.rows * tile.columns * terms / static_cast<double>(parts);
   const double partials = parts > 1 ? 2.0 * kFloat * windows * columns * static_cast<double>(parts) : 0.0;
   return {std::move(name), arithmetic, of_block * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
-          static_cast<double>(blocks * (rows + tile_columns) * element) * terms / static_cast<double>(parts),
+          static_cast<double>(blocks * (tile.rows + tile.columns) * element) * terms / static_cast<double>(parts),
           memory_bytes + partials};
 }
 
@@ -90,7 +87,7 @@ Work gram(std::string name, const Gpu& gpu, Arithmetic arithmetic, double pixels
                                .rows = channels,
                                .symmetric = true};
   const OuterPlan plan = plan_outer_mma(described);
-  const OuterTileSize tile = arithmetic == Arithmetic::fp32 ? OuterTileSize{64, 64} : kOuterTiles[plan.tile];
+  const TileSize tile = arithmetic == Arithmetic::fp32 ? TileSize{64, 64} : kOuterTiles[plan.tile];
   const int64_t across = divided_up(channels, tile.columns), down = divided_up(channels, tile.rows);
   int64_t tiles = 0;
   for (int64_t row = 0; row < down; ++row)
@@ -139,10 +136,18 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     const std::string name = layer.name;
     const double pixels = side * side / (layer.shrink * layer.shrink), in = pixels * layer.in_c,
                  out = pixels * layer.out_c;
+    // A product on tensor cores in one part pools what it writes, and 16-bit gradients are spread as they are rounded.
+    const bool tensor = arithmetic != Arithmetic::fp32;
+    const bool pools =
+        layer.pooled && tensor &&
+        plan_mma(static_cast<int64_t>(pixels), layer.out_c, static_cast<int64_t>(9 * padded(layer.in_c)), half ? 2 : 4)
+                .parts == 1;
     operand(name, pixels, layer.in_c);
-    all.push_back(
-        product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c), kFloat * (in + out)));
-    operand(name + " gradient", pixels, layer.out_c);
+    all.push_back(product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c),
+                          kFloat * (in + (pools ? 0.25 : 1.0) * out)));
+    if (layer.pooled && !pools) all.push_back(pass(name + " pooling", kFloat * out * 1.25));
+    if (layer.pooled) all.push_back(pass(name + " pooling, gradient", (half ? 2 : kFloat) * out + kFloat * out / 4));
+    if (!layer.pooled) operand(name + " gradient", pixels, layer.out_c);
     all.push_back(
         product(name + " gradient", gpu, arithmetic, pixels, layer.in_c, 9 * padded(layer.out_c), kFloat * (in + out)));
     if (layer.style) {
@@ -151,10 +156,6 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
       all.push_back(gram(name + " Gram matrix", gpu, of_gram, pixels, layer.out_c));
       all.push_back(pass(name + " Gram matrix: parts, loss, coefficients", kFloat * c * c * 8));
       all.push_back(product(name + " style gradient", gpu, of_gram, pixels, c, c, 3 * kFloat * out));
-    }
-    if (layer.pooled) {
-      all.push_back(pass(name + " pooling", kFloat * out * 1.25 + out / 4));
-      all.push_back(pass(name + " pooling, gradient", kFloat * out * 1.25 + out / 4));
     }
   }
   const double content = side * side / 64 * 512, picture = 3 * side * side;

@@ -88,6 +88,11 @@ MINIDL_KERNEL(32, conversions_kernel, Rows rows) {
   rows.write(4, __bfloat162float(__ushort_as_bfloat16(bf16)));
 }
 
+MINIDL_KERNEL(32, tf32_kernel, Rows rows) {
+  rows.write(0, to_tf32(__uint_as_float(rows(0))));
+  rows.write(1, nearest_tf32(rows(0)));
+}
+
 template <typename Type>
 MINIDL_KERNEL(32, mma_kernel, Rows rows) {
   const uint32_t a[4] = {rows(0), rows(1), rows(2), rows(3)}, b[2] = {rows(4), rows(5)};
@@ -156,6 +161,9 @@ void run_floats(const uint32_t* input, uint32_t* output) {
 }
 void run_conversions(const uint32_t* input, uint32_t* output) {
   MINIDL_LAUNCH(conversions_kernel, 1, 32, 0, current_stream(), Rows{input, output});
+}
+void run_tf32(const uint32_t* input, uint32_t* output) {
+  MINIDL_LAUNCH(tf32_kernel, 1, 32, 0, current_stream(), Rows{input, output});
 }
 void run_mma_tf32(const uint32_t* input, uint32_t* output) {
   MINIDL_LAUNCH(mma_kernel<MmaTf32>, 1, 32, 0, current_stream(), Rows{input, output});

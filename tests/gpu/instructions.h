@@ -21,6 +21,7 @@ void run_integers(const uint32_t* input, uint32_t* output);
 void run_floats(const uint32_t* input, uint32_t* output);
 /// a / 7 as half, bf16 and TF32, and the first two back as floats.
 void run_conversions(const uint32_t* input, uint32_t* output);
+void run_tf32(const uint32_t* input, uint32_t* output);
 /// Rows 0 to 3 are the fragment of A, 4 and 5 that of B: A B + 1, four rows of floats.
 void run_mma_tf32(const uint32_t* input, uint32_t* output);
 void run_mma_bf16(const uint32_t* input, uint32_t* output);

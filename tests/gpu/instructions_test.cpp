@@ -163,6 +163,28 @@ TEST_F(CudaInstructions, Conversions) {
   }
 }
 
+TEST_F(CudaInstructions, Tf32Operands) {
+  Rows input = random_rows(1, 8);
+  const Row special{0x7f800000, 0xff800000, 0x7fffffff, 0x7fc00000, 0xffc00000, 0x7f7fffff, 0xff7fffff,
+                    0x3f801000, 0xbf801000, 0x3f800fff, 0x00000001, 0x80001000, 0x00000000, 0x80000000};
+  std::copy(special.begin(), special.end(), input[0].begin());
+  const Rows output = run(run_tf32, input, 2);
+  for (int lane = 0; lane < 32; ++lane) {
+    const auto x = std::bit_cast<float>(input[0][lane]);
+    for (const Row& row : output) {
+      const uint32_t operand = row[lane] & 0xffffe000u;
+      SCOPED_TRACE(::testing::Message() << std::hex << input[0][lane] << " became " << row[lane]);
+      if (std::isnan(x)) {
+        EXPECT_TRUE(std::isnan(std::bit_cast<float>(operand)));
+      } else if (std::isinf(x)) {
+        EXPECT_EQ(operand, input[0][lane]);
+      } else {
+        EXPECT_EQ(operand, (input[0][lane] + 0x1000) & 0xffffe000u);
+      }
+    }
+  }
+}
+
 /// An integer in [-4, 4].
 int element(int row, int column, int salt) {
   return (row * 7 + column * 5 + salt) % 9 - 4;

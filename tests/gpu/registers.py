@@ -156,4 +156,5 @@ installed, fails for a spill, for a stack frame, and where a kernel takes more r
     sys.exit(1 if problems else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -177,7 +177,7 @@ TEST_P(MmaPlans, SumsOverWindowsAreExactOnIntegers) {
 
 TEST(MmaPlan, TakesLargeTilesWhereTheyOccupyADevice) {
   const auto tile = [](int64_t rows, int64_t columns, int64_t terms) {
-    const MmaTileSize& size = kMmaTiles[plan_mma(rows, columns, terms, 4).tile];
+    const TileSize& size = kMmaTiles[plan_mma(rows, columns, terms, 4).tile];
     return std::pair{size.rows, size.columns};
   };
   EXPECT_EQ(tile(512 * 512, 64, 576), (std::pair{256, 64}));
