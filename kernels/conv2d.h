@@ -18,12 +18,10 @@ struct Window {
 };
 
 /// A 2-d cross-correlation ("convolution" in this field), NHWC:
-///   output[n,h,w,k] = act(bias[k] + sum over r,s,c of input'[n, h*stride_h + r - top, w*stride_w + s - left, c] *
-///   weight[k,r,s,c])
+///   output[n,h,w,k] = act(bias[k] + sum over r,s,c of input'[n, h*stride_h + r - top, w*stride_w + s - left, c] * weight[k,r,s,c])
 /// where input' continues the input by the padding, act is identity or max(0, .).
-///   input [n, in_h, in_w, in_c], weight [out_c, k_h, k_w, in_c], bias [out_c] or undefined, output [n, out_h, out_w,
-///   out_c]; all f32 out_h = floor((in_h + top + bottom - k_h) / stride_h) + 1, likewise out_w; both must be at
-///   least 1.
+///   input [n, in_h, in_w, in_c], weight [out_c, k_h, k_w, in_c], bias [out_c] or undefined, output [n, out_h, out_w, out_c]; all f32
+///   out_h = floor((in_h + top + bottom - k_h) / stride_h) + 1, likewise out_w; both must be at least 1.
 /// Any kernel size, stride, padding; every extent at least 1.
 struct Conv2dDesc {
   int64_t n = 1, in_h = 1, in_w = 1, in_c = 1;
@@ -36,18 +34,16 @@ struct Conv2dDesc {
   Shape weight_shape() const { return {out_c, k_h, k_w, in_c}; }
   Shape output_shape() const { return {n, out_h(), out_w(), out_c}; }
   /// Multiply-adds of one direction, times two.
-  double flops() const {
-    return 2.0 * static_cast<double>(n * out_h() * out_w() * out_c) * static_cast<double>(k_h * k_w * in_c);
-  }
+  double flops() const { return 2.0 * static_cast<double>(n * out_h() * out_w() * out_c) * static_cast<double>(k_h * k_w * in_c); }
   std::string str() const;
 
   /// From the shapes of input and weight; throws Error when they do not fit together or the output would be empty.
   static Conv2dDesc make(const Shape& input, const Shape& weight, const Window& window);
 };
 
-/// A convolution that computes rows [begin, end) of another one's output from rows [in_begin, in_end) of its input.
-/// With a bias these are the same bytes when `begin` is a multiple of four, the height of the engines' tiles; not with
-/// those on tensor cores, where a map is so small that they cut its sums into parts.
+/// A convolution that computes rows [begin, end) of another one's output from rows [in_begin, in_end) of its input. With
+/// a bias these are the same bytes when `begin` is a multiple of four, the height of the engines' tiles; not with those
+/// on tensor cores, where a map is so small that they cut its sums into parts.
 struct Conv2dRows {
   Conv2dDesc desc;
   int64_t in_begin = 0, in_end = 0;
@@ -61,21 +57,18 @@ Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
                     Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
 
-/// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads
-/// pixel (i,j). `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
-void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
-                          const Accumulate& how, Tensor& grad_input);
+/// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
+/// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
 
-/// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top,
-/// w*stride_w + s - left, c].
-void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta,
-                            Tensor& grad_weight);
+/// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].
+void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
 
 /// grad_bias[k] = beta * grad_bias + sum over n,h,w of grad_output[n,h,w,k].
 void conv2d_backward_bias(const Tensor& grad_output, float beta, Tensor& grad_bias);
 
-/// One call: what an engine sees after the checks. Unused pointers are nullptr. The weight comes as a tensor, with
-/// which an engine may keep a form of it that is quicker to use.
+/// One call: what an engine sees after the checks. Unused pointers are nullptr. The weight comes as a tensor, with which
+/// an engine may keep a form of it that is quicker to use.
 struct Conv2dForwardArgs {
   const float* input;
   const Tensor& weight;
@@ -120,14 +113,13 @@ struct Conv2dProblem {
 struct Conv2dEngine {
   const char* name;
   Device::Kind device;
-  /// Most that a result may deviate from f64, ||difference|| / ||result||, on features and weights as networks have
-  /// them.
+  /// Most that a result may deviate from f64, ||difference|| / ||result||, on features and weights as networks have them.
   double error;
   Precision grade = Precision::fp32;  // that it is made for; one of fp32 may serve the others, too
   bool exact_integers;                // products and sums of small integers come out exact
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
-  int64_t (*workspace_bytes)(const Conv2dProblem& problem);  // most that it allocates beside its arguments
-  int64_t (*kept_bytes)(const Conv2dProblem& problem);       // what it would keep with the weight; nullptr: nothing
+  int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments
+  int64_t (*kept_bytes)(const Conv2dProblem& problem);    // what it would keep with the weight; nullptr: nothing
   int64_t (*spared_bytes)(const Conv2dProblem& problem);  // of workspace_bytes, when that is kept; nullptr: kept_bytes
   /// Whether the forward pass can write the mask of its output as it goes; nullptr: never.
   bool (*writes_relu_mask)(const Conv2dDesc& desc);
