@@ -7,7 +7,7 @@
 #     --paintings  folder with starry_night.jpg, great_wave.jpg and composition_vii.jpg; not needed for stained_glass and woodcut,
 #                  which minidl_demo_pictures makes
 #     --work       where states, previews and curves go (build/styles)
-#     --steps      updates of each net, of two photos each (4000)
+#     --steps      updates of each net, of two photos each (3000)
 #     --preview    photo that is painted as the net learns
 #     NAME         styles to train (all)
 set -euo pipefail
@@ -15,7 +15,7 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 bin="${MINIDL_BIN:-$root/build/release/bin}"
-data="" weights="" paintings="" preview="" work="$root/build/styles" steps=4000
+data="" weights="" paintings="" preview="" work="$root/build/styles" steps=3000
 names=()
 
 usage() {

@@ -3,10 +3,10 @@
 kernels, runs the tests with each of them on the emulated device and lists those that no test notices.
 
     cmake --preset emulated && cmake --build --preset emulated
-    python3 tests/emulator/mutate.py [FILE...] [--survivors] [--jobs N] [--report docs/mutation.md]
+    python3 tests/emulator/mutate.py [FILE...] [--rest | --survivors] [--jobs N] [--report docs/mutation.md]
 
-FILE names some of the sources (gather_product.cu); --survivors runs those again that survived the last time, with
-more tests."""
+FILE names some of the sources (gather_product.cu); --rest goes on with those that have not been tried; --survivors runs
+those again that survived the last time, with more tests."""
 import argparse
 import collections
 import concurrent.futures
@@ -29,7 +29,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / 'build/emulated'
 WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
-HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh']
+TENSOR_CORES = ['mma.cuh', 'mma_types.cuh', 'mma_tile.cuh', 'window_tiles.cuh', 'window_sums.cuh', 'gather_mma.cuh', 'outer_mma.cuh',
+                'result_writer.cuh']
+HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh'] + TENSOR_CORES
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
 SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGradients*:*LargeProducts*:*LongSums*'
 QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first; the rest is for survivors
@@ -40,7 +42,7 @@ PROGRAMS = [
     ('kernels_adam_update_test', THREADS, []),
     ('kernels_batch_norm_test', THREADS, []),
     ('kernels_box_mean_test', THREADS, []),
-    ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu']),
+    ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
     ('kernels_cuda_kernels_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
@@ -50,6 +52,7 @@ PROGRAMS = [
     ('kernels_instance_norm_test', THREADS, []),
     ('kernels_lbfgs_loops_test', THREADS, []),
     ('kernels_log_softmax_test', THREADS, []),
+    ('kernels_mma_plans_test', THREADS, TENSOR_CORES + ['gather_output.cuh', 'add_parts.cu']),
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
@@ -309,6 +312,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('files', nargs='*', metavar='FILE')
     parser.add_argument('--survivors', action='store_true')
+    parser.add_argument('--rest', action='store_true')
     parser.add_argument('--only-report', action='store_true', help='of the last results')
     parser.add_argument('--jobs', type=int, default=os.cpu_count())
     parser.add_argument('--report', default=str(WORK / 'mutation.md'))
@@ -332,6 +336,8 @@ def main():
         chosen = [number for number in mutation.mutants if number not in mutation.rejected]
         if options.survivors:
             chosen = [number for number in chosen if not results.get(mutation.mutants[number].key)]
+        elif options.rest:
+            chosen = [number for number in chosen if mutation.mutants[number].key not in results]
         for done, (number, how) in enumerate(zip(chosen, pool.map(mutation.try_mutant, chosen)), 1):
             mutant = mutation.mutants[number]
             results[mutant.key] = how
