@@ -52,21 +52,24 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
   if (bias) check_shape(bias, {desc.out_c}, op, "bias");
   check_shape(output, pool.output_shape(), op, "output");
   if (route) check_route(desc, *route, op);
+  common_device(op, input, weight, bias, output, route ? route->choice : Tensor());
 
   BitMask* positive = route && kind == PoolKind::average ? &route->positive : nullptr;
   uint8_t* choice = route && kind == PoolKind::max ? route->choice.data<uint8_t>() : nullptr;
   const Conv2dProblem problem{desc, Conv2dDirection::forward};
   if (const Conv2dEngine* engine = pooling_engine(problem, output.device())) {
     const ProfileRange range("conv2d", "forward");
-    engine->forward(desc, {.input = input.data<float>(),
-                           .weight = weight,
-                           .bias = bias ? bias.data<float>() : nullptr,
-                           .activation = Activation::relu,
-                           .output = nullptr,
-                           .relu_mask = positive ? positive->data() : nullptr,
-                           .pooled_output = output.data<float>(),
-                           .choice = choice,
-                           .max_pooled = kind == PoolKind::max});
+    run_on_device(output.device(), [&] {
+      engine->forward(desc, {.input = input.data<float>(),
+                             .weight = weight,
+                             .bias = bias ? bias.data<float>() : nullptr,
+                             .activation = Activation::relu,
+                             .output = nullptr,
+                             .relu_mask = positive ? positive->data() : nullptr,
+                             .pooled_output = output.data<float>(),
+                             .choice = choice,
+                             .max_pooled = kind == PoolKind::max});
+    });
     return;
   }
   Tensor whole = Tensor::empty(desc.output_shape(), Dtype::f32, input.device());
@@ -85,6 +88,7 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
   check_shape(grad_input, desc.input_shape(), op, "grad_input");
   check_accumulate(how, grad_input, op);
   check_route(desc, route, op);
+  common_device(op, weight, grad_output, grad_input, route.choice);
   const Conv2dProblem problem{desc, Conv2dDirection::backward_data};
   const Conv2dEngine* engine = pooling_engine(problem, grad_input.device());
   if (!engine) {
@@ -93,13 +97,15 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
   }
   const ProfileRange range("conv2d", "backward_data");
   const bool is_max = route.kind == PoolKind::max;
-  engine->backward_data(desc, {.weight = weight,
-                               .grad_output = grad_output.data<float>(),
-                               .beta = how.beta,
-                               .relu_mask = mask_span(how),
-                               .grad_input = grad_input.data<float>(),
-                               .choice = is_max ? std::as_const(route.choice).data<uint8_t>() : nullptr,
-                               .positive = is_max ? BitSpan() : route.positive.span()});
+  run_on_device(grad_input.device(), [&] {
+    engine->backward_data(desc, {.weight = weight,
+                                 .grad_output = grad_output.data<float>(),
+                                 .beta = how.beta,
+                                 .relu_mask = mask_span(how),
+                                 .grad_input = grad_input.data<float>(),
+                                 .choice = is_max ? std::as_const(route.choice).data<uint8_t>() : nullptr,
+                                 .positive = is_max ? BitSpan() : route.positive.span()});
+  });
 }
 
 Tensor unpool_gradient(const Conv2dDesc& desc, const PoolRoute& route, const Tensor& grad_output) {

@@ -6,14 +6,15 @@ namespace minidl {
 
 /// A convolution, a ReLU and a pool of 2x2 windows side by side, as one operation:
 ///   output = pool2d(max(0, conv2d(input, weight) + bias)), [n, floor(out_h / 2), floor(out_w / 2), out_c]
-/// Its values are those of the three operations one after the other. An engine that can pools as it writes: the
-/// convolution's output, four times as large, and its gradient never exist. Shapes and errors as in conv2d.h.
+/// Its values are those of the three operations one after the other. An engine that can pools as it writes, so that the
+/// convolution's output, four times as large, never exists; its gradient does not either, or in 16 bits alone, where the
+/// engine spreads it as it reads. Shapes and errors as in conv2d.h.
 
 /// How the gradient of `output` finds its way back.
 struct PoolRoute {
   PoolKind kind = PoolKind::max;
   Tensor choice;     // max: u8 like the output; which pixel of its window (2 * row + column), 4 when none is positive
-  BitMask positive;  // average: of the convolution's output
+  BitMask positive;  // average: of the convolution's output, as far as windows reach
 
   /// Of the right shapes, contents undefined.
   static PoolRoute make(const Conv2dDesc& desc, PoolKind kind, Device device);

@@ -79,7 +79,8 @@ MINIDL_DEVICE void async_copy(void* shared, const void* global, bool inside = tr
 #ifdef MINIDL_CUDA_EMULATED
   __pipeline_memcpy_async(shared, global, kBytes, inside ? 0 : kBytes);
 #else
-  // With the size of the zeros as a number, one instruction becomes two, each with a condition of its own.
+  // Of __pipeline_memcpy_async, which takes the number of zeros, the compiler makes two copies, one of them without
+  // zeros.
   const auto to = static_cast<unsigned>(__cvta_generic_to_shared(shared));
   const auto from = static_cast<unsigned long long>(__cvta_generic_to_global(global));
   if constexpr (kBytes == 16) {  // past the first cache, which needs no copy of what goes to shared memory

@@ -218,14 +218,14 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
   const bool continues = is_continued(of.window.padding);
   const Conv2dDesc d = continues ? continued(of) : of;
   const Tensor packed = packed_weight(products, d, args.weight);
-  const Tensor made = args.choice || args.positive
-                          ? unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output)
-                          : products.operand(args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
-  const void* grad_output = made ? made.raw() : args.grad_output;
+  const Operand grad_output =
+      args.choice || args.positive
+          ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
+          : Operand(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
-  if (!continues) return gather_phases(products, d, packed, grad_output, target);
+  if (!continues) return gather_phases(products, d, packed, grad_output.data, target);
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
-  gather_phases(products, d, packed, grad_output, {grad.data<float>(), 0.0f});
+  gather_phases(products, d, packed, grad_output.data, {grad.data<float>(), 0.0f});
   pad_backward(of.input_shape(), of.window.padding, grad.data<float>(), target);
 }
 
@@ -242,7 +242,7 @@ bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) 
   if (problem.direction == Conv2dDirection::forward) {
     return products.pools(cells_of(products, d), static_cast<int>(d.out_c));
   }
-  return size_of(products.dtype) == 2 && !is_continued(d.window.padding);
+  return size_of(products.dtype) == 2;
 }
 
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem) {

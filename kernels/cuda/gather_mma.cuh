@@ -82,6 +82,7 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
                 const GatherOutput& output, cudaStream_t stream) {
   static_assert(kLaunchTile<Type>.size() == std::size(kMmaTiles));
   if (windows.count() == 0) return;
+  MINIDL_CHECK(plan.parts == 1 || !output.pooled, "[cuda] a product in {} parts cannot pool its results", plan.parts);
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),

@@ -65,14 +65,14 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_
     for (int i = 0; i < kWindowFetches; ++i) {
       const int row = first_row + i * kAtOnce;
       if (row >= kRows) break;
-      fetch<kVector>(window_tile(stage) + row * kRow + lane, value_read(windows, picture, places[i], tap), picture);
+      fetch<kVector>(window_tile(stage) + row * kRow + lane, value_read(windows, picture, places[i], tap));
     }
     for (int i = 0; i < kWeightFetches; ++i) {
       const int row = first_row + i * kAtOnce, channel = channel0 + row;
       if (row >= kColumns) break;
       const bool inside = channel < out.channels && term < length;
       fetch<kVector>(weight_tile(stage) + row * kRow + lane,
-                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr, weight);
+                     inside ? weight + static_cast<int64_t>(channel) * length + term : nullptr);
     }
     term += kStep;
     tap.advance(windows, kStep);

@@ -15,8 +15,9 @@
 namespace minidl::cuda {
 
 /// An operand that is fp32 rounded to TF32, to nearest with ties away from zero: half a unit more, because tensor cores
-/// ignore the lowest 13 bits. Of NaN the sum may lie beyond the largest positive bits, and is below them then. (Of the
-/// negative ones the last 4096 become zeros, NaNs that no arithmetic gives.)
+/// ignore the lowest 13 bits. NaN as arithmetic gives it (0x7fffffff) stays: the sum is beyond the largest number, and
+/// below the bits themselves. Not all others do: bits from 0xfffff000 on become zero, and a NaN whose payload is in the
+/// lowest 13 bits alone becomes infinity.
 MINIDL_DEVICE uint32_t nearest_tf32(uint32_t bits) {
   return static_cast<uint32_t>(max(static_cast<int>(bits + 0x1000u), static_cast<int>(bits)));
 }

@@ -35,23 +35,23 @@ struct MatrixWindows {
 
   const Element* source;  // of the first chunk
   int64_t apart;          // from chunk to chunk
-  int left;               // windows of the part from there on; none beyond the last column
+  int remaining;          // windows of the part from there on; none beyond the last column
 
   /// `count` windows from `begin` on, columns from column0 on.
   MINIDL_DEVICE MatrixWindows(const Windows&, const Element* matrix, int pitch, int begin, int count, int column0) {
     const int column = column0 + Chunks::chunk() * Layout::kChunk;
     source = matrix + (int64_t{begin} + Chunks::first()) * pitch + column;
     apart = int64_t{Chunks::kAtOnce} * pitch;
-    left = column < pitch ? count - Chunks::first() : 0;
+    remaining = column < pitch ? count - Chunks::first() : 0;
   }
   /// Starts the copies, and goes to the next step.
   MINIDL_DEVICE void fetch(const Windows&, Element* tile) {
     MINIDL_UNROLL
     for (int i = 0; i < Chunks::kCount; ++i) {
-      async_copy<kChunkBytes>(tile + Chunks::place(i), source + i * apart, i * Chunks::kAtOnce < left);
+      async_copy<kChunkBytes>(tile + Chunks::place(i), source + i * apart, i * Chunks::kAtOnce < remaining);
     }
     source += Chunks::kCount * apart;
-    left -= Layout::kWindows;
+    remaining -= Layout::kWindows;
   }
 };
 
@@ -63,13 +63,13 @@ struct PictureWindows {
   const Element* picture;
   TapPlace tap;
   WindowIndex index[Chunks::kCount];
-  int left;
+  int remaining;
 
   MINIDL_DEVICE PictureWindows(const Windows& windows, const Element* of, int length, int begin, int count, int column0)
       : picture(of) {
     const int column = column0 + Chunks::chunk() * Layout::kChunk;
     tap = tap_place(windows, column);
-    left = column < length ? count - Chunks::first() : 0;
+    remaining = column < length ? count - Chunks::first() : 0;
     MINIDL_UNROLL
     for (int i = 0; i < Chunks::kCount; ++i) {
       index[i] = window_index(windows, begin + Chunks::first() + i * Chunks::kAtOnce);
@@ -82,10 +82,10 @@ struct PictureWindows {
       const PixelRead pixel = pixel_read(windows, place.row + tap.r, place.column + tap.s);
       async_copy<kChunkBytes>(tile + Chunks::place(i),
                               picture + int64_t{place.pixels + pixel.index} * windows.in_c + tap.c,
-                              pixel.inside && i * Chunks::kAtOnce < left);
+                              pixel.inside && i * Chunks::kAtOnce < remaining);
       index[i].advance(windows, Layout::kWindows);
     }
-    left -= Layout::kWindows;
+    remaining -= Layout::kWindows;
   }
 };
 

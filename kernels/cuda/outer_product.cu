@@ -72,8 +72,8 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
         if (row < product.rows) left = rows + row_pixel(product, windows[i]) * product.rows + row;
         right = value_read(product.windows, picture, windows[i].place(product.windows), tap);
       }
-      fetch<kVector>(tile_of(stage, 0) + offset, left, rows);
-      fetch<kVector>(tile_of(stage, 1) + offset, right, picture);
+      fetch<kVector>(tile_of(stage, 0) + offset, left);
+      fetch<kVector>(tile_of(stage, 1) + offset, right);
       windows[i].advance(product.windows, kStep);
     }
   };

@@ -171,7 +171,8 @@ struct RoundedGradient {
 
   template <int kWidth>
   MINIDL_DEVICE void write(int64_t i, const float (&r)[kWidth]) const {
-    const unsigned bits = relu_mask.bits ? static_cast<unsigned>(load(relu_mask.bits + i / 8)) >> i % 8 : 15u;
+    const int64_t bit = relu_mask.first + i;
+    const unsigned bits = relu_mask.bits ? static_cast<unsigned>(load(relu_mask.bits + bit / 8)) >> bit % 8 : 15u;
     uint16_t rounded[kWidth];
     for (int k = 0; k < kWidth; ++k) rounded[k] = Format::bits(bits >> k & 1 ? r[k] : 0.0f);
     if constexpr (kWidth == 4) {

@@ -34,7 +34,7 @@ MINIDL_DEVICE void write_positive(const PairOutput& out, bool inside, int64_t i,
 }
 
 /// The cell of which this lane and those 4, 8 and 12 further have the values, in the order in which pool2d() goes.
-MINIDL_DEVICE float pooled(const PairOutput& out, float value, int& choice) {
+MINIDL_DEVICE float pool_cell(const PairOutput& out, float value, int& choice) {
   float result = value;
   choice = 0;
   MINIDL_UNROLL
@@ -73,7 +73,7 @@ MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel,
   first = relu(first), second = relu(second);
   if (out.positive) write_positive(out, inside, pixel * out.channels + channel, first, second);
   int choice[2];
-  first = pooled(out, first, choice[0]), second = pooled(out, second, choice[1]);
+  first = pool_cell(out, first, choice[0]), second = pool_cell(out, second, choice[1]);
   if (!inside || threadIdx.x / 4 % 4 != 0) return;
   const int64_t i = static_cast<int64_t>(cell) * out.channels + channel;
   store_pair(out, true, out.pooled + i, first, second);

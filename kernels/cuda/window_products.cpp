@@ -5,8 +5,10 @@
 namespace minidl::cuda {
 namespace {
 
+/// The same in every order of windows, so that what is pooled has the bytes of what is pooled later.
 MmaPlan plan_of(const Windows& windows, int channels, Dtype dtype) {
-  return plan_mma(windows.count(), channels, windows.length(), static_cast<int64_t>(size_of(dtype)));
+  return plan_mma(int64_t{windows.n} * windows.windows_h * windows.windows_w, channels, windows.length(),
+                  static_cast<int64_t>(size_of(dtype)));
 }
 
 template <Dtype kDtype, decltype(gather_mma_tf32) kGather, decltype(outer_mma_tf32) kOuter>

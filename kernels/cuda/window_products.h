@@ -35,6 +35,7 @@ struct Operand {
   Tensor made;  // undefined: the values themselves are
   const void* data;
 
+  explicit Operand(Tensor operand) : made(std::move(operand)), data(made.raw()) {}
   Operand(const WindowProducts& products, const float* values, int64_t rows, int64_t channels)
       : made(products.operand(values, rows, channels)), data(made ? made.raw() : values) {}
 };

@@ -123,18 +123,18 @@ struct Filters {
 
   const Element* source;  // the chunk of the first row
   int64_t apart;          // from row to row
-  int left;               // filters from the first row on
+  int remaining;          // filters from the first row on
 
   MINIDL_DEVICE Filters(const Element* weight, int length, int channels, int channel0, int term)
       : source(weight + static_cast<int64_t>(channel0 + Rows::first()) * length + term),
         apart(static_cast<int64_t>(Rows::kAtOnce) * length),
-        left(channels - channel0 - Rows::first()) {}
+        remaining(channels - channel0 - Rows::first()) {}
   /// Starts the copies, and goes to the next step.
   MINIDL_DEVICE void fetch(bool inside, std::byte* tile) {
     if (Rows::copies()) {
       MINIDL_UNROLL
       for (int i = 0; i < Rows::kCount; ++i) {
-        async_copy<kChunkBytes>(tile + Rows::place(i), source + i * apart, inside && i * Rows::kAtOnce < left);
+        async_copy<kChunkBytes>(tile + Rows::place(i), source + i * apart, inside && i * Rows::kAtOnce < remaining);
       }
     }
     source += TermWalk<Element>::kStep;

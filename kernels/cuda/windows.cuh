@@ -107,10 +107,10 @@ MINIDL_DEVICE PixelRead pixel_read(const Windows& windows, int row, int column) 
   return {row * windows.in_w + column, true};
 }
 
-/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr; `anywhere` is any valid address.
+/// Starts to copy kCount neighbouring floats, or zeros where `source` is nullptr.
 template <int kCount>
-MINIDL_DEVICE void fetch(float* shared, const float* source, const float* anywhere) {
-  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source ? source : anywhere, source != nullptr);
+MINIDL_DEVICE void fetch(float* shared, const float* source) {
+  async_copy<kCount* static_cast<int>(sizeof(float))>(shared, source, source != nullptr);
 }
 
 }  // namespace minidl::cuda

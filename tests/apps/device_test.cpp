@@ -72,6 +72,36 @@ TEST_F(OtherDevice, GivesTheLossesAndTheGradientOfAPicture) {
   }
 }
 
+/// A network whose convolutions are pooled as they are written; pictures of odd sizes.
+TEST_F(OtherDevice, GivesThemOnTensorCores) {
+  struct Grade {
+    Precision precision;
+    double loss, gradient;
+  };
+  for (const Grade& grade : {Grade{Precision::tf32, 2e-3, 2e-2}, {Precision::bf16, 2e-2, 0.12}}) {
+    for (const PoolKind pooling : {PoolKind::max, PoolKind::average}) {
+      execution::set_precision(grade.precision);
+      const auto [expected, actual] = on_both([&](Device device) {
+        layers::Vgg network(tiny_vgg({2, 2, 1, 1, 1}, 8));
+        network.to(device);
+        GatysSettings settings = small_settings();
+        settings.pooling = pooling;
+        settings.init = GatysInit::noise;
+        const GatysPictures pictures{
+            .content = wavy_picture(27, 37, 1), .styles = {{wavy_picture(29, 35, 3)}}, .init = {}};
+        Evaluation result;
+        result.losses = Gatys(network, settings, pictures).evaluate_start(&result.gradient);
+        result.gradient = result.gradient.to(Device::cpu());
+        return result;
+      });
+      execution::set_precision(Precision::fp32);
+      EXPECT_NEAR(actual.losses.total, expected.losses.total, grade.loss * expected.losses.total);
+      const double choices = pooling == PoolKind::max ? 2.5 : 1.0;  // some maxima are another pixel's
+      EXPECT_LE(normalised_error(actual.gradient, expected.gradient), choices * grade.gradient);
+    }
+  }
+}
+
 GatysResult transfer(Device device, GatysOptimizer optimizer, int scales) {
   layers::Vgg network(small_vgg());
   network.to(device);

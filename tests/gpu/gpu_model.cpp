@@ -145,8 +145,9 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     operand(name, pixels, layer.in_c);
     all.push_back(product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c),
                           kFloat * (in + (pools ? 0.25 : 1.0) * out)));
-    if (layer.pooled && !pools) all.push_back(pass(name + " pooling", kFloat * out * 1.25));
-    if (layer.pooled) all.push_back(pass(name + " pooling, gradient", (half ? 2 : kFloat) * out + kFloat * out / 4));
+    if (layer.pooled && !pools) all.push_back(pass(name + " pooling", kFloat * out * 1.25 + out / 8));
+    if (layer.pooled)
+      all.push_back(pass(name + " pooling, gradient", (half ? 2 : kFloat) * out + kFloat * out / 4 + out / 8));
     if (!layer.pooled) operand(name + " gradient", pixels, layer.out_c);
     all.push_back(
         product(name + " gradient", gpu, arithmetic, pixels, layer.in_c, 9 * padded(layer.out_c), kFloat * (in + out)));

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from registers import MMA_STAGES, mma_tile, short
+from registers import short
 
 sys.dont_write_bytecode = True
 ARCHITECTURES = ("80", "90")

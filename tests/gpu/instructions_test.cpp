@@ -165,8 +165,8 @@ TEST_F(CudaInstructions, Conversions) {
 
 TEST_F(CudaInstructions, Tf32Operands) {
   Rows input = random_rows(1, 8);
-  const Row special{0x7f800000, 0xff800000, 0x7fffffff, 0x7fc00000, 0xffc00000, 0x7f7fffff, 0xff7fffff,
-                    0x3f801000, 0xbf801000, 0x3f800fff, 0x00000001, 0x80001000, 0x00000000, 0x80000000};
+  const Row special{0x7f800000, 0xff800000, 0x7fffffff, 0x7f802000, 0x7fc00000, 0xffc00000, 0xffffefff, 0x7f7fffff,
+                    0xff7fffff, 0x3f801000, 0xbf801000, 0x3f800fff, 0x00000001, 0x80001000, 0x00000000, 0x80000000};
   std::copy(special.begin(), special.end(), input[0].begin());
   const Rows output = run(run_tf32, input, 2);
   for (int lane = 0; lane < 32; ++lane) {

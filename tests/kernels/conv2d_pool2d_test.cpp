@@ -132,7 +132,8 @@ TEST_P(PooledConv2d, ValuesInBetweenAreNotKept) {
   const Conv2dDesc desc = Conv2dDesc::make({1, extent, extent, in_c}, {64, 3, 3, in_c}, {1, 1, Padding::zero(1)});
   const Conv2dProblem forward{desc, Conv2dDirection::forward}, backward{desc, Conv2dDirection::backward_data};
   if (!pools_as_it_goes(forward, test::device())) GTEST_SKIP() << "this engine does not pool";
-  EXPECT_TRUE(!test::on_cpu() || pools_as_it_goes(backward, test::device()));
+  const bool half = GetParam()->grade == Precision::bf16 || GetParam()->grade == Precision::fp16;
+  EXPECT_EQ(pools_as_it_goes(backward, test::device()), test::on_cpu() || half);
   const Tensor input = random_uniform(desc.input_shape(), 1), weight = random_uniform(desc.weight_shape(), 2);
   Tensor output = Tensor::empty(pool_of(desc, PoolKind::max).output_shape());
   Allocator& memory = allocator(test::device());
@@ -140,7 +141,8 @@ TEST_P(PooledConv2d, ValuesInBetweenAreNotKept) {
   const int64_t before = memory.stats().in_use;
   ON_DEVICE(conv2d_pool2d_forward)(desc, PoolKind::max, input, weight, Tensor(), output, nullptr);
   const int64_t whole = desc.output_shape().count() * 4;
-  EXPECT_LT(memory.stats().peak_in_use - before, whole / 2);
+  // On a device, copies of the arguments are among it.
+  EXPECT_LT(memory.stats().peak_in_use - before, test::on_cpu() ? whole / 2 : whole);
 }
 
 TEST(PooledConv2dInstructionSets, HaveTheBytesOfTheOperationsApart) {

@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_mma.h>
+#include <minidl/kernels/cuda/window_products.h>
 
 #include <support/compare.h>
 #include <support/device.h>
@@ -85,6 +86,107 @@ TEST_P(MmaPlans, GatheredProductsAreExactOnIntegers) {
                           current_stream());
         EXPECT_TRUE(test::equals(output.to(Device::cpu()), expected))
             << "tile " << tile << ", " << parts << " parts, " << out_c << " channels";
+      }
+    }
+  }
+}
+
+/// What pool2d() makes of the values before it; and which window of its cell is the largest, or 4.
+struct PooledCells {
+  std::vector<double> largest, average;
+  std::vector<uint8_t> choice;
+
+  PooledCells(const Conv2dDesc& d, const std::vector<double>& whole) {
+    const int64_t rows = d.out_h() / 2, columns = d.out_w() / 2;
+    for (int64_t i = 0; i < d.n * rows * columns * d.out_c; ++i) {
+      const int64_t c = i % d.out_c, cell = i / d.out_c, w = cell % columns, row = cell / columns, h = row % rows;
+      double sum = 0.0, most = 0.0;
+      uint8_t chosen = 4;
+      for (int64_t k = 0; k < 4; ++k) {
+        const int64_t pixel = (row / rows * d.out_h() + 2 * h + k / 2) * d.out_w() + 2 * w + k % 2;
+        const double value = whole[static_cast<size_t>(pixel * d.out_c + c)];
+        sum += value;
+        if (value > most) most = value, chosen = static_cast<uint8_t>(k);
+      }
+      largest.push_back(most), average.push_back(sum / 4), choice.push_back(chosen);
+    }
+  }
+};
+
+/// A last odd row and column of windows belong to no cell.
+TEST_P(MmaPlans, PoolsWhatItWrites) {
+  const DeviceScope scope(test::device().index);
+  for (const auto& [out_c, padding] : {std::pair{int64_t{136}, Padding::zero(1)}, {8, Padding::reflect(1)}}) {
+    const Conv2dDesc d = problem(out_c, padding);
+    const Tensor input = random_integers(d.input_shape(), 1), weight = random_integers(d.weight_shape(), 2),
+                 bias = random_integers({out_c}, 3);
+    const std::vector<double> whole = test::reference_conv2d(d, input, weight, bias, Activation::relu);
+    const PooledCells expected(d, whole);
+    const Tensor picture = operand(input), filters = operand(weight), device_bias = bias.to(test::device());
+    Windows windows = windows_of(d, GetParam().dtype);
+    windows.in_cells = true;
+    const auto steps = static_cast<int>((windows.length() * static_cast<int64_t>(size_of(GetParam().dtype)) + 63) / 64);
+    const auto count = static_cast<int64_t>(expected.largest.size());
+    Tensor unwritten = Tensor::zeros({count}, Dtype::u8);
+    std::fill_n(unwritten.data<uint8_t>(), count, uint8_t{9});
+    for (int tile = 0; tile < static_cast<int>(std::size(kMmaTiles)); ++tile) {
+      for (const bool max_pooled : {true, false}) {
+        SCOPED_TRACE(::testing::Message() << "tile " << tile << ", " << out_c << " channels");
+        const int64_t unaligned = tile % 2;
+        Tensor output = Tensor::full({count + 1}, -1.0f, test::device()).slice(unaligned, unaligned + count);
+        Tensor choice = unwritten.to(test::device());
+        BitMask positive = BitMask(d.output_shape(), test::device());
+        const GatherOutput out{.output = nullptr,
+                               .channels = static_cast<int>(out_c),
+                               .out_h = windows.windows_h,
+                               .out_w = windows.windows_w,
+                               .bias = device_bias.data<float>(),
+                               .positive = max_pooled ? nullptr : positive.data(),
+                               .pooled = output.data<float>(),
+                               .choice = max_pooled ? choice.data<uint8_t>() : nullptr,
+                               .max_pooled = max_pooled};
+        GetParam().gather({tile, 1, steps}, windows, picture.raw(), filters.raw(), out, current_stream());
+        EXPECT_TRUE(test::equals(output.to(Device::cpu()), max_pooled ? expected.largest : expected.average));
+        if (max_pooled) {
+          const Tensor written = choice.to(Device::cpu());
+          EXPECT_TRUE(std::equal(expected.choice.begin(), expected.choice.end(), written.data<uint8_t>()));
+          continue;
+        }
+        const BitMask written = positive.to(Device::cpu());
+        for (int64_t i = 0; i < d.output_shape().count(); ++i) {
+          const int64_t pixel = i / out_c, w = pixel % d.out_w(), h = pixel / d.out_w() % d.out_h();
+          if (h == d.out_h() - 1 || w == d.out_w() - 1) continue;
+          ASSERT_EQ(written.span()[i], whole[static_cast<size_t>(i)] > 0.0) << i;
+        }
+      }
+    }
+  }
+}
+
+/// Wherever in a cell it is, and nowhere else.
+TEST_P(MmaPlans, PoolsNanToNan) {
+  const DeviceScope scope(test::device().index);
+  const Conv2dDesc d = Conv2dDesc::make({1, 4, 4, 8}, {8, 1, 1, 8}, {1, 1, Padding()});
+  const Tensor weight = random_integers(d.weight_shape(), 2);
+  Windows windows = windows_of(d, GetParam().dtype);
+  windows.in_cells = true;
+  for (int64_t pixel = 0; pixel < 16; ++pixel) {
+    Tensor input = random_integers(d.input_shape(), 1);
+    input.data<float>()[pixel * 8] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor picture = operand(input), filters = operand(weight);
+    for (const bool max_pooled : {true, false}) {
+      Tensor output = Tensor::empty({2, 2, 8}, Dtype::f32, test::device());
+      const GatherOutput out{.output = nullptr,
+                             .channels = 8,
+                             .out_h = 4,
+                             .out_w = 4,
+                             .pooled = output.data<float>(),
+                             .max_pooled = max_pooled};
+      GetParam().gather({0, 1, 1}, windows, picture.raw(), filters.raw(), out, current_stream());
+      const Tensor written = output.to(Device::cpu());
+      for (int64_t i = 0; i < written.count(); ++i) {
+        const bool hit = i / 8 == pixel / 8 * 2 + pixel % 4 / 2;
+        ASSERT_EQ(std::isnan(written.data<float>()[i]), hit) << "pixel " << pixel << ", result " << i;
       }
     }
   }
@@ -173,6 +275,31 @@ TEST_P(MmaPlans, SumsOverWindowsAreExactOnIntegers) {
       }
     }
   }
+}
+
+/// Windows of one pixel, which are copied as a matrix.
+TEST_P(MmaPlans, SumsOverPixelsAreExactOnIntegers) {
+  const DeviceScope scope(test::device().index);
+  const Conv2dDesc d = Conv2dDesc::make({2, 9, 15, 140}, {36, 1, 1, 140}, {1, 1, Padding()});
+  const Tensor input = random_integers(d.input_shape(), 1), grad_output = random_integers(d.output_shape(), 2);
+  const std::vector<double> expected = test::reference_conv2d_backward_weight(d, input, grad_output);
+  const Tensor picture = operand(input), rows = operand(grad_output);
+  const OuterProduct product{.windows = windows_of(d, GetParam().dtype), .rows = 36};
+  ASSERT_TRUE(product.windows.are_pixels());
+  for (int tile = 0; tile < static_cast<int>(std::size(kOuterTiles)); ++tile) {
+    Tensor grad = Tensor::full(d.weight_shape(), std::numeric_limits<float>::quiet_NaN(), test::device());
+    GetParam().outer({tile, 100, 3}, product, rows.raw(), picture.raw(), 140, grad.data<float>(), current_stream());
+    EXPECT_TRUE(test::equals(grad.to(Device::cpu()), expected)) << "tile " << tile;
+  }
+}
+
+/// A map whose windows in cells are fewer, so that a plan of their own would be in one part.
+TEST(WindowProductsPlan, IsThatOfAllWindows) {
+  Windows windows{.n = 1, .in_h = 91, .in_w = 93, .in_c = 512, .k_h = 3, .k_w = 3, .windows_h = 91, .windows_w = 93};
+  const MmaPlan whole = plan_mma(windows.count(), 512, windows.length(), 4);
+  windows.in_cells = true;
+  ASSERT_NE(plan_mma(windows.count(), 512, windows.length(), 4).parts, whole.parts);
+  EXPECT_EQ(products_tf32.pools(windows, 512), whole.parts == 1);
 }
 
 TEST(MmaPlan, TakesLargeTilesWhereTheyOccupyADevice) {
