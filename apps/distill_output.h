@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/apps/common/checkpoint_folder.h>
 #include <minidl/apps/common/photo_batches.h>
 #include <minidl/apps/common/run_output.h>
 #include <minidl/apps/nst_distill_flags.h>

@@ -52,7 +52,7 @@ PROGRAMS = [
     ('kernels_instance_norm_test', THREADS, []),
     ('kernels_lbfgs_loops_test', THREADS, []),
     ('kernels_log_softmax_test', THREADS, []),
-    ('kernels_mma_plans_test', THREADS, TENSOR_CORES + ['gather_output.cuh', 'add_parts.cu']),
+    ('kernels_mma_plans_test', THREADS, TENSOR_CORES + ['windows.cuh', 'gather_output.cuh', 'add_parts.cu', 'mma_operand.cu']),
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
