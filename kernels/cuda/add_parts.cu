@@ -30,8 +30,8 @@ MINIDL_KERNEL(kPartThreads, add_parts_kernel, Windows windows, int count, int pa
       }
     }
   }
-  write_pair(out, inside, pixel_written(windows, out, 0, window), channel, with_bias(out, first, bias_of(out, channel)),
-             with_bias(out, second, bias_of(out, channel + 1)));
+  write_pair(out, inside, pixel_written(out, 0, window_in_rows(windows, window)), channel,
+             with_bias(out, first, bias_of(out, channel)), with_bias(out, second, bias_of(out, channel + 1)));
 }
 
 }  // namespace

@@ -200,16 +200,16 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
   const bool makes = operand_bytes(products, weight_rows(d), d.in_c) > 0;
   const Tensor filters = weight_form(makes, args.weight, &products.operand, make);
   const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
-  const GatherOutput output{.output = args.output,
+  const GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
                             .channels = static_cast<int>(d.out_c),
                             .out_h = static_cast<int>(d.out_h()),
                             .out_w = static_cast<int>(d.out_w()),
                             .bias = args.bias,
                             .relu = args.activation == Activation::relu,
                             .positive = args.relu_mask,
-                            .pooled = args.pooled_output,
-                            .choice = args.choice,
-                            .max_pooled = args.max_pooled};
+                            .pools = args.pooled_output != nullptr,
+                            .max_pooled = args.max_pooled,
+                            .choice = args.choice};
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
   products.gather(windows, picture.data, filters ? filters.raw() : args.weight.raw(), output, current_stream());
 }

@@ -19,7 +19,7 @@
 namespace minidl::cuda {
 namespace {
 
-template <typename Type, typename Tile, template <typename, int, int> typename Loader>
+template <typename Type, typename Tile, template <typename, int, int> typename Loader, bool kPools>
 MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kernel, Windows windows, int count,
                        int length, int steps_of_part, const typename Type::Element* picture,
                        const typename Type::Element* weight, PairOutput out) {
@@ -34,23 +34,24 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   Loader<Element, Tile::kRows, Tile::kThreads> rows(windows, picture, count, window0);
   Filters<Element, Tile::kColumns, Tile::kThreads> filters(weight, length, out.channels, channel0, terms.term);
   const auto fetch = [&](std::byte* stage) {
-    rows.fetch(windows, terms, stage);
-    filters.fetch(terms.term < length, stage + Tile::kRows * kRowBytes);
+    const bool any = terms.term < length;
+    rows.fetch(windows, terms, any, stage);
+    filters.fetch(any, stage + Tile::kRows * kRowBytes);
     terms.advance(windows);
   };
   MmaSums<Tile> sums = {};
   mma_loop<Tile::kStageBytes>(shared, steps, fetch,
                               [&](const std::byte* stage) { multiply_stage<Type, Tile>(stage, sums); });
-  write_sums<Tile>(windows, out, count, window0, channel0, part * windows.n, sums);
+  write_sums<Tile, kPools>(windows, out, count, window0, channel0, part * windows.n, sums);
 }
 
-template <typename Type, typename Tile, template <typename, int, int> typename Loader>
+template <typename Type, typename Tile, template <typename, int, int> typename Loader, bool kPools = false>
 void launch_loader(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
                    const GatherOutput& output, cudaStream_t stream) {
   const dim3 grid(blocks_for(windows.count(), Tile::kRows), blocks_for(output.channels, Tile::kColumns),
                   static_cast<unsigned>(plan.parts));
   using Element = typename Type::Element;
-  MINIDL_LAUNCH((gather_mma_kernel<Type, Tile, Loader>), grid, Tile::kThreads, Tile::kShared, stream, windows,
+  MINIDL_LAUNCH((gather_mma_kernel<Type, Tile, Loader, kPools>), grid, Tile::kThreads, Tile::kShared, stream, windows,
                 static_cast<int>(windows.count()), static_cast<int>(windows.length()), plan.steps_of_part,
                 static_cast<const Element*>(picture), static_cast<const Element*>(weight), PairOutput(output));
 }
@@ -58,9 +59,10 @@ void launch_loader(const Windows& windows, const MmaPlan& plan, const void* pict
 template <typename Type, typename Tile>
 void launch_tile(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
                  const GatherOutput& output, cudaStream_t stream) {
-  const bool zeros = windows.mode == Padding::Mode::zero;
-  (zeros ? launch_loader<Type, Tile, ZeroPaddedWindows>
-         : launch_loader<Type, Tile, ContinuedWindows>)(windows, plan, picture, weight, output, stream);
+  const auto launch = windows.mode != Padding::Mode::zero ? launch_loader<Type, Tile, ContinuedWindows>
+                      : output.pools                      ? launch_loader<Type, Tile, ZeroPaddedWindows, true>
+                                                          : launch_loader<Type, Tile, ZeroPaddedWindows>;
+  launch(windows, plan, picture, weight, output, stream);
 }
 
 /// The two largest of kMmaTiles. A warp with 64 x 64 results rounds, loads and addresses least for each product;
@@ -82,7 +84,8 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
                 const GatherOutput& output, cudaStream_t stream) {
   static_assert(kLaunchTile<Type>.size() == std::size(kMmaTiles));
   if (windows.count() == 0) return;
-  MINIDL_CHECK(plan.parts == 1 || !output.pooled, "[cuda] a product in {} parts cannot pool its results", plan.parts);
+  MINIDL_CHECK(!output.pools || (plan.parts == 1 && windows.mode == Padding::Mode::zero),
+               "[cuda] results are pooled of products in one part and of pictures between zeros");
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),

@@ -7,8 +7,8 @@
 namespace minidl::cuda {
 
 /// The pixel that the result of a window is written to; pictures of the output follow `picture0` others.
-MINIDL_DEVICE int64_t pixel_written(const Windows& windows, const GatherOutput& out, int picture0, int window) {
-  const auto [n, h, w] = window_index(windows, window);
+MINIDL_DEVICE int64_t pixel_written(const GatherOutput& out, int picture0, const WindowIndex& window) {
+  const auto [n, h, w] = window;
   return (static_cast<int64_t>(picture0 + n) * out.out_h + h * out.out_stride_h + out.out_begin_h) * out.out_w +
          w * out.out_stride_w + out.out_begin_w;
 }

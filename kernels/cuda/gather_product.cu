@@ -113,7 +113,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kRows == 128 || kVector == 1 ? 2 : 3), gather_
   MINIDL_UNROLL
   for (int i = 0; i < kThreadRows; ++i) {
     const int window = window0 + y + kRowLanes * i;
-    const int64_t pixel = pixel_written(windows, out, 0, window);
+    const int64_t pixel = pixel_written(out, 0, window_in_rows(windows, window));
     MINIDL_UNROLL
     for (int j = 0; j < kThreadColumns; ++j) {
       const int channel = channel0 + x + kColumnLanes * j;

@@ -66,12 +66,11 @@ struct GatherOutput {
   float beta = 0.0f;            // output = beta * output + (mask ? result : 0); with 0 it is not read
   BitSpan mask = {};            // of the output's elements
   uint8_t* positive = nullptr;  // bits of the output's elements, written where `channels` is a multiple of 8
-  /// Not nullptr: windows are in cells, and instead of `output` the maximum or average of each cell after a ReLU is
-  /// written, [n, windows_h / 2, windows_w / 2, channels], with what conv2d_pool2d.h calls choice. On tensor cores, of
-  /// products in one part with a multiple of 8 channels.
-  float* pooled = nullptr;
+  /// Windows are in cells, and `output` is that of a ReLU and a pool of each, [n, windows_h / 2, windows_w / 2,
+  /// channels]; `positive` is of what is pooled, and `choice` as in conv2d_pool2d.h. On tensor cores, of products in
+  /// one part, of pictures between zeros, with a multiple of 8 channels.
+  bool pools = false, max_pooled = false;
   uint8_t* choice = nullptr;  // nullptr: of averages, or not wanted
-  bool max_pooled = false;
   GatherTile tile = GatherTile::by_size;
 };
 

@@ -10,19 +10,8 @@ struct PairOutput : GatherOutput {
 
   explicit PairOutput(const GatherOutput& out)
       : GatherOutput(out),
-        aligned((pitch ? pitch : channels) % 2 == 0 &&
-                reinterpret_cast<uintptr_t>(pooled ? pooled : output) % sizeof(float2) == 0) {}
+        aligned((pitch ? pitch : channels) % 2 == 0 && reinterpret_cast<uintptr_t>(output) % sizeof(float2) == 0) {}
 };
-
-/// Both results of a pair, or the first alone.
-MINIDL_DEVICE void store_pair(const PairOutput& out, bool both, float* to, float first, float second) {
-  if (both && out.aligned) {
-    store(reinterpret_cast<float2*>(to), make_float2(first, second));
-  } else {
-    store(to, first);
-    if (both) store(to + 1, second);
-  }
-}
 
 /// Bits of two neighbouring elements of the output, from i on. All lanes of a warp call together.
 MINIDL_DEVICE void write_positive(const PairOutput& out, bool inside, int64_t i, float first, float second) {
@@ -61,22 +50,32 @@ MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel,
   if (inside) {
     first = finished(out, i, first);
     if (both) second = finished(out, i + 1, second);
-    store_pair(out, both, out.output + i, first, second);
+    if (both && out.aligned) {
+      store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
+    } else {
+      store(out.output + i, first);
+      if (both) store(out.output + i + 1, second);
+    }
   }
   if (out.positive) write_positive(out, inside, i, first, second);
 }
 
 /// The same of windows in cells, before the ReLU: lanes l, l + 4, l + 8, l + 12 have those of a cell where l / 4 is a
-/// multiple of 4, and lane l writes.
-MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel, int cell, int channel, float first,
+/// multiple of 4, and lane l writes. `pixel`: before the pool.
+MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel, int64_t cell, int channel, float first,
                               float second) {
   first = relu(first), second = relu(second);
   if (out.positive) write_positive(out, inside, pixel * out.channels + channel, first, second);
   int choice[2];
   first = pool_cell(out, first, choice[0]), second = pool_cell(out, second, choice[1]);
   if (!inside || threadIdx.x / 4 % 4 != 0) return;
-  const int64_t i = static_cast<int64_t>(cell) * out.channels + channel;
-  store_pair(out, true, out.pooled + i, first, second);
+  const int64_t i = cell * out.channels + channel;
+  if (out.aligned) {
+    store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
+  } else {
+    store(out.output + i, first);
+    store(out.output + i + 1, second);
+  }
   if (!out.choice) return;
   store(out.choice + i, static_cast<uint8_t>(choice[0]));
   store(out.choice + i + 1, static_cast<uint8_t>(choice[1]));
@@ -88,7 +87,7 @@ MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
 }
 
 /// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written.
-template <typename Tile>
+template <typename Tile, bool kPools>
 MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int count, int window0, int channel0,
                               int picture0, const MmaSums<Tile>& sums) {
   float bias[Tile::kWarpColumns / 8][2];
@@ -100,12 +99,12 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
   for_pairs<Tile>(sums, [&](int row, int j, float first, float second) {
     const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);
     const bool inside = window < count && channel < out.channels;
-    const int64_t pixel = pixel_written(windows, out, picture0, window);
     first = with_bias(out, first, bias[j][0]), second = with_bias(out, second, bias[j][1]);
-    if (out.pooled) {
-      write_cell(out, inside, pixel, window / 4, channel, first, second);
+    if constexpr (kPools) {
+      write_cell(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel, first,
+                 second);
     } else {
-      write_pair(out, inside, pixel, channel, first, second);
+      write_pair(out, inside, pixel_written(out, picture0, window_in_rows(windows, window)), channel, first, second);
     }
   });
 }

@@ -26,8 +26,11 @@ constexpr WindowProducts kOnTensorCores = {
         [](const Windows& windows, int channels) {
           return mma_workspace(plan_of(windows, channels, kDtype), windows, channels);
         },
-    .pools = [](const Windows& windows,
-                int channels) { return windows.count() > 0 && plan_of(windows, channels, kDtype).parts == 1; },
+    .pools =
+        [](const Windows& windows, int channels) {
+          return windows.count() > 0 && windows.mode == Padding::Mode::zero &&
+                 plan_of(windows, channels, kDtype).parts == 1;
+        },
     .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
     .outer_workspace =

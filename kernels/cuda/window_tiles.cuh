@@ -46,13 +46,14 @@ struct TileRows {
   }
 };
 
-/// Windows of a picture that is continued by zeros: of each, two masks say which rows and columns of taps are inside.
+/// Windows of a picture that is continued by zeros: of each, a mask says which of 16 rows and 16 columns of taps are
+/// inside, the rows in its lower half.
 template <typename Element, int kRows, int kThreads>
 struct ZeroPaddedWindows {
   using Rows = TileRows<kRows, kThreads>;
 
   const std::byte* begin[Rows::kCount];  // what tap (0, 0) would read
-  uint32_t rows_inside[Rows::kCount], columns_inside[Rows::kCount];
+  uint32_t inside[Rows::kCount];
 
   MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, const Element* picture, int count, int window0) {
     MINIDL_UNROLL
@@ -61,23 +62,24 @@ struct ZeroPaddedWindows {
       const WindowPlace place = window_place(windows, window, count);
       const int64_t pixel = int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column;
       begin[i] = reinterpret_cast<const std::byte*>(picture) + pixel * windows.in_c * int64_t{sizeof(Element)};
-      rows_inside[i] = place.pixels >= 0 ? inside(place.row, windows.in_h, windows.k_h) : 0;
-      columns_inside[i] = inside(place.column, windows.in_w, windows.k_w);
+      inside[i] = place.pixels < 0 ? 0
+                                   : taps_inside(place.row, windows.in_h, windows.k_h) |
+                                         taps_inside(place.column, windows.in_w, windows.k_w) << 16;
     }
   }
   /// Bit t: whether i + t is in [0, extent), for t < taps <= 16.
-  MINIDL_DEVICE static uint32_t inside(int i, int extent, int taps) {
+  MINIDL_DEVICE static uint32_t taps_inside(int i, int extent, int taps) {
     const int end = extent - i < taps ? extent - i : taps;
     const uint32_t before_end = end > 0 ? (1u << end) - 1 : 0,
                    before_begin = i < 0 ? (i > -32 ? (1u << -i) - 1 : ~0u) : 0;
     return before_end & ~before_begin;
   }
-  MINIDL_DEVICE void fetch(const Windows&, const TermWalk<Element>& terms, std::byte* tile) const {
-    const uint32_t row = 1u << terms.tap.r, column = 1u << terms.tap.s;
+  /// `any`: whether the windows have these terms.
+  MINIDL_DEVICE void fetch(const Windows&, const TermWalk<Element>& terms, bool any, std::byte* tile) const {
+    const uint32_t tap = 1u << terms.tap.r | 0x10000u << terms.tap.s;
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      const bool read = (rows_inside[i] & row) != 0 && (columns_inside[i] & column) != 0;
-      async_copy<kChunkBytes>(tile + Rows::place(i), begin[i] + terms.offset, read);
+      async_copy<kChunkBytes>(tile + Rows::place(i), begin[i] + terms.offset, any && (inside[i] & tap) == tap);
     }
   }
 };
@@ -99,7 +101,7 @@ struct ContinuedWindows {
       places[i] = window_place(windows, window0 + Rows::first() + i * Rows::kAtOnce, count);
     }
   }
-  MINIDL_DEVICE void fetch(const Windows& windows, const TermWalk<Element>& terms, std::byte* tile) {
+  MINIDL_DEVICE void fetch(const Windows& windows, const TermWalk<Element>& terms, bool any, std::byte* tile) {
     if (terms.tap.r != tap.r || terms.tap.s != tap.s) {
       tap = terms.tap;
       MINIDL_UNROLL
@@ -110,8 +112,7 @@ struct ContinuedWindows {
     }
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      async_copy<kChunkBytes>(tile + Rows::place(i), pixels[i] + terms.tap.c,
-                              places[i].pixels >= 0 && tap.r < windows.k_h);
+      async_copy<kChunkBytes>(tile + Rows::place(i), pixels[i] + terms.tap.c, any && places[i].pixels >= 0);
     }
   }
 };
@@ -130,11 +131,11 @@ struct Filters {
         apart(static_cast<int64_t>(Rows::kAtOnce) * length),
         remaining(channels - channel0 - Rows::first()) {}
   /// Starts the copies, and goes to the next step.
-  MINIDL_DEVICE void fetch(bool inside, std::byte* tile) {
+  MINIDL_DEVICE void fetch(bool any, std::byte* tile) {
     if (Rows::copies()) {
       MINIDL_UNROLL
       for (int i = 0; i < Rows::kCount; ++i) {
-        async_copy<kChunkBytes>(tile + Rows::place(i), source + i * apart, inside && i * Rows::kAtOnce < remaining);
+        async_copy<kChunkBytes>(tile + Rows::place(i), source + i * apart, any && i * Rows::kAtOnce < remaining);
       }
     }
     source += TermWalk<Element>::kStep;

@@ -42,13 +42,16 @@ struct WindowIndex {
   }
 };
 
-MINIDL_DEVICE WindowIndex window_index(const Windows& windows, int index) {
-  if (windows.in_cells) {
-    const int rows = windows.windows_h / 2, columns = windows.windows_w / 2, cell = index / 4, row = cell / columns;
-    return {row / rows, row % rows * 2 + index % 4 / 2, cell % columns * 2 + index % 2};
-  }
+MINIDL_DEVICE WindowIndex window_in_rows(const Windows& windows, int index) {
   const int row = index / windows.windows_w;
   return {row / windows.windows_h, row % windows.windows_h, index % windows.windows_w};
+}
+MINIDL_DEVICE WindowIndex window_in_cells(const Windows& windows, int index) {
+  const int rows = windows.windows_h / 2, columns = windows.windows_w / 2, cell = index / 4, row = cell / columns;
+  return {row / rows, row % rows * 2 + index % 4 / 2, cell % columns * 2 + index % 2};
+}
+MINIDL_DEVICE WindowIndex window_index(const Windows& windows, int index) {
+  return windows.in_cells ? window_in_cells(windows, index) : window_in_rows(windows, index);
 }
 
 /// Of one of `count` windows; of none beyond them.
