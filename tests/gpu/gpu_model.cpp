@@ -189,6 +189,18 @@ void print_iterations() {
   }
 }
 
+void print_limits() {
+  const std::vector<Work> half = iteration(kGpus[0], Arithmetic::bf16, 512);
+  const auto operands =
+      std::count_if(half.begin(), half.end(), [](const Work& w) { return w.name.ends_with(", operand"); });
+  fmt::print(R"(
+On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
+keeps a tile's pixels in shared memory for all taps would lift that. At bf16 {} of {} launches round operands to 16 bits: features that stay in 16 bits
+would save them.
+)",
+             operands, half.size());
+}
+
 void print_kernels(double side) {
   fmt::print(
       "\n## Launches at {:.0f} pixels, microseconds\n\nThe letter is what takes the longest: arithmetic, cache or "
@@ -251,10 +263,6 @@ cache and the time between kernels of a graph: assumptions.
 
 )");
   minidl::cuda::print_iterations();
-  fmt::print(R"(
-On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
-keeps a tile's pixels in shared memory for all taps would lift that. At bf16 25 of 80 launches round operands to 16 bits: features that stay in 16 bits
-would save them.
-)");
+  minidl::cuda::print_limits();
   minidl::cuda::print_kernels(512);
 }

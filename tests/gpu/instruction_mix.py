@@ -56,16 +56,14 @@ def main():
     parser.add_argument("--objects", required=True, type=pathlib.Path, help="folder of a build for compute capability 8.0 and 9.0")
     options = parser.parse_args()
     rows = []
-    for path in sorted(options.objects.glob("**/kernels/cuda/*_*.cu.o")):
-        if not re.match(r"(gather|outer|matrix)_", path.name):
-            continue
+    for path in sorted(options.objects.glob("**/kernels/cuda/*.cu.o")):
         loops = {}
         for architecture in ARCHITECTURES:
             sass = subprocess.check_output([options.cuobjdump, "-sass", "-arch", f"sm_{architecture}", path], text=True)
             code = functions(sass)
             names = subprocess.run(["c++filt"], input="\n".join(name for name, _ in code), capture_output=True, text=True, check=True).stdout
             for name, (_, instructions) in zip(names.splitlines(), code):
-                if loop := main_loop(instructions):
+                if re.search(r"(gather|outer)_(product|mma)_kernel", name) and (loop := main_loop(instructions)):
                     loops.setdefault(short(name), {})[architecture] = loop
         for kernel, found in sorted(loops.items()):
             of = [found[a] for a in ARCHITECTURES]
@@ -75,6 +73,17 @@ def main():
                         + ["/".join(str(loop[kind]) for loop in of) for kind, _ in KINDS[2:] if kind != products] +
                         ["/".join(str(loop["addresses and the rest"]) for loop in of)])
     heads = ["kernel", "instructions", "products", "share, %"] + [kind for kind, _ in KINDS[2:]] + ["addresses and the rest"]
+    print(f"""# What the main loops of the matrix products consist of
+
+`python3 tests/gpu/instruction_mix.py --objects build/release`: instructions of one step, from the machine code that nvcc made for compute
+capability 8.0 / 9.0. Nothing was run. A main loop is that with the most products; what it seldom comes to is counted with the rest. Products are
+instructions of tensor cores or, of `gather_product` and `outer_product`, fused multiply-adds.
+
+Most of the rest are addresses and conditions of copies. Tiles of TF32 round each operand as it is loaded, by an addition and a maximum, which are two instructions on
+8.0 ("rounding" has the maximum) and one on 9.0. So the larger a warp's part of a tile, the larger the share of products; 64 x 64 and 32 x 128 are for
+results so few that larger tiles would not occupy a device, 128 x 8 for so few channels. `ContinuedWindows` looks for its pixels when the tap changes, which is not in
+each step, and `PictureWindows` in each: gradients of weights, of transform nets alone.
+""")
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
     for row in rows:
         print("| " + " | ".join(row) + " |")
