@@ -239,7 +239,7 @@ int main() {
 iteration of `nst_gatys --preset paper` (forward, backward, losses, a step of L-BFGS with 10 pairs) takes the longest of three times, and {:.0f} us:
 
 * **arithmetic**: the operations of the busiest multiprocessor, whole tiles and parts as the plans cut them, at the published rate;
-* **cache**: what tiles read, from the second cache ([counted](cuda_counts.md), it is at most 1.01 times the tiles' least; conv1_1 1.12);
+* **cache**: what tiles read, from the second cache ([counted](cuda_counts.md), it is at most 1.05 times the tiles' least; conv1_1 1.12);
 * **memory**: every tensor once.
 
 The list of launches is written by hand after the code; sums of parts and what is done with small matrices are one row each.
