@@ -22,20 +22,18 @@ constexpr int64_t kFloat = sizeof(float);
 struct Product {
   int64_t rows, columns, terms, inside;
 
-  struct Tile {
-    int64_t rows, columns;
-  };
   /// Narrow where there are few rows or columns, else 128 or 64: what the number of blocks comes from.
-  Tile tile(int64_t blocks) const {
+  cuda::TileSize tile(int64_t blocks) const {
     if (columns <= 8) return {128, 8};
     if (rows <= 8) return {8, 128};
-    return cuda::divided_up(rows, 128) * cuda::divided_up(columns, 128) == blocks ? Tile{128, 128} : Tile{64, 64};
+    return cuda::divided_up(rows, 128) * cuda::divided_up(columns, 128) == blocks ? cuda::TileSize{128, 128}
+                                                                                  : cuda::TileSize{64, 64};
   }
 };
 
 /// Each block reads its rows and columns once.
 int64_t tile_minimum(const Product& product, int64_t blocks, int64_t output_bytes) {
-  const Product::Tile tile = product.tile(blocks);
+  const cuda::TileSize tile = product.tile(blocks);
   return kFloat * (product.inside * cuda::divided_up(product.columns, tile.columns) +
                    product.columns * product.terms * cuda::divided_up(product.rows, tile.rows)) +
          output_bytes;
