@@ -16,8 +16,8 @@ inline bool at(int site) {
   return site == chosen_site;
 }
 
-/// What an expression of type T is cast to: arrays stay where they are.
+/// What an expression of type T, which may be void, is cast to: arrays stay where they are.
 template <typename T, typename Plain = std::remove_reference_t<T>>
-using Type = std::conditional_t<std::is_array_v<Plain>, Plain&, std::remove_cv_t<Plain>>;
+using Type = std::conditional_t<std::is_array_v<Plain>, std::add_lvalue_reference_t<Plain>, std::remove_cv_t<Plain>>;
 
 }  // namespace mutation
