@@ -15,17 +15,25 @@ std::string second_name(size_t i) {
 
 }  // namespace
 
-Adam::Adam(std::vector<Variable> parameters, AdamSettings settings)
-    : Optimizer(std::move(parameters)), settings_(settings), moments_(parameters_.size()) {
+Adam::Adam(std::vector<Variable> parameters, AdamSettings settings, std::vector<float> lr_factors)
+    : Optimizer(std::move(parameters)),
+      settings_(settings),
+      lr_factors_(std::move(lr_factors)),
+      moments_(parameters_.size()) {
   check_not_negative(settings.lr, "lr", "adam");
   check_not_negative(settings.weight_decay, "weight_decay", "adam");
   MINIDL_CHECK(settings.beta1 >= 0 && settings.beta1 < 1 && settings.beta2 >= 0 && settings.beta2 < 1,
                "[adam] beta1 is {} and beta2 is {}, they must be in [0, 1)", settings.beta1, settings.beta2);
   MINIDL_CHECK(std::isfinite(settings.eps) && settings.eps > 0, "[adam] eps is {}, it must be positive", settings.eps);
+  if (lr_factors_.empty()) lr_factors_.assign(parameters_.size(), 1.0f);
+  MINIDL_CHECK(lr_factors_.size() == parameters_.size(),
+               "[adam] {} factors of the learning rate for {} parameters: one for each", lr_factors_.size(),
+               parameters_.size());
+  for (const float factor : lr_factors_) check_not_negative(factor, "a factor of lr", "adam");
 }
 
 void Adam::step() {
-  std::vector<AdamTensors> updates;
+  std::map<float, std::vector<AdamTensors>> updates;  // by factor
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Tensor& grad = parameters_[i].grad();
     if (!grad) continue;
@@ -35,9 +43,13 @@ void Adam::step() {
       moments.first = zeros_like(value);
       moments.second = zeros_like(value);
     }
-    updates.push_back({moments.steps + 1, grad, moments.first, moments.second, value});
+    updates[lr_factors_[i]].push_back({moments.steps + 1, grad, moments.first, moments.second, value});
   }
-  adam_update(settings_, updates);
+  for (auto& [factor, of_factor] : updates) {
+    AdamSettings settings = settings_;
+    settings.lr *= factor;
+    adam_update(settings, of_factor);
+  }
   for (size_t i = 0; i < parameters_.size(); ++i) moments_[i].steps += parameters_[i].grad() ? 1 : 0;
 }
 

@@ -5,11 +5,11 @@
 namespace minidl::optim {
 
 /// Adam (Kingma & Ba 2015, algorithm 1); weight decay is added to the gradient. Parameters without a gradient are
-/// skipped and do not count the step. Memory: twice the parameters, from their first gradient on. Throws Error for
-/// settings outside their ranges.
+/// skipped and do not count the step. Memory: twice the parameters, from their first gradient on. `lr_factors` multiply
+/// the learning rate, one for each parameter; empty: 1 for all. Throws Error for settings outside their ranges.
 class Adam final : public Optimizer {
  public:
-  explicit Adam(std::vector<Variable> parameters, AdamSettings settings = {});
+  explicit Adam(std::vector<Variable> parameters, AdamSettings settings = {}, std::vector<float> lr_factors = {});
   void step() override;
   float lr() const override { return settings_.lr; }
   void set_lr(float lr) override;
@@ -23,6 +23,7 @@ class Adam final : public Optimizer {
   };
 
   AdamSettings settings_;
+  std::vector<float> lr_factors_;
   std::vector<Moments> moments_;
 };
 

@@ -74,6 +74,22 @@ TEST(Adam, ANewLearningRateHoldsFromTheNextStep) {
   EXPECT_TRUE(same_bytes(parameters[0].value(), before));
 }
 
+TEST(Adam, MultipliesTheLearningRateByEachParametersFactor) {
+  std::vector<Variable> parameters = two_parameters(), plain = two_parameters();
+  Adam adam(parameters, {.lr = 0.1f}, {0.0f, 0.25f}), slower(plain, {.lr = 0.025f});
+  const Tensor before = parameters[0].value().clone();
+  for (uint64_t step = 0; step < 5; ++step) {
+    set_gradients(parameters, 10 * step);
+    set_gradients(plain, 10 * step);
+    adam.step();
+    slower.step();
+  }
+  EXPECT_TRUE(same_bytes(parameters[0].value(), before));
+  EXPECT_TRUE(same_bytes(parameters[1].value(), plain[1].value()));
+  EXPECT_TRUE(throws_error([] { Adam(two_parameters(), {}, {1.0f}); }, "1 factors of the learning rate for 2"));
+  EXPECT_TRUE(throws_error([] { Adam(two_parameters(), {}, {1.0f, -1.0f}); }, "a factor of lr"));
+}
+
 TEST(Adam, SkipsParametersWithoutAGradient) {
   std::vector<Variable> parameters = two_parameters();
   parameters.push_back(Variable(random_uniform({4}, 3)));  // frozen
