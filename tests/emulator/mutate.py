@@ -34,7 +34,8 @@ TENSOR_CORES = ['mma.cuh', 'mma_types.cuh', 'mma_tile.cuh', 'window_tiles.cuh', 
 HEADERS = ['windows.cuh', 'reduce.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh'] + TENSOR_CORES
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
 SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGradients*:*LargeProducts*:*LongSums*'
-QUICK = 4000  # milliseconds of the other tests for each mutant, the shortest first; the rest is for survivors
+# Milliseconds of tests for each mutant, the shortest first: of those that are not slow, and of all for survivors.
+QUICK, THOROUGH = 4000, 40000
 # Test program, which of its tests, and the sources that it is to watch over (none: all that it comes to).
 PROGRAMS = [
     ('emulator_kernel_work_test', THREADS, []),
@@ -53,6 +54,7 @@ PROGRAMS = [
     ('kernels_lbfgs_loops_test', THREADS, []),
     ('kernels_log_softmax_test', THREADS, []),
     ('kernels_mma_plans_test', THREADS, TENSOR_CORES + ['windows.cuh', 'gather_output.cuh', 'add_parts.cu', 'mma_operand.cu']),
+    ('kernels_mma_windows_test', THREADS, TENSOR_CORES + ['windows.cuh', 'gather_output.cuh', 'add_parts.cu']),
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
@@ -248,7 +250,7 @@ class Mutation:
         mutant = self.mutants[number]
         groups, total = collections.defaultdict(list), 0
         for program, misaligned, name, milliseconds in sorted(self.tests[mutant.site.number], key=lambda test: test[3]):
-            if total > QUICK and not self.slow:
+            if total > (THOROUGH if self.slow else QUICK):
                 break
             total += milliseconds
             groups[milliseconds > 400, program, misaligned].append((name, milliseconds))
@@ -256,7 +258,7 @@ class Mutation:
         noticed = self.noticed[mutant.site.file]
         ordered = sorted(groups.items(), key=lambda group: (10 + sum(milliseconds for _, milliseconds in group[1])) /
                          (1 + noticed[group[0]]))
-        for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED or self.slow else []):
+        for environment in [{}] + (SCHEDULES if mutant.kind in SCHEDULED else []):
             for group, tests in ordered:
                 _, program, misaligned = group
                 how = self.test(program, ':'.join(name for name, _ in tests), sum(ms for _, ms in tests), number,

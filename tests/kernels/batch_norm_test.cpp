@@ -16,7 +16,7 @@ using test::throws_error;
 
 constexpr float kEps = 1e-5f;
 
-const std::vector<Shape> kShapes = {{3, 1, 1, 1}, {1, 5, 7, 3}, {3, 4, 3, 4}, {2, 9, 8, 33}, {3, 61, 43, 16}};
+const std::vector<Shape> kShapes = {{3, 1, 1, 1}, {1, 5, 7, 3}, {3, 4, 3, 4}, {2, 9, 8, 33}, {2, 1, 3, 140}, {3, 61, 43, 16}};
 
 /// What a training pass writes, from running statistics of mean 1 and variance 2.
 struct Trained {

@@ -335,6 +335,15 @@ TEST_F(CudaKernels, PackedWeightsAreTurnedAndTransposed) {
   }
 }
 
+TEST_F(CudaKernels, DividesByANumberOnTheDevice) {
+  Tensor numbers = Tensor::zeros({4}, Dtype::f64);
+  for (int64_t i = 0; i < 4; ++i) numbers.data<double>()[i] = static_cast<double>(i) + 4.0;
+  Tensor there = numbers.to(kDevice);
+  divide(3.0, there.data<double>() + 1, 1.0, there.data<double>() + 2);
+  there = there.to(Device::cpu());
+  for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(there.data<double>()[i], i == 2 ? 0.5 : static_cast<double>(i) + 4.0) << i;
+}
+
 TEST_F(CudaKernels, ChoicesAreClosedWhereTheLargestIsNotPositive) {
   const float values[] = {1.0f, 0.0f, -2.0f, NAN, 0.5f, -0.0f, INFINITY};
   for (const int64_t count : {1, 7, 256, 700}) {

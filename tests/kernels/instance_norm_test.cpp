@@ -19,7 +19,7 @@ using test::throws_error;
 constexpr float kEps = 1e-5f;
 
 const std::vector<Shape> kShapes = {{1, 1, 3, 1},  {1, 5, 7, 3},    {3, 4, 3, 4},    {2, 9, 8, 33},
-                                    {1, 1, 3, 70}, {2, 61, 83, 16}, {1, 200, 150, 3}};
+                                    {1, 1, 3, 70}, {2, 1, 3, 140}, {2, 61, 83, 16}, {1, 200, 150, 3}};
 
 struct Normalised {
   Tensor output, mean, rstd;

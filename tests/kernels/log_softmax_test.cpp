@@ -48,6 +48,16 @@ TEST(LogSoftmax, EqualScoresAreEquallyLikely) {
   }
 }
 
+// Only a row's largest score keeps its sum from overflowing.
+TEST(LogSoftmax, FindsTheLargestScoreWhereverItIs) {
+  constexpr int64_t kPlaces[] = {0, 1, 255, 256, 257, 511, 512, 513, 769, 770, 999};
+  Tensor x = Tensor::zeros({std::ssize(kPlaces), 1000}), y = Tensor::full(x.shape(), NAN);
+  for (int64_t row = 0; row < std::ssize(kPlaces); ++row) x.data<float>()[row * 1000 + kPlaces[row]] = 1000.0f;
+  ON_DEVICE(log_softmax_forward)(x, y);
+  for (int64_t i = 0; i < x.count(); ++i)
+    ASSERT_EQ(y.data<float>()[i], i % 1000 == kPlaces[i / 1000] ? 0.0f : -1000.0f) << i;
+}
+
 TEST(LogSoftmax, ExtremeScores) {
   Tensor y = Tensor::full({4}, NAN);
   ON_DEVICE(log_softmax_forward)(Tensor::from(std::vector<float>{1e30f, 0.0f, -INFINITY, -1e30f}, {4}), y);
@@ -75,6 +85,20 @@ TEST(LogSoftmax, BackwardAgreesWithFiniteDifferences) {
       differences.push_back((loss_at(i, 1e-5) - loss_at(i, -1e-5)) / 2e-5);
     EXPECT_LT(normalised_error(grad_input, differences), 1e-6) << shape.str();
   }
+}
+
+TEST(LogSoftmax, BackwardAgreesWithTheDefinitionOnLongRows) {
+  const Tensor x = random_uniform({3, 700}, 2, -3.0f, 3.0f), grad_output = random_uniform({3, 700}, 3, -1.0f, 3.0f);
+  Tensor y = Tensor::empty(x.shape()), grad_input = Tensor::full(x.shape(), NAN);
+  ON_DEVICE(log_softmax_forward)(x, y);
+  ON_DEVICE(log_softmax_backward)(y, grad_output, Accumulate{}, grad_input);
+  std::vector<double> expected;
+  for (size_t i = 0; i < 3 * 700; ++i) {
+    double sum = 0.0;
+    for (size_t k = i / 700 * 700; k < i / 700 * 700 + 700; ++k) sum += grad_output.span<float>()[k];
+    expected.push_back(grad_output.span<float>()[i] - std::exp(double{y.span<float>()[i]}) * sum);
+  }
+  EXPECT_LT(normalised_error(grad_input, expected), 1e-6);
 }
 
 TEST(LogSoftmax, BackwardAccumulatesAndMasks) {

@@ -1,61 +1,20 @@
 // Every way to cut a product on tensor cores into tiles and parts, which the sizes of the other tests would not choose.
-#include <minidl/core/cuda/stream.h>
-#include <minidl/kernels/conv2d.h>
-#include <minidl/kernels/cuda/gather_mma.h>
-#include <minidl/kernels/cuda/mma_operand.h>
-#include <minidl/kernels/cuda/outer_mma.h>
 #include <minidl/kernels/cuda/window_products.h>
-
 #include <support/compare.h>
-#include <support/device.h>
+#include <support/mma_products.h>
 #include <support/random_tensors.h>
 #include <support/reference_conv2d.h>
+
+#include <string_view>
 
 namespace minidl::cuda {
 namespace {
 
 using test::random_integers;
+using test::windows_of;
+using MmaPlans = test::MmaProducts;
 
-struct Type {
-  const char* name;
-  Dtype dtype;
-  decltype(&gather_mma_tf32) gather;
-  decltype(&outer_mma_tf32) outer;
-};
-constexpr Type kTypes[] = {{"tf32", Dtype::f32, gather_mma_tf32, outer_mma_tf32},
-                           {"tf32x3", Dtype::f32, gather_mma_tf32x3, outer_mma_tf32x3},
-                           {"bf16", Dtype::bf16, gather_mma_bf16, outer_mma_bf16},
-                           {"fp16", Dtype::f16, gather_mma_fp16, outer_mma_fp16}};
-
-class MmaPlans : public ::testing::TestWithParam<Type> {
- protected:
-  void SetUp() override {
-    if (test::on_cpu()) GTEST_SKIP() << "tensor cores are those of a CUDA device";
-  }
-  /// The same values on the device, as the products read them.
-  static Tensor operand(const Tensor& x) {
-    const Tensor values = x.to(test::device());
-    const int64_t channels = x.shape()[x.shape().rank() - 1];
-    const Tensor made = mma_operand(GetParam().dtype, values.data<float>(), x.count() / channels, channels);
-    return made ? made : values;
-  }
-};
-INSTANTIATE_TEST_SUITE_P(All, MmaPlans, ::testing::ValuesIn(kTypes),
-                         [](const auto& type) { return std::string(type.param.name); });
-
-Windows windows_of(const Conv2dDesc& d, Dtype dtype) {
-  return {.n = static_cast<int>(d.n),
-          .in_h = static_cast<int>(d.in_h),
-          .in_w = static_cast<int>(d.in_w),
-          .in_c = static_cast<int>(operand_channels(dtype, d.in_c)),
-          .mode = d.window.padding.mode,
-          .k_h = static_cast<int>(d.k_h),
-          .k_w = static_cast<int>(d.k_w),
-          .windows_h = static_cast<int>(d.out_h()),
-          .windows_w = static_cast<int>(d.out_w()),
-          .begin_h = static_cast<int>(-d.window.padding.top),
-          .begin_w = static_cast<int>(-d.window.padding.left)};
-}
+MINIDL_ON_TENSOR_CORES(MmaPlans);
 
 /// Two pictures of 9 x 15 pixels, more than a tile has rows; 20 channels are no multiple of those of a chunk in 16
 /// bits.
@@ -72,7 +31,7 @@ TEST_P(MmaPlans, GatheredProductsAreExactOnIntegers) {
     const std::vector<double> expected = test::reference_conv2d(d, input, weight, bias, Activation::relu);
     const Tensor picture = operand(input), filters = operand(weight), device_bias = bias.to(test::device());
     const Windows windows = windows_of(d, GetParam().dtype);
-    const auto steps = static_cast<int>((windows.length() * static_cast<int64_t>(size_of(GetParam().dtype)) + 63) / 64);
+    const int steps = steps_of(windows);
     for (int tile = 0; tile < static_cast<int>(std::size(kMmaTiles)); ++tile) {
       for (const int parts : {1, 3}) {
         Tensor output = Tensor::full(d.output_shape(), std::numeric_limits<float>::quiet_NaN(), test::device());
@@ -125,7 +84,7 @@ TEST_P(MmaPlans, PoolsWhatItWrites) {
     const Tensor picture = operand(input), filters = operand(weight), device_bias = bias.to(test::device());
     Windows windows = windows_of(d, GetParam().dtype);
     windows.in_cells = true;
-    const auto steps = static_cast<int>((windows.length() * static_cast<int64_t>(size_of(GetParam().dtype)) + 63) / 64);
+    const int steps = steps_of(windows);
     const auto count = static_cast<int64_t>(expected.largest.size());
     Tensor unwritten = Tensor::zeros({count}, Dtype::u8);
     std::fill_n(unwritten.data<uint8_t>(), count, uint8_t{9});
@@ -202,7 +161,6 @@ TEST_P(MmaPlans, WritesAllThatTheOutputAsksFor) {
                bias = random_integers({kOutC}, 3);
   const std::vector<double> sums = test::reference_conv2d(d, input, weight, Tensor(), Activation::none);
   Windows windows = windows_of(d, GetParam().dtype);
-  windows.stride_h = windows.stride_w = 2;
   const int out_h = 2 * windows.windows_h + 1, out_w = 2 * windows.windows_w;
   const Shape shape{2, out_h, out_w, kOutC};
   const Tensor before = random_integers(shape, 4);
@@ -222,7 +180,7 @@ TEST_P(MmaPlans, WritesAllThatTheOutputAsksFor) {
 
   const Tensor picture = operand(input), filters = operand(weight), device_bias = bias.to(test::device());
   const BitMask device_mask = mask.to(test::device());
-  const auto steps = static_cast<int>((windows.length() * static_cast<int64_t>(size_of(GetParam().dtype)) + 63) / 64);
+  const int steps = steps_of(windows);
   for (const int parts : {1, 3}) {
     Tensor output = Tensor::empty({shape.count() + 1}, Dtype::f32, test::device()).slice(1, shape.count() + 1);
     output.copy_from(before.reshape({shape.count()}));
@@ -247,6 +205,25 @@ TEST_P(MmaPlans, WritesAllThatTheOutputAsksFor) {
     const BitSpan span{written.data<uint8_t>()};
     for (size_t i = 0; i < positive.size(); ++i) ASSERT_EQ(span[static_cast<int64_t>(i)], positive[i]) << i;
   }
+}
+
+/// Eleven bits of a number, to nearest and halves away from zero: rounded by the kernel as TF32, in two parts kept.
+TEST_P(MmaPlans, RoundsNumbersOf32Bits) {
+  if (GetParam().dtype != Dtype::f32) GTEST_SKIP() << "numbers of 16 bits are rounded before";
+  const DeviceScope scope(test::device().index);
+  const bool rounds = std::string_view(GetParam().name) == "tf32";
+  const std::vector<float> values{2049.0f, 2051.0f, 2050.0f, -2049.0f, -2051.0f, 4097.0f, 4098.0f, 4102.0f};
+  const std::vector<double> rounded{2050.0, 2052.0, 2050.0, -2050.0, -2052.0, 4096.0, 4100.0, 4104.0};
+  Tensor input = Tensor::zeros({8, 4}), weight = Tensor::zeros({1, 4});
+  for (int64_t i = 0; i < 8; ++i) input.data<float>()[i * 4] = values[static_cast<size_t>(i)];
+  weight.data<float>()[0] = 1.0f;
+  const Tensor picture = operand(input), filters = operand(weight);
+  const Windows windows{.n = 1, .in_h = 1, .in_w = 8, .in_c = 4, .windows_h = 1, .windows_w = 8};
+  Tensor output = Tensor::empty({8}, Dtype::f32, test::device());
+  GetParam().gather({0, 1, 1}, windows, picture.raw(), filters.raw(),
+                    {.output = output.data<float>(), .channels = 1, .out_h = 1, .out_w = 8}, current_stream());
+  const std::vector<double> exact(values.begin(), values.end());
+  EXPECT_TRUE(test::equals(output.to(Device::cpu()), rounds ? rounded : exact));
 }
 
 TEST(OuterPlan, HasNoMorePartsThanAGrid) {
