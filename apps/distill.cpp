@@ -48,7 +48,7 @@ Distill::Impl::Impl(layers::Vgg& network, DistillSettings given, DistillData giv
       watch(given_watch),
       objective(teacher, settings),
       student(settings, teacher, objective.units(checked_pictures(data.photos, "photos", 0, settings))),
-      adam(student.parameters(), {.lr = settings.lr}),
+      adam(student.parameters(), {.lr = settings.lr}, student.lr_factors()),
       pool(settings),
       judge(teacher, settings, data.validation, watch.iterations),
       points_every(std::max<int64_t>(1, settings.steps / kCurvePoints)) {}
@@ -155,7 +155,7 @@ DistillResult Distill::Impl::run(const Callback& callback) {
   const double started = now();
   DistillResult result;
   const auto seconds = [&] { return seconds_before + now() - started; };
-  if (step == 0 && settings.prune_teacher) start_from_teacher();
+  if (step == 0 && settings.fit_teacher) start_from_teacher();
   while (step < settings.steps && !result.cancelled) {
     DistillProgress progress = train_step();
     look_at_validation(progress);

@@ -81,12 +81,12 @@ std::string DistillSettings::fingerprint() const {
       "widths {} convolutions {} pooling {} content {} style {} teacher_pooling {} teacher_precision {} "
       "student_precision {} feature_weight {} gram_weight {} steps {} batch {} on_policy {} size {} pretraining {} "
       "pool {} pool_iterations {} pool_turns {} alpha {} beta {} tv {} photo_styles {} lr {} warm_up {} clip_norm {} "
-      "prune_teacher {} seed {}",
+      "fit_teacher {} seed {}",
       fmt::join(student.widths, ","), fmt::join(student.convolutions, ","),
       student.pooling == PoolKind::max ? "max" : "average", layers_text(content_layers), layers_text(style_layers),
       pooling, to_string(teacher_precision), to_string(student_precision), feature_weight, gram_weight, steps, batch,
       on_policy, size, pretraining, pool, pool_iterations, pool_turns, alpha, beta, tv, photo_styles, lr, warm_up,
-      clip_norm, prune_teacher, seed);
+      clip_norm, fit_teacher, seed);
 }
 
 }  // namespace minidl

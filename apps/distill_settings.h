@@ -26,10 +26,10 @@ struct DistillSettings {
   double gram_weight = 0.5;     // of those of the Gram matrices, >= 0
 
   int64_t steps = 20000;
-  int64_t batch = 4;           // pictures of a step
-  int64_t on_policy = 2;       // of them taken from the pool, at most `batch`
-  int64_t size = 192;          // side of the square pictures
-  int64_t pretraining = 2000;  // steps before the pool is begun: all pictures are given ones
+  int64_t batch = 4;          // pictures of a step
+  int64_t on_policy = 2;      // of them taken from the pool, at most `batch`
+  int64_t size = 192;         // side of the square pictures
+  int64_t pretraining = 100;  // steps before the pool is begun: all pictures are given ones
 
   /// The pool: pictures that the student itself is stylising, in turns of a few iterations of L-BFGS.
   int64_t pool = 40;            // pictures in it, >= 1
@@ -40,10 +40,10 @@ struct DistillSettings {
   double tv = 2.0;              // and total variation
   double photo_styles = 0.25;   // share of its pictures whose style is a photo's
 
-  float lr = 2e-3f;           // of Adam, > 0; falls along half a cosine to a hundredth at the last step
-  int64_t warm_up = 200;      // steps in which it grows from nearly 0
-  double clip_norm = 5.0;     // longest gradient of all parameters together; 0: any
-  bool prune_teacher = true;  // the student begins as a pruned teacher where that is possible, else with random weights
+  float lr = 5e-3f;       // of Adam, > 0, divided by sqrt(terms of an output); falls along half a cosine to a hundredth
+  int64_t warm_up = 100;  // steps in which it grows from nearly 0
+  double clip_norm = 5.0;   // longest gradient of all parameters together; 0: any
+  bool fit_teacher = true;  // the first weights are fitted to the teacher's answers where that is possible, else random
   uint64_t seed = 0;
 
   /// Throws Error naming the first setting that is out of its range or names a layer that teacher or student lack.

@@ -1,11 +1,13 @@
 #include <minidl/apps/distill_student.h>
 #include <minidl/kernels/cholesky.h>
+#include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/gemm.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
+#include <functional>
 
 namespace minidl {
 namespace {
@@ -16,13 +18,14 @@ using Kind = LayerDescription::Kind;
 // Of the mean variance, so that channels which never vary alone do not matter.
 constexpr double kRidge = 1e-5;
 
-/// Moments of two feature maps at the same positions, teacher's t [.., rows] and student's f [.., columns].
+/// Moments of what is to be predicted, t [.., rows], and of what predicts it, f [.., columns], at the same positions.
 class Moments {
  public:
   Moments(int64_t rows, int64_t columns)
       : products_(Tensor::zeros({rows, columns})), sums_t_(Tensor::zeros({rows})), sums_f_(Tensor::zeros({columns})) {}
 
   void add(const Tensor& t, const Tensor& f) {
+    const execution::PrecisionScope precision(Precision::fp32);
     const int64_t rows = products_.shape()[0], columns = products_.shape()[1], positions = t.count() / rows;
     gemm({.m = rows,
           .n = columns,
@@ -113,26 +116,38 @@ std::vector<size_t> choose_channels(std::vector<double> residual, size_t n, size
   return chosen;
 }
 
-/// The teacher's filters of the chosen channels on what `input` says about their inputs.
-void prune_filters(const Tensor& teacher_weight, const Tensor& teacher_bias, const std::vector<size_t>& chosen,
-                   const Prediction& input, Tensor& weight, Tensor& bias) {
-  const auto taps = static_cast<size_t>(weight.shape()[1] * weight.shape()[2]);
-  const auto in_c = static_cast<size_t>(weight.shape()[3]), teacher_in_c = input.offset.size();
-  for (size_t o = 0; o < chosen.size(); ++o) {
-    const float* source = teacher_weight.data<float>() + chosen[o] * taps * teacher_in_c;
-    double constant = teacher_bias.data<float>()[chosen[o]];
-    for (size_t tap = 0; tap < taps; ++tap) {
-      std::vector<double> sums(in_c, 0.0);
-      for (size_t i = 0; i < teacher_in_c; ++i) {
-        const double value = source[tap * teacher_in_c + i];
-        constant += value * input.offset[i];
-        for (size_t j = 0; j < in_c; ++j) sums[j] += value * input.factors[i * in_c + j];
-      }
-      std::transform(sums.begin(), sums.end(), weight.data<float>() + (o * taps + tap) * in_c,
-                     [](double sum) { return static_cast<float>(sum); });
+/// What a 3x3 convolution with zeros around its input [n, h, w, c] reads at each position: [n, h, w, 9 c], in the order
+/// of a weight.
+Tensor patches_of(const Tensor& input) {
+  const int64_t h = input.shape()[1], w = input.shape()[2], c = input.shape()[3];
+  Tensor patches = Tensor::zeros({input.shape()[0], h, w, 9 * c});
+  float* patch = patches.data<float>();
+  for (int64_t position = 0; position < input.count() / c; ++position, patch += 9 * c) {
+    const int64_t y = position / w % h, x = position % w;
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const int64_t dy = tap / 3 - 1, dx = tap % 3 - 1;
+      if (y + dy < 0 || y + dy >= h || x + dx < 0 || x + dx >= w) continue;
+      std::copy_n(input.data<float>() + (position + dy * w + dx) * c, c, patch + tap * c);
     }
-    bias.data<float>()[o] = static_cast<float>(constant);
   }
+  return patches;
+}
+
+/// Channels of `values` [n, h, w, c] one after the other: [n, h, w, channels.size()].
+Tensor channels_of(const Tensor& values, const std::vector<size_t>& channels) {
+  const Shape& shape = values.shape();
+  Tensor chosen = Tensor::empty({shape[0], shape[1], shape[2], static_cast<int64_t>(channels.size())});
+  float* to = chosen.data<float>();
+  for (int64_t position = 0; position < values.count() / shape[3]; ++position) {
+    const float* from = values.data<float>() + position * shape[3];
+    for (const size_t channel : channels) *to++ = from[channel];
+  }
+  return chosen;
+}
+
+void write_floats(const std::vector<double>& values, double factor, Tensor& to) {
+  std::transform(values.begin(), values.end(), to.data<float>(),
+                 [&](double value) { return static_cast<float>(factor * value); });
 }
 
 /// Each filter divided by the root mean square of its channel, which therefore becomes 1.
@@ -148,15 +163,14 @@ void normalise_filters(const Moments& own, Tensor& weight, Tensor& bias) {
   }
 }
 
-/// Whether the student's convolutions are the first of the teacher's, each followed by a ReLU of the same name and none
-/// wider.
+/// Whether the teacher has every convolution of the student, and its ReLU, under the same name and at least as wide.
 bool is_thinner(const layers::NetworkDescription& student, const layers::NetworkDescription& teacher) {
-  if (student.layers.size() > teacher.layers.size()) return false;
-  return std::equal(student.layers.begin(), student.layers.end(), teacher.layers.begin(),
-                    [](const LayerDescription& own, const LayerDescription& other) {
-                      return own.name == other.name && own.kind == other.kind && own.k_h == other.k_h &&
-                             own.k_w == other.k_w && own.out_c <= other.out_c;
-                    });
+  return std::all_of(student.layers.begin(), student.layers.end(), [&](const LayerDescription& own) {
+    return own.kind == Kind::pool ||
+           std::any_of(teacher.layers.begin(), teacher.layers.end(), [&](const LayerDescription& other) {
+             return own.name == other.name && own.kind == other.kind && own.out_c <= other.out_c;
+           });
+  });
 }
 
 Variable parameter_of(const layers::Vgg& network, const std::string& name) {
@@ -168,51 +182,73 @@ Variable parameter_of(const layers::Vgg& network, const std::string& name) {
 
 }  // namespace
 
+Tensor DistillStudent::centred(const Tensor& pictures) const {
+  Tensor negative_mean = Tensor::empty({3}), input = Tensor::empty(pictures.shape());
+  const std::array<float, 3>& mean = chain_.description().mean;
+  std::transform(mean.begin(), mean.end(), negative_mean.data<float>(), std::negate<>());
+  add_per_channel(1.0f, chain_input(pictures), negative_mean, input);
+  return input;
+}
+
+Tensor DistillStudent::values_at(const std::string& layer, const Tensor& pictures) {
+  return chain_(Variable(chain_input(pictures)), {layer}).at(layer).value();
+}
+
 bool DistillStudent::start_from(layers::Vgg& teacher, const std::vector<Tensor>& pictures) {
   const std::vector<LayerDescription>& layers = chain_.description().layers;
   if (!is_thinner(chain_.description(), teacher.description())) return false;
-  Prediction input{std::vector<double>(9, 0.0), std::vector<double>(3, 0.0)};  // of the teacher's picture
-  for (size_t i = 0; i < 3; ++i) input.factors[i * 3 + i] = kInputUnit;
   for (size_t l = 0; l + 1 < layers.size(); ++l) {
     if (layers[l].kind != Kind::conv) continue;
-    const std::vector<std::string> tap{layers[l + 1].name};
-    const int64_t teacher_c = teacher.description().layers[l].out_c, own_c = layers[l].out_c;
-    Tensor weight = parameter_of(chain_, layers[l].name + ".weight").mutable_value();
-    Tensor bias = parameter_of(chain_, layers[l].name + ".bias").mutable_value();
-    std::vector<Tensor> teachers;
-    Moments of_teacher(teacher_c, teacher_c);
-    for (const Tensor& picture : pictures) {
-      teachers.push_back(teacher(Variable(picture), tap).at(tap[0]).value());
-      of_teacher.add(teachers.back(), teachers.back());
-    }
-    const auto chosen =
-        choose_channels(of_teacher.mean_products(true), static_cast<size_t>(teacher_c), static_cast<size_t>(own_c));
-    prune_filters(parameter_of(teacher, layers[l].name + ".weight").value(),
-                  parameter_of(teacher, layers[l].name + ".bias").value(), chosen, input, weight, bias);
-
-    const auto own_values = [&](const Tensor& picture) {
-      return chain_(Variable(chain_input(picture)), tap).at(tap[0]).value();
-    };
-    Moments before(own_c, own_c), own(own_c, own_c), cross(teacher_c, own_c);
-    for (const Tensor& picture : pictures) {
-      const Tensor values = own_values(picture);
-      before.add(values, values);
-    }
-    normalise_filters(before, weight, bias);
-    for (size_t i = 0; i < pictures.size(); ++i) {
-      const Tensor values = own_values(pictures[i]);
-      own.add(values, values);
-      cross.add(teachers[i], values);
-    }
-    input = predict(cross, own, teacher_c, own_c, true);
-    const auto q = q_.find(tap[0]);
-    if (q == q_.end()) continue;
-    const std::vector<double> factors = predict(cross, own, teacher_c, own_c, false).factors;
-    const double unit = units_.at(tap[0]);
-    std::transform(factors.begin(), factors.end(), q->second.mutable_value().data<float>(),
-                   [&](double factor) { return static_cast<float>(factor / unit); });
+    fit_convolution(l, teacher, pictures);
+    fit_projection(layers[l + 1].name, teacher, pictures);
   }
   return true;
+}
+
+void DistillStudent::fit_convolution(size_t l, layers::Vgg& teacher, const std::vector<Tensor>& pictures) {
+  const std::vector<LayerDescription>& layers = chain_.description().layers;
+  const LayerDescription& layer = layers[l];
+  const std::string& relu = layers[l + 1].name;
+  const int64_t own_c = layer.out_c, patch_c = 9 * layer.in_c;
+  Moments of_teacher(teacher.loss_channels(relu), teacher.loss_channels(relu));
+  std::vector<Tensor> sums;  // before the teacher's ReLU
+  for (const Tensor& picture : pictures) {
+    const auto values = teacher(Variable(picture), {layer.name, relu});
+    of_teacher.add(values.at(relu).value(), values.at(relu).value());
+    sums.push_back(values.at(layer.name).value());
+  }
+  const auto chosen = choose_channels(of_teacher.mean_products(true), static_cast<size_t>(teacher.loss_channels(relu)),
+                                      static_cast<size_t>(own_c));
+  Moments cross(own_c, patch_c), patches(patch_c, patch_c);
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    const Tensor patch = patches_of(l == 0 ? centred(pictures[i]) : values_at(layers[l - 1].name, pictures[i]));
+    cross.add(channels_of(sums[i], chosen), patch);
+    patches.add(patch, patch);
+  }
+  const Prediction filters = predict(cross, patches, own_c, patch_c, true);
+  Tensor weight = parameter_of(chain_, layer.name + ".weight").mutable_value();
+  Tensor bias = parameter_of(chain_, layer.name + ".bias").mutable_value();
+  write_floats(filters.factors, 1.0, weight);
+  write_floats(filters.offset, 1.0, bias);
+  Moments own(own_c, own_c);
+  for (const Tensor& picture : pictures) {
+    const Tensor values = values_at(relu, picture);
+    own.add(values, values);
+  }
+  normalise_filters(own, weight, bias);
+}
+
+void DistillStudent::fit_projection(const std::string& tap, layers::Vgg& teacher, const std::vector<Tensor>& pictures) {
+  const auto q = q_.find(tap);
+  if (q == q_.end()) return;
+  const int64_t rows = teacher.loss_channels(tap), columns = chain_.loss_channels(tap);
+  Moments cross(rows, columns), own(columns, columns);
+  for (const Tensor& picture : pictures) {
+    const Tensor values = values_at(tap, picture);
+    own.add(values, values);
+    cross.add(teacher(Variable(picture), {tap}).at(tap).value(), values);
+  }
+  write_floats(predict(cross, own, rows, columns, false).factors, 1.0 / units_.at(tap), q->second.mutable_value());
 }
 
 }  // namespace minidl

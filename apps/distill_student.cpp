@@ -70,6 +70,17 @@ std::vector<Variable> DistillStudent::parameters() const {
   return all;
 }
 
+std::vector<float> DistillStudent::lr_factors() const {
+  std::vector<float> factors;
+  for (const Variable& parameter : parameters()) {
+    const Shape& shape = parameter.shape();
+    const bool is_bias = shape.rank() == 1;  // that of the weight before it
+    factors.push_back(is_bias ? factors.back()
+                              : 1.0f / std::sqrt(static_cast<float>(shape.count()) / static_cast<float>(shape[0])));
+  }
+  return factors;
+}
+
 Tensor DistillStudent::chain_input(const Tensor& pictures) const {
   Tensor input = Tensor::empty(pictures.shape());
   add_per_channel(1.0f / kInputUnit, pictures, scaled_mean_, input);

@@ -20,16 +20,21 @@ class DistillStudent {
   /// He-normal weights drawn from the settings' seed. `units` by tap.
   DistillStudent(const DistillSettings& settings, const layers::Vgg& teacher, std::map<std::string, double> units);
 
-  /// Begins as a pruned teacher, when its convolutions are those of the teacher, only thinner; else it stays as it is.
-  /// Layer by layer the teacher's channels are chosen that explain most of all of them on `pictures` ([n, h, w, 3] in
-  /// [0, 255], at least a few), and what the teacher's next filters lose with the others is made up for by what the
-  /// chosen ones predict of them (after He, Zhang, Sun 2017; with the student's own values, so that errors do not add
-  /// up unseen). True when it was done.
+  /// Finds first weights from what the teacher answers to `pictures` ([n, h, w, 3] in [0, 255], at least a few), when
+  /// it has all of the student's convolutions and wider ones; else the student stays as it is. Layer by layer: the
+  /// channels of the teacher are chosen that explain most of all of them (greedy subset selection), the student's
+  /// filters are the best linear prediction of their values before the ReLU from what the student's layer reads (as He,
+  /// Zhang, Sun 2017 make up for channels that were cut off; with the student's own input, errors of earlier layers are
+  /// made up for, too), and Q is the best one of all of the teacher's channels. No weight of the teacher is read. True
+  /// when it was done.
   bool start_from(layers::Vgg& teacher, const std::vector<Tensor>& pictures);
 
   /// All that is trained, always in the same order.
   std::vector<std::pair<std::string, Variable>> named_parameters() const;
   std::vector<Variable> parameters() const;
+  /// Of the learning rate, for each parameter: 1 / sqrt of what an output of its layer adds up, so that a step changes
+  /// the outputs of wide layers no more than those of thin ones.
+  std::vector<float> lr_factors() const;
 
   /// Gives `use` the prediction [n, h, w, teacher's channels] for each tap of pictures [n, h, w, 3] in [0, 255].
   void visit(const Tensor& pictures, const layers::Vgg::Use& use);
@@ -44,6 +49,12 @@ class DistillStudent {
  private:
   /// What the chain sees of pictures.
   Tensor chain_input(const Tensor& pictures) const;
+  /// The same less the mean: what its first convolution reads.
+  Tensor centred(const Tensor& pictures) const;
+  /// Of any layer of the chain.
+  Tensor values_at(const std::string& layer, const Tensor& pictures);
+  void fit_convolution(size_t layer, layers::Vgg& teacher, const std::vector<Tensor>& pictures);
+  void fit_projection(const std::string& tap, layers::Vgg& teacher, const std::vector<Tensor>& pictures);
   /// The projection of each tap, from its Q.
   Tensor projection(const std::string& tap) const;
 

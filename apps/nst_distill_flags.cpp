@@ -48,9 +48,9 @@ void declare_student(Flags& flags, DistillOptions& options) {
   const std::vector<std::pair<std::string, PoolKind>> pools{{"max", PoolKind::max}, {"avg", PoolKind::average}};
   flags.choice("--pooling", student.pooling, pools, "between the blocks");
   flags.choice("--teacher-pooling", options.settings.teacher_pooling, pools, "of the network in --weights");
-  flags.choice("--start", options.settings.prune_teacher,
+  flags.choice("--start", options.settings.fit_teacher,
                std::vector<std::pair<std::string, bool>>{{"teacher", true}, {"random", false}},
-               "first weights: the teacher's, pruned, where the student has its convolutions; or random ones");
+               "first weights: fitted to what the teacher answers, where it has the student's layers; or random ones");
   flags.choice("--storage", options.storage,
                std::vector<std::pair<std::string, Dtype>>{{"f32", Dtype::f32}, {"f16", Dtype::f16}, {"i8", Dtype::i8}},
                "numbers of the result; i8: weights of 8 bits with a scale for each filter");
