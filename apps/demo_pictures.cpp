@@ -2,13 +2,11 @@
 #include <minidl/apps/common/flags.h>
 #include <minidl/apps/common/program.h>
 #include <minidl/apps/demo/landscape.h>
-#include <minidl/apps/demo/network.h>
 #include <minidl/apps/demo/painting.h>
 #include <minidl/apps/demo/stained_glass.h>
 #include <minidl/apps/demo/still_life.h>
 #include <minidl/apps/demo/woodcut.h>
 #include <minidl/core/image.h>
-#include <minidl/layers/vgg_weights.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -25,16 +23,15 @@ constexpr DemoPicture kPictures[] = {{"content", demo::paint_landscape},
                                      {"style", demo::paint_whirls},
                                      {"stained_glass", demo::make_stained_glass},
                                      {"woodcut", demo::make_woodcut}};
-constexpr const char* kNetwork = "demo_network";
 
 /// Throws Error when it is none of what this program makes.
 void check_name(const std::string& name) {
   std::string known;
   for (const DemoPicture& picture : kPictures) {
     if (name == picture.name) return;
-    known += std::string(picture.name) + ", ";
+    known += (known.empty() ? "" : ", ") + std::string(picture.name);
   }
-  MINIDL_CHECK(name == kNetwork, "must be one of {}{}", known, kNetwork);
+  fail("must be one of {}", known);
 }
 
 int run(int argc, char** argv) {
@@ -45,9 +42,9 @@ int run(int argc, char** argv) {
       {.program = "minidl_demo_pictures",
        .summary =
            "Makes pictures to try the other programs with, by its own code: two like photos (content, still_life), "
-           "three like works of art (style, stained_glass, woodcut), and a small random network (demo_network).",
+           "three like works of art (style, stained_glass, woodcut).",
        .example = "minidl_demo_pictures demo --only content --only woodcut"});
-  flags.positional("FOLDER", folder, "where NAME.png and demo_network.safetensors go; made when missing")
+  flags.positional("FOLDER", folder, "where NAME.png go; made when missing")
       .required()
       .integer("--size", size, 16, 4096, "width of the pictures in pixels; they are 4:3")
       .integer("--seed", seed, 0, INT32_MAX, "of all that is random; another one gives other pictures")
@@ -68,9 +65,6 @@ int run(int argc, char** argv) {
     if (!wanted(picture.name)) continue;
     save_image(to / fmt::format("{}.png", picture.name),
                picture.paint(size * 3 / 4, size, static_cast<uint32_t>(seed)));
-  }
-  if (wanted(kNetwork)) {
-    layers::write_network(to / "demo_network.safetensors", demo::make_demo_network(static_cast<uint64_t>(seed)));
   }
   return apps::kSuccess;
 }

@@ -1,5 +1,4 @@
 #include <minidl/core/image.h>
-#include <minidl/layers/vgg_weights.h>
 #include <support/compare.h>
 #include <support/process.h>
 #include <support/temporary_folder.h>
@@ -16,7 +15,7 @@ test::ProcessResult make_pictures(const std::filesystem::path& folder, const std
   return test::run_process(words);
 }
 
-TEST(DemoPictures, MakesPicturesAndANetwork) {
+TEST(DemoPictures, MakesPictures) {
   const test::TemporaryFolder folder;
   const test::ProcessResult result = make_pictures(folder / "a/b", "64");
   ASSERT_EQ(result.code, 0) << result.errors;
@@ -27,9 +26,6 @@ TEST(DemoPictures, MakesPicturesAndANetwork) {
     EXPECT_LT(*low, 40.0f) << name;
     EXPECT_GT(*high, 215.0f) << name;
   }
-  const layers::NetworkDescription network = layers::read_network(folder / "a/b/demo_network.safetensors");
-  EXPECT_EQ(network.layers.back().name, "relu5_1");
-  EXPECT_EQ(network.layers[network.index_of("conv4_2")].weight.shape(), (Shape{48, 3, 3, 48}));
 }
 
 TEST(DemoPictures, AreTheSameEveryTime) {
@@ -38,8 +34,6 @@ TEST(DemoPictures, AreTheSameEveryTime) {
   ASSERT_EQ(make_pictures(folder / "b", "32").code, 0);
   for (const char* name : kPictures)
     EXPECT_EQ(test::read_bytes(folder / "a" / name), test::read_bytes(folder / "b" / name)) << name;
-  EXPECT_EQ(test::read_bytes(folder / "a/demo_network.safetensors"),
-            test::read_bytes(folder / "b/demo_network.safetensors"));
 }
 
 TEST(DemoPictures, OnlyWhatIsAskedForAndAnotherSeedIsAnotherPicture) {
