@@ -158,7 +158,7 @@ WarpTile gather_tile_of(const MmaType& type, int tile) {
   return type.products == 3 && (tile == 2 || tile == 4) ? WarpTile{128, 128, 64, 32} : kTiles[tile];
 }
 
-/// 3 x 3 windows of two pictures between zeros, or, with one tap, the pixels of one.
+/// 3 x 3 windows of two pictures, or, with one tap, the pixels of one.
 cuda::Windows mma_windows(int taps, int channels) {
   return taps == 1 ? pixels(131, channels)
                    : cuda::Windows{.n = 2,

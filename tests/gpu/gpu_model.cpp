@@ -24,6 +24,8 @@ constexpr Gpu kGpus[] = {{"H100 SXM", 132, 66.9, 494.7, 989.4, 3.35, 5.5, 0.63},
                          {"H200", 132, 66.9, 494.7, 989.4, 4.8, 5.5, 0.63},
                          {"RTX 4090", 128, 82.6, 82.6, 165.2, 1.008, 5.5, 1.0}};
 constexpr double kLaunch = 2e-6;  // seconds between the kernels of a graph
+// Cycles until the second cache and the memory answer, and cycles in a second, of an H100.
+constexpr double kCacheCycles = 200, kMemoryCycles = 400, kClock = 1.755e9;
 
 enum class Arithmetic { fp32, tf32, bf16 };
 constexpr Arithmetic kArithmetics[] = {Arithmetic::fp32, Arithmetic::tf32, Arithmetic::bf16};
@@ -34,6 +36,8 @@ struct Work {
   std::string name;
   Arithmetic arithmetic = Arithmetic::fp32;
   double operations = 0, tile_bytes = 0, memory_bytes = 0;
+  int64_t blocks = 0;  // of a product on tensor cores
+  int tile = 0;        // of kMmaTiles
 };
 
 /// What takes the longest of a launch.
@@ -71,9 +75,13 @@ Work product(std::string name, const Gpu& gpu, Arithmetic arithmetic, double win
   const int64_t blocks = divided_up(w, tile.rows) * divided_up(c, tile.columns) * parts;
   const double of_block = 2.0 * tile.rows * tile.columns * terms / static_cast<double>(parts);
   const double partials = parts > 1 ? 2.0 * kFloat * windows * columns * static_cast<double>(parts) : 0.0;
-  return {std::move(name), arithmetic, of_block * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
+  return {std::move(name),
+          arithmetic,
+          of_block * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
           static_cast<double>(blocks * (tile.rows + tile.columns) * element) * terms / static_cast<double>(parts),
-          memory_bytes + partials};
+          memory_bytes + partials,
+          tensor ? blocks : 0,
+          tensor ? plan_mma(w, c, t, element).tile : 0};
 }
 
 /// Sums over windows of one pixel, without the tiles above the diagonal.
@@ -229,6 +237,44 @@ void print_kernels(double side) {
   }
 }
 
+/// Blocks of each of kMmaTiles that a multiprocessor has at once at least (MINIDL_KERNEL_RESIDENT of
+/// gather_mma_kernel).
+constexpr int kResident[] = {4, 4, 2, 2, 1, 4};
+static_assert(std::size(kResident) == std::size(kMmaTiles));
+
+void print_occupation(double side) {
+  const Gpu& gpu = kGpus[0];
+  const auto needed = [&](double terabytes, double cycles) {
+    return terabytes * 1e12 / gpu.multiprocessors * cycles / kClock / 1024;
+  };
+  fmt::print(R"(
+## Waves and bytes under way at {:.0f} pixels, {}
+
+A wave is what all multiprocessors have at once: each the blocks of a tile that its registers are enough for. A block has three stages of 64 bytes of
+each of its rows and columns under way while it multiplies a fourth. What must be under way is bandwidth x latency: of the second cache {:.1f} TB/s /
+{} multiprocessors x {:.0f} cycles / {:.3f} GHz = {:.1f} KiB for each, of memory {:.2f} TB/s and {:.0f} cycles: {:.1f} KiB (cycles of an idle GPU:
+pmc.ncbi.nlm.nih.gov/articles/PMC10448217, table 3; under load they are several times as many).
+
+| launch | precision | tile | blocks | resident | waves | last wave, full to | under way, KiB |
+|---|---|---|---|---|---|---|---|
+)",
+             side, gpu.name, gpu.cache, gpu.multiprocessors, kCacheCycles, kClock * 1e-9,
+             needed(gpu.cache, kCacheCycles), gpu.memory, kMemoryCycles, needed(gpu.memory, kMemoryCycles));
+  for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::bf16}) {
+    for (const Work& work : iteration(gpu, arithmetic, side)) {
+      if (work.blocks == 0) continue;
+      const TileSize& tile = kMmaTiles[work.tile];
+      const int resident = kResident[work.tile];
+      const double waves = static_cast<double>(work.blocks) / (gpu.multiprocessors * resident);
+      const int64_t of_wave = int64_t{gpu.multiprocessors} * resident, rest = work.blocks % of_wave;
+      fmt::print("| {} | {} | {} x {} | {} | {} | {:.2f} | {:.0f} % | {} |\n", work.name, name_of(arithmetic),
+                 tile.rows, tile.columns, work.blocks, resident, waves,
+                 rest == 0 ? 100.0 : 100.0 * static_cast<double>(rest) / static_cast<double>(of_wave),
+                 resident * 3 * (tile.rows + tile.columns) * 64 / 1024);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace minidl::cuda
 
@@ -265,4 +311,5 @@ cache and the time between kernels of a graph: assumptions.
   minidl::cuda::print_iterations();
   minidl::cuda::print_limits();
   minidl::cuda::print_kernels(512);
+  minidl::cuda::print_occupation(512);
 }
