@@ -6,9 +6,11 @@
 #include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/kernels/cuda/outer_product.h>
 #include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
 #include <support/compare.h>
 #include <support/device.h>
+#include <support/halves.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
 
@@ -332,6 +334,44 @@ TEST_F(CudaKernels, PackedWeightsAreTurnedAndTransposed) {
     Tensor packed = on_device(Tensor::full({std::ssize(expected)}, NAN));
     pack_reversed(taps, there.data<float>(), packed.data<float>(), current_stream());
     EXPECT_TRUE(equals(packed.to(Device::cpu()), expected)) << out_c << " x " << in_c;
+  }
+}
+
+/// The odd last row and column of what was pooled get nothing.
+TEST_F(CudaKernels, UnpooledGradientsAreRoundedAsTheyAreSpread) {
+  const Conv2dDesc d = Conv2dDesc::make({2, 7, 9, 4}, {16, 3, 3, 4}, {1, 1, Padding::zero(1)});
+  const Tensor grad_output = test::random_uniform({2, 3, 4, 16}, 1);
+  Tensor choice = Tensor::empty(grad_output.shape(), Dtype::u8);
+  for (int64_t i = 0; i < choice.count(); ++i) choice.data<uint8_t>()[i] = static_cast<uint8_t>(i * 7 % 5);
+  constexpr int64_t kFirst = 24;  // of the mask
+  Tensor bits = Tensor::empty({(d.output_shape().count() + kFirst) / 8}, Dtype::u8);
+  for (int64_t i = 0; i < bits.count(); ++i) bits.data<uint8_t>()[i] = static_cast<uint8_t>(i * 73 % 256);
+  const BitSpan positive{std::as_const(bits).data<uint8_t>(), kFirst};
+  const auto spread = [&](bool max_pooled, bool masked) {
+    Tensor whole = Tensor::zeros(d.output_shape());
+    for (int64_t i = 0; i < whole.count(); ++i) {
+      const int64_t c = i % 16, pixel = i / 16, w = pixel % 9, h = pixel / 9 % 7, n = pixel / 63;
+      if (h == 6 || w == 8) continue;
+      const int64_t from = ((n * 3 + h / 2) * 4 + w / 2) * 16 + c;
+      const float value = grad_output.data<float>()[from];
+      const bool chosen = choice.data<uint8_t>()[from] == h % 2 * 2 + w % 2;
+      if (max_pooled ? chosen : !masked || positive[i]) whole.data<float>()[i] = max_pooled ? value : value / 4.0f;
+    }
+    return whole;
+  };
+  const Tensor there_choice = choice.to(kDevice), there_bits = bits.to(kDevice);
+  const BitSpan there_positive{there_bits.data<uint8_t>(), kFirst};
+  for (const bool aligned : {true, false}) {
+    const Tensor there = on_device(grad_output, aligned);
+    for (const bool max_pooled : {true, false}) {
+      for (const bool masked : {true, false}) {
+        if (max_pooled && masked) continue;
+        const Tensor expected = spread(max_pooled, masked);
+        const Tensor as_bf16 = unpooled_operand(Dtype::bf16, d, max_pooled ? there_choice.data<uint8_t>() : nullptr,
+                                                masked ? there_positive : BitSpan{}, there.data<float>());
+        EXPECT_TRUE(equals(test::from_bf16(as_bf16.to(Device::cpu())), test::from_bf16(test::to_bf16(expected))));
+      }
+    }
   }
 }
 

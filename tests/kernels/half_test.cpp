@@ -49,8 +49,11 @@ TEST(Half, RoundsToTheNearestEven) {
     Tensor x = random_uniform({count}, 5, -70000.0f, 70000.0f), halves = Tensor::empty({count}, Dtype::f16);
     for (int64_t i = 0; i < count; i += 3) x.data<float>()[i] *= 1e-5f;
     if (count > 4) x.data<float>()[4] = 2049.0f;  // between 2048 and 2050
+    Tensor back = Tensor::empty({count});
     test::for_each_instruction_set([&](const char* name) {
       ON_DEVICE(to_half)(x, halves);
+      ON_DEVICE(from_half)(halves, back);
+      for (int64_t i = 0; i < count; ++i) ASSERT_EQ(back.data<float>()[i], half_to_float(bits_of(halves, i))) << name;
       for (int64_t i = 0; i < count; ++i) {
         const float value = std::as_const(x).data<float>()[i];
         ASSERT_EQ(bits_of(halves, i), float_to_half(std::clamp(value, -65504.0f, 65504.0f))) << name << ": " << value;

@@ -24,6 +24,7 @@ struct Case {
 using Mode = Padding::Mode;
 
 const std::vector<Case> kCases = {
+    {4, 3, 5, 3, 3, Padding::zero(1)},  // channels that are padded
     {7, 5, 12, 5, 2, {Mode::zero, 2, 1, 1, 0}},
     {5, 9, 12, 1, 7, {Mode::zero, 0, 0, 3, 3}},
     {1, 2, 8, 16, 16, Padding::zero(15)},           // windows begin and end outside

@@ -150,7 +150,7 @@ TEST(Reduce, SumsPerChannel) {
 }
 
 TEST(Reduce, ChannelMomentsAreThoseOfTheDefinition) {
-  for (const Shape& shape : {Shape{5}, Shape{1, 3}, Shape{2, 41, 37, 3}, Shape{70, 33}, Shape{2, 64, 64, 40}}) {
+  for (const Shape& shape : {Shape{5}, Shape{1, 3}, Shape{2, 41, 37, 3}, Shape{70, 33}, Shape{9, 140}, Shape{2, 64, 64, 40}}) {
     const int64_t c = shape[shape.rank() - 1], count = shape.count() / c;
     Tensor x = random_uniform(shape, 3);
     for (float& value : x.span<float>()) value += 100.0f;  // a mean beside which the deviation is small
