@@ -3,6 +3,7 @@
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/cpu/conv2d_engines.h>
 #include <minidl/kernels/cuda/conv2d_engines.h>
+#include <minidl/kernels/cuda/tuned_engine.h>
 #include <minidl/kernels/cudnn/conv2d_engines.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
@@ -11,7 +12,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <vector>
 
 namespace minidl {
 namespace {
@@ -174,6 +177,16 @@ std::span<const Conv2dEngine* const> conv2d_engines() {
 }
 
 const Conv2dEngine& conv2d_engine_for(const Conv2dProblem& problem, Device device) {
+#ifdef MINIDL_HAS_CUDA
+  if (device.kind == Device::Kind::cuda && !execution::tuning_file().empty() && execution::conv2d_engine().empty()) {
+    std::vector<const Conv2dEngine*> candidates;
+    std::copy_if(std::begin(kEngines), std::end(kEngines), std::back_inserter(candidates),
+                 [&](const Conv2dEngine* engine) {
+                   return engine->device == device.kind && !engine->decline(problem, execution::precision());
+                 });
+    if (!candidates.empty()) return cuda::tuned_engine(candidates, problem, device);
+  }
+#endif
   return choose_engine<Conv2dEngine>(kEngines, problem, device.kind, execution::precision(), execution::conv2d_engine(),
                                      "conv2d");
 }

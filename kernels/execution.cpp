@@ -56,6 +56,7 @@ struct Settings {
   Precision precision = Precision::fp32;
   EngineSetting engine{"MINIDL_CONV2D_ENGINE"};
   EngineSetting verify{"MINIDL_VERIFY"};
+  std::string tuning_file = environment("MINIDL_TUNE");
   int64_t filter_cache = int64_t{32} << 20;
   bool verbose = !environment("MINIDL_VERBOSE").empty() && environment("MINIDL_VERBOSE") != "0";
 };
@@ -108,6 +109,13 @@ void set_verify_engine(std::string_view name) {
   settings().verify.set(name);
 }
 
+const std::string& tuning_file() {
+  return settings().tuning_file;
+}
+void set_tuning_file(std::string_view path) {
+  settings().tuning_file = path;
+}
+
 std::vector<std::string> simd_choices() {
   std::vector<std::string> names;
   for (const cpu::InstructionSet& set : cpu::simd_choices()) names.push_back(set.name);
@@ -121,7 +129,7 @@ void set_simd(std::string_view name) {
 }
 
 std::string fingerprint() {
-  return to_string(precision()) + " " + conv2d_engine() + " " + verify_engine() + " " + simd();
+  return to_string(precision()) + " " + conv2d_engine() + " " + verify_engine() + " " + tuning_file() + " " + simd();
 }
 
 int64_t filter_cache() {

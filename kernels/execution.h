@@ -29,6 +29,12 @@ void set_conv2d_engine(std::string_view name);
 const std::string& verify_engine();
 void set_verify_engine(std::string_view name);
 
+/// JSON file in which the fastest conv2d engine of CUDA devices is kept for each problem, measured the first time that
+/// it is met; empty: table order. Does not count beside conv2d_engine(). Initially MINIDL_TUNE. Engines differ in their
+/// rounding, so results have the same bytes only as long as the file has the same choices.
+const std::string& tuning_file();
+void set_tuning_file(std::string_view path);
+
 /// Sets of vector instructions that this build has code for and this processor runs, best first, each with all that
 /// those after it have; of "amx", "avx512_bf16", "avx512", "avx2", "sse4", "neon", "scalar".
 std::vector<std::string> simd_choices();

@@ -20,6 +20,10 @@ const std::string& unavailable_reason() {
   return reason;
 }
 
+std::string machine_name(int) {
+  fail_absent();
+}
+
 DeviceScope::DeviceScope(int) {
   fail_absent();
 }

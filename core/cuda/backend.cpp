@@ -125,6 +125,18 @@ const std::string& unavailable_reason() {
   return devices().reason;
 }
 
+std::string machine_name(int index) {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  MINIDL_CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  MINIDL_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  MINIDL_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  const auto text = [](int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); };
+  return detail::format_message("{}, compute capability {}.{}, driver {}, runtime {}",
+                                {properties.name, std::to_string(properties.major), std::to_string(properties.minor),
+                                 text(driver), text(runtime)});
+}
+
 DeviceScope::DeviceScope(int index) {
   MINIDL_CUDA_CHECK(cudaGetDevice(&before_));
   if (before_ != index) MINIDL_CUDA_CHECK(cudaSetDevice(index));

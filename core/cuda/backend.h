@@ -17,6 +17,9 @@ int device_count();
 /// Why device_count() is 0: one sentence without a full stop.
 const std::string& unavailable_reason();
 
+/// Of a device, with what times on it depend on: "NVIDIA H100, compute capability 9.0, driver 13.0, runtime 13.0".
+std::string machine_name(int index);
+
 /// Makes a device the one that CUDA calls of this thread use; the one before returns at the end.
 class DeviceScope {
  public:

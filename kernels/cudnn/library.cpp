@@ -1,5 +1,6 @@
 #include <dlfcn.h>
 #include <minidl/core/error.h>
+#include <minidl/kernels/cudnn/conv2d_engines.h>
 #include <minidl/kernels/cudnn/library.h>
 
 #include <string>
@@ -49,6 +50,10 @@ const Loaded& loaded() {
 const Library& library() {
   MINIDL_CHECK(loaded().reason.empty(), "[cudnn] {}", loaded().reason);
   return loaded().library;
+}
+
+std::string version_name() {
+  return loaded().reason.empty() ? "cuDNN " + std::to_string(loaded().library.cudnnGetVersion()) : "";
 }
 
 void check(cudnnStatus_t status, const char* what) {

@@ -23,7 +23,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 /// Headers in the public folders that only the library's own sources include: the umbrella leaves them out.
 const std::set<std::string> kInternalHeaders = {
     "kernels/arguments.h", "kernels/checks.h",       "kernels/dispatch.h",
-    "kernels/engine.h",    "kernels/filter_cache.h", "kernels/norm_checks.h",
+    "kernels/engine.h",    "kernels/engine_tuner.h", "kernels/filter_cache.h", "kernels/norm_checks.h",
 };
 
 /// `path` relative to the source tree.

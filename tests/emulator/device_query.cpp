@@ -8,11 +8,26 @@ using minidl::emulator::device_description;
 using minidl::emulator::DeviceDescription;
 using minidl::emulator::Runtime;
 
+namespace {
+constexpr int kVersion = 13000;  // of the toolkit whose behaviour is emulated: 13.0
+}
+
 cudaError_t cudaGetDeviceCount(int* count) {
   return Runtime::instance().call([&] {
     *count = 1;
     return cudaSuccess;
   });
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  return Runtime::instance().call([&] {
+    *version = kVersion;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  return cudaDriverGetVersion(version);
 }
 
 cudaError_t cudaGetDevice(int* device) {
