@@ -1,6 +1,7 @@
 #include <minidl/apps/distill_run.h>
 #include <minidl/core/tape.h>
 #include <minidl/kernels/precision_scope.h>
+#include <minidl/kernels/reduce.h>
 #include <minidl/optim/clip.h>
 
 #include <algorithm>
@@ -105,8 +106,9 @@ void Distill::Impl::start_from_teacher() {
     pictures.push_back(checked_pictures(data.photos, "photos", i, settings));
     pictures.push_back(checked_pictures(data.paintings, "paintings", i, settings));
   }
-  const execution::PrecisionScope precision(settings.teacher_precision);
-  student.start_from(teacher, pictures);
+  std::erase_if(pictures, [](const Tensor& picture) { return !all_finite(picture); });
+  if (pictures.empty() || !student.start_from(teacher, pictures))
+    start_note = "the first weights are random: the teacher lacks layers or channels of the student";
 }
 
 DistillProgress Distill::Impl::train_step() {
@@ -158,6 +160,7 @@ DistillResult Distill::Impl::run(const Callback& callback) {
   if (step == 0 && settings.fit_teacher) start_from_teacher();
   while (step < settings.steps && !result.cancelled) {
     DistillProgress progress = train_step();
+    if (progress.note.empty()) std::swap(progress.note, start_note);
     look_at_validation(progress);
     progress.seconds = seconds_so_far = seconds();
     close_point(progress);

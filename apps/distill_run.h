@@ -33,7 +33,8 @@ struct Distill::Impl {
   DistillPool pool;
   DistillJudge judge;
 
-  int64_t step = 0;  // done
+  int64_t step = 0;        // done
+  std::string start_note;  // for the first progress that has none
   int bad_steps = 0;
   double seconds_before = 0, seconds_so_far = 0;
   int64_t points_every;

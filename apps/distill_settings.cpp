@@ -29,6 +29,8 @@ void DistillSettings::check(const layers::Vgg& teacher) const {
                  least, most);
   };
   constexpr double kAny = std::numeric_limits<float>::max();
+  MINIDL_CHECK(!teacher.description().is_student(),
+               "[distill] the teacher is a student itself: it has only predictions of its teacher's features");
   const layers::NetworkDescription shape = layers::student_description(student);
   MINIDL_CHECK(!taps().empty(), "[distill] there is neither a content nor a style layer");
   for (const auto* list : {&content_layers, &style_layers}) {

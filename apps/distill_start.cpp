@@ -27,6 +27,8 @@ class Moments {
   void add(const Tensor& t, const Tensor& f) {
     const execution::PrecisionScope precision(Precision::fp32);
     const int64_t rows = products_.shape()[0], columns = products_.shape()[1], positions = t.count() / rows;
+    MINIDL_CHECK(f.count() == positions * columns, "[distill] values of shape {} and {} are not at the same positions",
+                 t.shape(), f.shape());
     gemm({.m = rows,
           .n = columns,
           .k = positions,
@@ -191,7 +193,13 @@ Tensor DistillStudent::centred(const Tensor& pictures) const {
 }
 
 Tensor DistillStudent::values_at(const std::string& layer, const Tensor& pictures) {
+  const execution::PrecisionScope precision(settings_.student_precision);
   return chain_(Variable(chain_input(pictures)), {layer}).at(layer).value();
+}
+
+Tensor DistillStudent::teacher_values(layers::Vgg& teacher, const std::string& layer, const Tensor& pictures) const {
+  const execution::PrecisionScope precision(settings_.teacher_precision);
+  return teacher(Variable(pictures), {layer}).at(layer).value();
 }
 
 bool DistillStudent::start_from(layers::Vgg& teacher, const std::vector<Tensor>& pictures) {
@@ -211,18 +219,16 @@ void DistillStudent::fit_convolution(size_t l, layers::Vgg& teacher, const std::
   const std::string& relu = layers[l + 1].name;
   const int64_t own_c = layer.out_c, patch_c = 9 * layer.in_c;
   Moments of_teacher(teacher.loss_channels(relu), teacher.loss_channels(relu));
-  std::vector<Tensor> sums;  // before the teacher's ReLU
   for (const Tensor& picture : pictures) {
-    const auto values = teacher(Variable(picture), {layer.name, relu});
-    of_teacher.add(values.at(relu).value(), values.at(relu).value());
-    sums.push_back(values.at(layer.name).value());
+    const Tensor values = teacher_values(teacher, relu, picture);
+    of_teacher.add(values, values);
   }
   const auto chosen = choose_channels(of_teacher.mean_products(true), static_cast<size_t>(teacher.loss_channels(relu)),
                                       static_cast<size_t>(own_c));
   Moments cross(own_c, patch_c), patches(patch_c, patch_c);
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    const Tensor patch = patches_of(l == 0 ? centred(pictures[i]) : values_at(layers[l - 1].name, pictures[i]));
-    cross.add(channels_of(sums[i], chosen), patch);
+  for (const Tensor& picture : pictures) {
+    const Tensor patch = patches_of(l == 0 ? centred(picture) : values_at(layers[l - 1].name, picture));
+    cross.add(channels_of(teacher_values(teacher, layer.name, picture), chosen), patch);
     patches.add(patch, patch);
   }
   const Prediction filters = predict(cross, patches, own_c, patch_c, true);
@@ -246,7 +252,7 @@ void DistillStudent::fit_projection(const std::string& tap, layers::Vgg& teacher
   for (const Tensor& picture : pictures) {
     const Tensor values = values_at(tap, picture);
     own.add(values, values);
-    cross.add(teacher(Variable(picture), {tap}).at(tap).value(), values);
+    cross.add(teacher_values(teacher, tap, picture), values);
   }
   write_floats(predict(cross, own, rows, columns, false).factors, 1.0 / units_.at(tap), q->second.mutable_value());
 }

@@ -46,7 +46,7 @@ std::map<std::string, Variable> first_projections(const DistillSettings& setting
 
 DistillStudent::DistillStudent(const DistillSettings& settings, const layers::Vgg& teacher,
                                std::map<std::string, double> units)
-    : taps_(settings.taps()),
+    : settings_(settings),
       chain_(first_chain(settings, teacher)),
       q_(first_projections(settings, teacher, chain_)),
       units_(std::move(units)),
@@ -88,9 +88,10 @@ Tensor DistillStudent::chain_input(const Tensor& pictures) const {
 }
 
 void DistillStudent::visit(const Tensor& pictures, const layers::Vgg::Use& use) {
-  chain_.visit(Variable(chain_input(pictures)), taps_, [&](const std::string& tap, const Variable& features) {
-    use(tap, ops::conv2d(features, q_.at(tap), Variable(), {}));
-  });
+  chain_.visit(Variable(chain_input(pictures)), settings_.taps(),
+               [&](const std::string& tap, const Variable& features) {
+                 use(tap, ops::conv2d(features, q_.at(tap), Variable(), {}));
+               });
 }
 
 Tensor DistillStudent::projection(const std::string& tap) const {

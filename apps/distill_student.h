@@ -21,19 +21,19 @@ class DistillStudent {
   DistillStudent(const DistillSettings& settings, const layers::Vgg& teacher, std::map<std::string, double> units);
 
   /// Finds first weights from what the teacher answers to `pictures` ([n, h, w, 3] in [0, 255], at least a few), when
-  /// it has all of the student's convolutions and wider ones; else the student stays as it is. Layer by layer: the
-  /// channels of the teacher are chosen that explain most of all of them (greedy subset selection), the student's
-  /// filters are the best linear prediction of their values before the ReLU from what the student's layer reads (as He,
-  /// Zhang, Sun 2017 make up for channels that were cut off; with the student's own input, errors of earlier layers are
-  /// made up for, too), and Q is the best one of all of the teacher's channels. No weight of the teacher is read. True
-  /// when it was done.
+  /// it has all of the student's convolutions and at least their channels; else the student stays as it is. Layer by
+  /// layer: the channels of the teacher are chosen that explain most of all of them (greedy subset selection), the
+  /// student's filters are the best linear prediction of their values before the ReLU from what the student's layer
+  /// reads (as He, Zhang, Sun 2017 make up for channels that were cut off; with the student's own input, errors of
+  /// earlier layers are made up for, too), and Q is the best one of all of the teacher's channels. No weight of the
+  /// teacher is read. True when it was done.
   bool start_from(layers::Vgg& teacher, const std::vector<Tensor>& pictures);
 
   /// All that is trained, always in the same order.
   std::vector<std::pair<std::string, Variable>> named_parameters() const;
   std::vector<Variable> parameters() const;
-  /// Of the learning rate, for each parameter: 1 / sqrt of what an output of its layer adds up, so that a step changes
-  /// the outputs of wide layers no more than those of thin ones.
+  /// Of the learning rate, for each parameter: 1 / sqrt(terms of an output of its layer), so that a step changes the
+  /// outputs of wide layers no more than those of thin ones.
   std::vector<float> lr_factors() const;
 
   /// Gives `use` the prediction [n, h, w, teacher's channels] for each tap of pictures [n, h, w, 3] in [0, 255].
@@ -51,14 +51,15 @@ class DistillStudent {
   Tensor chain_input(const Tensor& pictures) const;
   /// The same less the mean: what its first convolution reads.
   Tensor centred(const Tensor& pictures) const;
-  /// Of any layer of the chain.
+  /// Of any layer of the chain, and of the teacher.
   Tensor values_at(const std::string& layer, const Tensor& pictures);
+  Tensor teacher_values(layers::Vgg& teacher, const std::string& layer, const Tensor& pictures) const;
   void fit_convolution(size_t layer, layers::Vgg& teacher, const std::vector<Tensor>& pictures);
   void fit_projection(const std::string& tap, layers::Vgg& teacher, const std::vector<Tensor>& pictures);
   /// The projection of each tap, from its Q.
   Tensor projection(const std::string& tap) const;
 
-  std::vector<std::string> taps_;
+  DistillSettings settings_;
   layers::Vgg chain_;
   std::map<std::string, Variable> q_;
   std::map<std::string, double> units_;

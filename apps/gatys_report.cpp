@@ -54,6 +54,7 @@ Json json_report(const GatysResult& result, const layers::Vgg& network, const Ga
   Json report;
   report["version"] = MINIDL_VERSION;
   report["device"] = device.str();
+  report["precision"] = to_string(execution::precision());
   report["engines"] = engines_of(network, {shape[1], shape[2]}, device);
   report["image"] = {{"width", shape[2]}, {"height", shape[1]}};
   report["iterations"] = result.iterations;

@@ -50,7 +50,7 @@ void declare_student(Flags& flags, DistillOptions& options) {
   flags.choice("--teacher-pooling", options.settings.teacher_pooling, pools, "of the network in --weights");
   flags.choice("--start", options.settings.fit_teacher,
                std::vector<std::pair<std::string, bool>>{{"teacher", true}, {"random", false}},
-               "first weights: fitted to what the teacher answers, where it has the student's layers; or random ones");
+               "first weights: fitted to what the teacher answers, where it has layers as wide; or random ones");
   flags.choice("--storage", options.storage,
                std::vector<std::pair<std::string, Dtype>>{{"f32", Dtype::f32}, {"f16", Dtype::f16}, {"i8", Dtype::i8}},
                "numbers of the result; i8: weights of 8 bits with a scale for each filter");

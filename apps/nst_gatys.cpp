@@ -10,6 +10,7 @@
 #include <minidl/core/allocator.h>
 #include <minidl/core/file.h>
 #include <minidl/core/profile.h>
+#include <minidl/kernels/precision_scope.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -90,6 +91,12 @@ struct Stage {
   GatysSettings settings;
   GatysPictures pictures;
   fs::path resume;  // state file; empty: from the beginning
+
+  /// The small network computes in bf16 unless --precision says something else: it is not exact in any arithmetic.
+  Precision precision(const ComputeFlags& flags) const {
+    const bool small = network.network.description().is_student();
+    return small && !flags.precision ? Precision::bf16 : execution::precision();
+  }
 };
 
 // Iterations with VGG on a picture that the small network has made, at its full size.
@@ -144,6 +151,7 @@ class Run {
   /// Leaves the state in a file when it is stopped.
   GatysResult optimise(Stage& stage) const {
     prepare(stage);
+    const execution::PrecisionScope precision(stage.precision(job_.options.compute));
     Gatys gatys(stage.network.network, stage.settings, stage.pictures);
     if (!stage.resume.empty()) gatys.load_state(stage.resume);
     fit(gatys, stage);
@@ -164,6 +172,7 @@ class Run {
 
   void print_plan(Stage& stage) const {
     prepare(stage);
+    const execution::PrecisionScope precision(stage.precision(job_.options.compute));
     Gatys gatys(stage.network.network, stage.settings, stage.pictures);
     if (!stage.resume.empty()) gatys.load_state(stage.resume);
     fit(gatys, stage);
@@ -220,6 +229,7 @@ int run(int argc, char** argv) {
                              result.picture.shape()[1], result.iterations, duration_text(result.seconds)));
   }
   if (!options.reports.json.empty()) {
+    const execution::PrecisionScope precision(stage.precision(options.compute));
     Json report = json_report(result, stage.network.network, stage.settings, device);
     report["network"] = stage.network.name;
     write_json(options.reports.json, report);

@@ -6,7 +6,7 @@
 namespace minidl::apps {
 namespace {
 
-constexpr int kDraftIterations = 40;
+constexpr int kDraftIterations = 40, kSmallNetworkIterations = 60;  // without VGG, at each size
 
 /// Settings as flags: empty where the preset decides.
 struct Given {
@@ -105,8 +105,11 @@ void declare_optimisation(Flags& flags, Given& given) {
                "a small network quickly; the small network, then VGG when there are --weights; VGG (default: best with "
                "--weights, else normal)");
   flags.text("--init", given.init, "noise|content|style|FILE", help("starting picture", "content"));
-  flags.integer("--iterations", given.iterations, 0, 100000000,
-                help("per scale; 0: only the loss of the starting picture", usual().iterations));
+  flags.integer(
+      "--iterations", given.iterations, 0, 100000000,
+      fmt::format("per scale; 0: only the loss of the starting picture (preset default: {}; {} with the small "
+                  "network alone, {} at draft)",
+                  usual().iterations, kSmallNetworkIterations, kDraftIterations));
   flags.integer("--scales", given.scales, 1, 16,
                 help("sizes from coarse to fine, growing by sqrt 2; 1: only the full size", usual().scales));
   flags.choice("--optimizer", given.optimizer,
@@ -152,16 +155,14 @@ GatysSettings settings_from(const Given& given, GatysOptions& options) {
 }  // namespace
 
 bool parse_gatys_options(int argc, const char* const* argv, GatysOptions& options) {
-  Flags flags(
-      {.program = "nst_gatys",
-       .summary = "Repaints a photo in the style of a painting (Gatys, Ecker, Bethge 2015).",
-       .example =
-           "nst_gatys --content photo.jpg --style painting.jpg -o out.png --weights imagenet-vgg-verydeep-19.mat"});
+  Flags flags({.program = "nst_gatys",
+               .summary = "Repaints a photo in the style of a painting (Gatys, Ecker, Bethge 2015).",
+               .example = "nst_gatys --content photo.jpg --style painting.jpg -o out.png"});
   Given given;
   declare_pictures(flags, options);
   declare_look(flags, given);
   declare_optimisation(flags, given);
-  add_compute_flags(flags, options.compute);
+  add_compute_flags(flags, options.compute, "fp32, and bf16 for the small network");
   add_output_flags(flags, options.reports);
   if (!flags.parse(argc, argv)) return false;
 
@@ -169,7 +170,11 @@ bool parse_gatys_options(int argc, const char* const* argv, GatysOptions& option
   take_weights_from_environment(options.weights);
   options.quality = given.quality.value_or(options.weights.empty() ? Quality::normal : Quality::best);
   if (options.quality == Quality::best) require_weights(options.weights);
-  if (options.quality == Quality::draft && !given.iterations) options.settings.iterations = kDraftIterations;
+  if (!given.iterations && given.preset == "default") {
+    if (options.quality == Quality::draft) options.settings.iterations = kDraftIterations;
+    if (options.quality == Quality::normal && options.weights.empty())
+      options.settings.iterations = kSmallNetworkIterations;
+  }
   if (options.output.empty() && options.settings.iterations > 0 && !options.compute.dry_run) {
     throw UsageError("--output is missing: name the file for the result");
   }

@@ -1,6 +1,7 @@
 #include <minidl/optim/adam.h>
 
 #include <cmath>
+#include <map>
 #include <utility>
 
 namespace minidl::optim {

@@ -6,7 +6,7 @@ namespace minidl::optim {
 
 /// Adam (Kingma & Ba 2015, algorithm 1); weight decay is added to the gradient. Parameters without a gradient are
 /// skipped and do not count the step. Memory: twice the parameters, from their first gradient on. `lr_factors` multiply
-/// the learning rate, one for each parameter; empty: 1 for all. Throws Error for settings outside their ranges.
+/// the learning rate, one >= 0 for each parameter; empty: 1 for all. Throws Error for settings outside their ranges.
 class Adam final : public Optimizer {
  public:
   explicit Adam(std::vector<Variable> parameters, AdamSettings settings = {}, std::vector<float> lr_factors = {});

@@ -15,13 +15,14 @@ void add_output_flags(Flags& flags, OutputFlags& values) {
       .toggle("--verbose", values.verbose, "print more about what is done");
 }
 
-void add_compute_flags(Flags& flags, ComputeFlags& values) {
+void add_compute_flags(Flags& flags, ComputeFlags& values, const std::string& usual_precision) {
   flags.group("Computing")
       .choice<std::string, std::string>("--device", values.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}},
                                         "where to compute; auto takes a usable GPU, else the CPU")
       .choice<std::optional<std::string>, std::string>(
           "--precision", values.precision, {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}, {"fp16", "fp16"}},
-          "arithmetic of the convolutions (default: fp32 on a CPU, where tf32 and bf16 are the faster choices)")
+          "arithmetic of the convolutions; on a CPU tf32 and bf16 are the faster choices (default: " + usual_precision +
+              ")")
       .value("--threads", "N", "processor threads; the result does not depend on it", "one per processor",
              [&](const std::string& text) { values.threads = static_cast<int>(parse_integer(text, 1, 1024)); })
       .value("--max-memory", "SIZE", "stay below this much memory, e.g. 800M or 2G", "no limit",

@@ -25,7 +25,7 @@ struct ComputeFlags {
   uint64_t seed = 0;
   bool dry_run = false;
 };
-void add_compute_flags(Flags& flags, ComputeFlags& values);
+void add_compute_flags(Flags& flags, ComputeFlags& values, const std::string& usual_precision = "fp32");
 
 /// --weights FILE, of a VGG network; `otherwise` says what happens without it.
 void add_weights_flag(Flags& flags, std::string& weights, const std::string& otherwise = {});

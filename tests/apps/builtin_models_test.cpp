@@ -1,5 +1,6 @@
 // Models that are part of the library, and the bytes of files that CMake puts into programs.
 #include <minidl/apps/builtin_models.h>
+#include <minidl/apps/gatys.h>
 #include <minidl/apps/stylizer.h>
 #include <support/compare.h>
 #include <support/small_gatys.h>
@@ -78,6 +79,34 @@ TEST(BuiltinModels, SayWhatTheyAreAndAreSmall) {
     EXPECT_EQ(builtin_model(model.kind, model.name).bytes.data(), model.bytes.data());
   }
   EXPECT_EQ(builtin_models().size(), builtin_models(Kind::style).size() + builtin_models(Kind::network).size());
+}
+
+/// How well is measured by tests/bench/compare_networks.py.
+TEST(BuiltinModels, TheNetworkStandsForVgg19InAStyleTransfer) {
+  const std::vector<BuiltinModel> networks = builtin_models(Kind::network);
+  ASSERT_EQ(networks.size(), 1u);
+  layers::Vgg network = layers::Vgg::load(networks[0].open());
+  EXPECT_TRUE(network.description().is_student());
+  for (const auto& [tap, channels] : {std::pair<const char*, int64_t>{"relu1_1", 64},
+                                      {"relu2_1", 128},
+                                      {"relu3_1", 256},
+                                      {"relu4_1", 512},
+                                      {"relu4_2", 512},
+                                      {"relu5_1", 512}})
+    EXPECT_EQ(network.loss_channels(tap), channels) << tap;
+  GatysSettings settings = GatysSettings::preset("default");
+  settings.size = 64;
+  settings.scales = 1;
+  settings.iterations = 10;
+  std::vector<double> losses;
+  GatysPictures pictures;
+  pictures.content = test::wavy_picture(48, 64, 2);
+  pictures.styles = {{test::wavy_picture(64, 64, 7), 1.0}};
+  Gatys(network, settings, pictures).run([&](const GatysProgress& progress) {
+    losses.push_back(progress.losses.total);
+    return true;
+  });
+  EXPECT_LT(losses.back(), 0.5 * losses.front());
 }
 
 TEST(BuiltinModels, StylesPaintPicturesThatAreNoPlainColour) {

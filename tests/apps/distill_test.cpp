@@ -72,8 +72,8 @@ TEST_F(DistillRun, GradientIsThatOfTheLoss) {
   }
 }
 
-// A student as wide as its teacher begins as the teacher; a thinner one, or one with fewer convolutions, far nearer to it
-// than random weights are; a wider one stays as it is.
+// A student as wide as its teacher begins as the teacher; a thinner one, or one with fewer convolutions, far nearer to
+// it than random weights are; a wider one stays as it is.
 TEST_F(DistillRun, BeginsWithWhatTheTeacherAnswers) {
   const auto error_of = [&](layers::StudentOptions shape, bool expected) {
     DistillSettings settings = small_distill_settings();
@@ -118,6 +118,27 @@ TEST_F(DistillRun, DeployedStudentStandsForItsPredictions) {
     EXPECT_EQ(deployed.loss_channels(tap), 4);
   });
   EXPECT_TRUE(student.deployed().description().is_student());
+}
+
+TEST_F(DistillRun, ARunBeginsWithTheFitOrSaysThatItDoesNot) {
+  DistillSettings settings = small_distill_settings();
+  const auto first = [&] {
+    DistillProgress progress;
+    Distill(teacher_, settings, small_distill_data()).run([&](const DistillProgress& now) {
+      progress = now;
+      return false;
+    });
+    return progress;
+  };
+  const DistillProgress fitted = first();
+  EXPECT_TRUE(fitted.note.empty()) << fitted.note;
+  settings.fit_teacher = false;
+  const DistillProgress random = first();
+  EXPECT_TRUE(random.note.empty()) << random.note;
+  EXPECT_LT(fitted.given.total, 0.8 * random.given.total);
+  settings.fit_teacher = true;
+  settings.student.widths = {5, 4, 4, 4, 4};
+  EXPECT_NE(first().note.find("the first weights are random"), std::string::npos);
 }
 
 TEST_F(DistillRun, Learns) {
@@ -231,7 +252,6 @@ TEST_F(DistillRun, JudgeMeasuresBesideTheTeacher) {
 TEST_F(DistillRun, AStepThatIsNotFiniteChangesNothing) {
   DistillSettings settings = small_distill_settings();
   settings.on_policy = 0;
-  settings.fit_teacher = false;
   DistillData data = small_distill_data();
   const auto broken = [](int64_t step) {
     Tensor photos = small_photos(step, 3);
@@ -291,6 +311,11 @@ TEST_F(DistillRun, RefusesSettingsThatCannotWork) {
   EXPECT_TRUE(refused([](auto& s) { s.content_layers = {{"pool4", 1.0}}; }, "'pool4' is none"));
   EXPECT_TRUE(refused([](auto& s) { s.feature_weight = s.gram_weight = 0; }, "nothing to learn"));
   EXPECT_TRUE(refused([](auto& s) { s.batch = 2; }, "must have [2,32,32,3]"));
+  DistillStudent student(small_distill_settings(), teacher_,
+                         DistillObjective(teacher_, small_distill_settings()).units(small_photos(0, 3)));
+  layers::Vgg no_teacher(student.description());
+  EXPECT_TRUE(throws_error([&] { Distill(no_teacher, small_distill_settings(), small_distill_data()); },
+                           "the teacher is a student itself"));
   EXPECT_TRUE(throws_error([&] { Distill(teacher_, small_distill_settings(), {}); }, "no source of photos"));
 }
 

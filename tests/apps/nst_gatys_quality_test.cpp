@@ -1,6 +1,5 @@
 // nst_gatys with a small network in VGG's place: the three qualities, what they say they used, and resumption in either
 // half of a run that uses both.
-#include <minidl/apps/builtin_models.h>
 #include <minidl/apps/common/report.h>
 #include <minidl/layers/student.h>
 #include <support/compare.h>
@@ -70,15 +69,6 @@ TEST_F(NstGatysQuality, SaysWhatItUsed) {
   EXPECT_TRUE(same_bytes(load_image(folder_.path("out.png")), picture("draft")));
 }
 
-TEST_F(NstGatysQuality, DraftHasFewerIterations) {
-  Words command = folder_.command({"--quality", "draft", "--student", "{student.safetensors}", "-o", "{out.png}",
-                                   "--optimizer", "adam", "--scales", "1", "--json", "{report.json}"});
-  const auto iterations = std::find(command.begin(), command.end(), "--iterations");
-  command.erase(iterations, iterations + 2);
-  EXPECT_EQ(run_process(command).code, 0);
-  EXPECT_EQ(report()["iterations"], 40);
-}
-
 TEST_F(NstGatysQuality, ResumesInEitherHalf) {
   const Tensor whole = picture("normal", {"--iterations", "4"});
   // With every third iteration saved, what is left behind is the third one with VGG.
@@ -108,14 +98,47 @@ TEST_F(NstGatysQuality, RefusesWhatIsNotThere) {
   EXPECT_NE(layer.errors.find("stands for none of VGG's"), std::string::npos) << layer.errors;
 }
 
-// With a network in the library nothing needs to be named; without one the error says what is missing.
-TEST_F(NstGatysQuality, WithoutAnyFile) {
+TEST_F(NstGatysQuality, WithoutAnyFileTheBuiltInNetworkIsUsed) {
   ::unsetenv("MINIDL_WEIGHTS");
-  const ProcessResult result = run_without_weights({"-o", "{out.png}"});
-  const bool has_network = !builtin_models(BuiltinModel::Kind::network).empty();
-  EXPECT_EQ(result.code, has_network ? 0 : 2) << result.errors;
-  EXPECT_NE(result.errors.find(has_network ? "network: built-in" : "MINIDL_WEIGHTS"), std::string::npos)
-      << result.errors;
+  const ProcessResult result = run_without_weights({"-o", "{out.png}", "--json", "{report.json}"});
+  EXPECT_EQ(result.code, 0) << result.errors;
+  EXPECT_NE(result.errors.find("network: built-in small_vgg19"), std::string::npos) << result.errors;
+  EXPECT_NE(result.errors.find("--weights takes the original VGG"), std::string::npos) << result.errors;
+  EXPECT_NE(report()["network"].get<std::string>().find("built-in small_vgg19"), std::string::npos);
+}
+
+// bf16 is computed in fp32 where the processor has no such products.
+TEST_F(NstGatysQuality, TheSmallNetworkComputesInBf16UnlessToldOtherwise) {
+  const auto precision_of = [&](const std::string& quality, Words more = {}) {
+    more.insert(more.end(), {"--json", "{report.json}"});
+    picture(quality, more);
+    return report()["precision"];
+  };
+  EXPECT_EQ(precision_of("draft"), "bf16");
+  EXPECT_EQ(precision_of("draft", {"--precision", "fp32"}), "fp32");
+  EXPECT_EQ(precision_of("best"), "fp32");
+  EXPECT_TRUE(same_bytes(picture("draft", {"--precision", "bf16"}), picture("draft")));
+}
+
+// Where a preset does not say how long it takes.
+TEST_F(NstGatysQuality, HasItsOwnNumbersOfIterations) {
+  const auto iterations_of = [&](Words flags, bool with_weights) {
+    flags.insert(flags.end(), {"--student", "{student.safetensors}", "-o", "{out.png}", "--optimizer", "adam",
+                               "--scales", "1", "--json", "{report.json}"});
+    Words command = folder_.command(flags);
+    for (const char* flag : {"--iterations", "--weights"}) {
+      const auto found = std::find(command.begin(), command.end(), flag);
+      if (found != command.end() && !(with_weights && std::string_view(flag) == "--weights"))
+        command.erase(found, found + 2);
+    }
+    const ProcessResult result = run_process(command);
+    EXPECT_EQ(result.code, 0) << result.errors;
+    return report()["iterations"];
+  };
+  EXPECT_EQ(iterations_of({"--quality", "draft"}, true), 40);
+  EXPECT_EQ(iterations_of({}, false), 60);
+  EXPECT_EQ(iterations_of({}, true), 100);
+  EXPECT_EQ(iterations_of({"--preset", "paper"}, false), 300);
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ TEST_F(NstGatys, PaintsAPictureOfTheAskedSize) {
 TEST_F(NstGatys, ReportHasTheFieldsThatScriptsRelyOn) {
   run_well({"-o", "{out.png}", "--json", "{report.json}", "--seed", "7", "--tv", "0.5", "--optimizer", "adam"});
   const Json json = report();
-  EXPECT_EQ(keys_of(json), (std::vector<std::string>{"version", "device", "engines", "image", "iterations", "seed",
+  EXPECT_EQ(keys_of(json), (std::vector<std::string>{"version", "device", "precision", "engines", "image", "iterations", "seed",
                                                      "losses", "grad_norm", "seconds", "seconds_per_iteration",
                                                      "peak_memory_bytes", "peak_tensor_bytes", "history", "network"}));
   EXPECT_EQ(json["device"], "cpu");
