@@ -7,10 +7,10 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/gather_product.h>
-#include <minidl/kernels/cuda/outer_mma.h>
 #include <minidl/kernels/cuda/outer_product.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/reduce.h>
+#include <support/mma_products.h>
 
 #include <algorithm>
 #include <array>
@@ -18,6 +18,9 @@
 
 namespace minidl::emulator {
 namespace {
+
+using test::kMmaTypes;
+using test::MmaType;
 
 constexpr int64_t kStep = 16, kWarps = 8;
 
@@ -132,17 +135,6 @@ TEST_F(KernelWork, OuterProduct) {
   }
 }
 
-struct MmaType {
-  const char* name;
-  Dtype dtype;
-  int64_t products;  // of tensor cores, for each
-  decltype(&cuda::gather_mma_tf32) gather;
-  decltype(&cuda::outer_mma_tf32) outer;
-};
-constexpr MmaType kMmaTypes[] = {{"tf32", Dtype::f32, 1, cuda::gather_mma_tf32, cuda::outer_mma_tf32},
-                                 {"tf32x3", Dtype::f32, 3, cuda::gather_mma_tf32x3, cuda::outer_mma_tf32x3},
-                                 {"bf16", Dtype::bf16, 1, cuda::gather_mma_bf16, cuda::outer_mma_bf16},
-                                 {"fp16", Dtype::f16, 1, cuda::gather_mma_fp16, cuda::outer_mma_fp16}};
 struct WarpTile {
   int64_t rows, columns, warp_rows, warp_columns;
 

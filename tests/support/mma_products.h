@@ -13,13 +13,14 @@ namespace minidl::test {
 struct MmaType {
   const char* name;
   Dtype dtype;
+  int64_t products;  // on tensor cores, for each
   decltype(&cuda::gather_mma_tf32) gather;
   decltype(&cuda::outer_mma_tf32) outer;
 };
-inline constexpr MmaType kMmaTypes[] = {{"tf32", Dtype::f32, cuda::gather_mma_tf32, cuda::outer_mma_tf32},
-                                        {"tf32x3", Dtype::f32, cuda::gather_mma_tf32x3, cuda::outer_mma_tf32x3},
-                                        {"bf16", Dtype::bf16, cuda::gather_mma_bf16, cuda::outer_mma_bf16},
-                                        {"fp16", Dtype::f16, cuda::gather_mma_fp16, cuda::outer_mma_fp16}};
+inline constexpr MmaType kMmaTypes[] = {{"tf32", Dtype::f32, 1, cuda::gather_mma_tf32, cuda::outer_mma_tf32},
+                                        {"tf32x3", Dtype::f32, 3, cuda::gather_mma_tf32x3, cuda::outer_mma_tf32x3},
+                                        {"bf16", Dtype::bf16, 1, cuda::gather_mma_bf16, cuda::outer_mma_bf16},
+                                        {"fp16", Dtype::f16, 1, cuda::gather_mma_fp16, cuda::outer_mma_fp16}};
 
 class MmaProducts : public ::testing::TestWithParam<MmaType> {
  protected:
