@@ -46,6 +46,7 @@ PROGRAMS = [
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
     ('kernels_cuda_kernels_test', THREADS, []),
+    ('kernels_cuda_pieces_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
     ('kernels_gemm_test', THREADS, []),
     ('kernels_gram_test', THREADS, []),
