@@ -100,15 +100,14 @@ void Distill::Impl::compute_gradient(const std::vector<Tensor>& pictures, int64_
   progress.grad_norm = optim::gradient_norm(adam.parameters());
 }
 
-void Distill::Impl::start_from_teacher() {
+bool Distill::Impl::start_from_teacher() {
   std::vector<Tensor> pictures;
   for (int64_t i = 0; i < std::max<int64_t>(1, kStartPictures / settings.batch); ++i) {
     pictures.push_back(checked_pictures(data.photos, "photos", i, settings));
     pictures.push_back(checked_pictures(data.paintings, "paintings", i, settings));
   }
   std::erase_if(pictures, [](const Tensor& picture) { return !all_finite(picture); });
-  if (pictures.empty() || !student.start_from(teacher, pictures))
-    start_note = "the first weights are random: the teacher lacks layers or channels of the student";
+  return !pictures.empty() && student.start_from(teacher, pictures);
 }
 
 DistillProgress Distill::Impl::train_step() {
@@ -157,10 +156,12 @@ DistillResult Distill::Impl::run(const Callback& callback) {
   const double started = now();
   DistillResult result;
   const auto seconds = [&] { return seconds_before + now() - started; };
-  if (step == 0 && settings.fit_teacher) start_from_teacher();
+  std::string note;  // of the first step
+  if (step == 0 && settings.fit_teacher && !start_from_teacher())
+    note = "the first weights are random: the teacher lacks layers or channels of the student";
   while (step < settings.steps && !result.cancelled) {
     DistillProgress progress = train_step();
-    if (progress.note.empty()) std::swap(progress.note, start_note);
+    if (progress.note.empty()) std::swap(progress.note, note);
     look_at_validation(progress);
     progress.seconds = seconds_so_far = seconds();
     close_point(progress);

@@ -11,8 +11,8 @@ struct Distill::Impl {
 
   DistillResult run(const Callback& callback);
   DistillProgress train_step();
-  /// Before the first step.
-  void start_from_teacher();
+  /// Before the first step; whether first weights could be fitted.
+  bool start_from_teacher();
   /// The pictures of the step: those of the pool first, whose number is written to `from_pool`.
   std::vector<Tensor> pictures_of_step(int64_t& from_pool);
   /// Leaves the gradient in the parameters.
@@ -33,8 +33,7 @@ struct Distill::Impl {
   DistillPool pool;
   DistillJudge judge;
 
-  int64_t step = 0;        // done
-  std::string start_note;  // for the first progress that has none
+  int64_t step = 0;  // done
   int bad_steps = 0;
   double seconds_before = 0, seconds_so_far = 0;
   int64_t points_every;

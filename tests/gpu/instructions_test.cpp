@@ -1,16 +1,14 @@
 // Each device function bit by bit against what its documentation says, on the emulated device and on hardware: where
 // both pass, they agree. Skipped where there is no device.
 #include <gpu/instructions.h>
-#include <minidl/core/cuda/backend.h>
 #include <minidl/core/dtype.h>
 #include <minidl/core/tensor.h>
-#include <support/device.h>
+#include <support/cuda_device.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numeric>
-#include <optional>
 #include <random>
 
 namespace minidl::cuda {
@@ -19,32 +17,25 @@ namespace {
 using Row = std::vector<uint32_t>;  // 32 words
 using Rows = std::vector<Row>;
 
-const Device kDevice{Device::Kind::cuda, 0};
+using test::kCudaDevice;
 
-class CudaInstructions : public ::testing::Test {
+class CudaInstructions : public test::OnCudaDevice {
  protected:
-  void SetUp() override {
-    if (test::on_cpu()) GTEST_SKIP() << "needs a device: MINIDL_TEST_DEVICE=cuda";
-    scope_.emplace(0);
-  }
-
   /// `count` rows of what an instruction writes over zeros.
   static Rows run(void (*instruction)(const uint32_t*, uint32_t*), const Rows& input, size_t count) {
     std::vector<uint32_t> words;
     for (const Row& row : input) words.insert(words.end(), row.begin(), row.end());
     words.resize(size_t{32} * kInstructionRows);
     const auto bytes = static_cast<int64_t>(words.size() * sizeof(uint32_t));
-    Tensor there = Tensor::empty({bytes}, Dtype::u8, kDevice), results = Tensor::zeros({bytes}, Dtype::u8, kDevice);
-    copy(there.raw(), kDevice, words.data(), Device::cpu(), static_cast<size_t>(bytes));
+    Tensor there = Tensor::empty({bytes}, Dtype::u8, kCudaDevice),
+           results = Tensor::zeros({bytes}, Dtype::u8, kCudaDevice);
+    copy(there.raw(), kCudaDevice, words.data(), Device::cpu(), static_cast<size_t>(bytes));
     instruction(reinterpret_cast<const uint32_t*>(there.raw()), reinterpret_cast<uint32_t*>(results.raw()));
-    copy(words.data(), Device::cpu(), results.raw(), kDevice, static_cast<size_t>(bytes));
+    copy(words.data(), Device::cpu(), results.raw(), kCudaDevice, static_cast<size_t>(bytes));
     Rows rows;
     for (size_t i = 0; i < count; ++i) rows.emplace_back(words.begin() + 32 * i, words.begin() + 32 * (i + 1));
     return rows;
   }
-
- private:
-  std::optional<DeviceScope> scope_;
 };
 
 Rows random_rows(size_t count, unsigned seed) {

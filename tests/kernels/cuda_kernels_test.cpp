@@ -1,46 +1,25 @@
 // The two matrix products of a CUDA device in fp32, called by themselves, with everything that they can do, on shapes
 // around the edges of their tiles. Skipped where there is no device.
 #include <minidl/core/bit_mask.h>
-#include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/kernels/cuda/outer_product.h>
 #include <support/compare.h>
-#include <support/device.h>
+#include <support/cuda_device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
-
-#include <optional>
 
 namespace minidl::cuda {
 namespace {
 
 using test::equals;
+using test::kCudaDevice;
+using test::on_cuda_device;
 using test::random_integers;
-
-const Device kDevice{Device::Kind::cuda, 0};
-
-class CudaKernels : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (test::on_cpu()) GTEST_SKIP() << "needs a device: MINIDL_TEST_DEVICE=cuda";
-    scope_.emplace(0);
-  }
-
- private:
-  std::optional<DeviceScope> scope_;
-};
+using CudaKernels = test::OnCudaDevice;
 
 size_t at(int64_t i) {
   return static_cast<size_t>(i);
-}
-
-/// `x` on the device, at a multiple of 16 bytes or not.
-Tensor on_device(const Tensor& x, bool aligned = true) {
-  if (aligned) return x.to(kDevice);
-  Tensor copy = Tensor::empty({x.count() + 1}, Dtype::f32, kDevice).slice(1, x.count() + 1).reshape(x.shape());
-  copy.copy_from(x);
-  return copy;
 }
 
 /// What tap (r, s) and channel c of window (n, h, w) read.
@@ -102,12 +81,12 @@ void check_gather(const Windows& windows, GatherOutput out, const Epilogue& with
     }
   });
 
-  const Tensor picture_there = on_device(picture, aligned), weight_there = on_device(weight);
-  const Tensor bias_there = on_device(bias);
-  const BitMask mask_there = mask.to(kDevice);
-  Tensor output = on_device(before), positive = Tensor::empty({std::ssize(bits)}, Dtype::u8).to(kDevice);
+  const Tensor picture_there = on_cuda_device(picture, aligned), weight_there = on_cuda_device(weight);
+  const Tensor bias_there = on_cuda_device(bias);
+  const BitMask mask_there = mask.to(kCudaDevice);
+  Tensor output = on_cuda_device(before), positive = Tensor::empty({std::ssize(bits)}, Dtype::u8).to(kCudaDevice);
   std::vector<uint8_t> ones(bits.size(), 0xff);
-  copy(positive.raw(), kDevice, ones.data(), Device::cpu(), positive.bytes());
+  copy(positive.raw(), kCudaDevice, ones.data(), Device::cpu(), positive.bytes());
   out.output = output.data<float>();
   if (with.bias) out.bias = bias_there.data<float>();
   if (with.mask) out.mask = mask_there.span();
@@ -249,9 +228,9 @@ void check_outer(const OuterProduct& product, bool aligned = true) {
     sums[i] = product.scale * sums[i] + (product.beta == 0.0f ? 0.0 : product.beta * before.span<float>()[i]);
   }
 
-  const Tensor picture_there = on_device(picture, aligned);
-  const Tensor rows_there = product.symmetric ? picture_there : on_device(rows);
-  Tensor output = on_device(before);
+  const Tensor picture_there = on_cuda_device(picture, aligned);
+  const Tensor rows_there = product.symmetric ? picture_there : on_cuda_device(rows);
+  Tensor output = on_cuda_device(before);
   outer_product(product, rows_there.data<float>(), picture_there.data<float>(), output.data<float>(), current_stream());
   EXPECT_TRUE(equals(output.to(Device::cpu()), sums));
 }

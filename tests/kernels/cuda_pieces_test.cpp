@@ -1,45 +1,24 @@
 // Small kernels of a CUDA device that several operations share, called by themselves. Skipped where there is no device.
-#include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
 #include <support/compare.h>
-#include <support/device.h>
+#include <support/cuda_device.h>
 #include <support/halves.h>
 #include <support/random_tensors.h>
-
-#include <optional>
 
 namespace minidl::cuda {
 namespace {
 
 using test::equals;
+using test::kCudaDevice;
+using test::on_cuda_device;
 using test::random_integers;
-
-const Device kDevice{Device::Kind::cuda, 0};
-
-class CudaPieces : public ::testing::Test {
- protected:
-  void SetUp() override {
-    if (test::on_cpu()) GTEST_SKIP() << "needs a device: MINIDL_TEST_DEVICE=cuda";
-    scope_.emplace(0);
-  }
-
- private:
-  std::optional<DeviceScope> scope_;
-};
+using CudaPieces = test::OnCudaDevice;
 
 size_t at(int64_t i) {
   return static_cast<size_t>(i);
-}
-
-/// `x` on the device, at a multiple of 16 bytes or not.
-Tensor on_device(const Tensor& x, bool aligned = true) {
-  if (aligned) return x.to(kDevice);
-  Tensor copy = Tensor::empty({x.count() + 1}, Dtype::f32, kDevice).slice(1, x.count() + 1).reshape(x.shape());
-  copy.copy_from(x);
-  return copy;
 }
 
 TEST_F(CudaPieces, PackedWeightsAreTurnedAndTransposed) {
@@ -67,8 +46,8 @@ TEST_F(CudaPieces, PackedWeightsAreTurnedAndTransposed) {
         }
       }
     }
-    const Tensor there = on_device(weight);
-    Tensor packed = on_device(Tensor::full({std::ssize(expected)}, NAN));
+    const Tensor there = on_cuda_device(weight);
+    Tensor packed = on_cuda_device(Tensor::full({std::ssize(expected)}, NAN));
     pack_reversed(taps, there.data<float>(), packed.data<float>(), current_stream());
     EXPECT_TRUE(equals(packed.to(Device::cpu()), expected)) << out_c << " x " << in_c;
   }
@@ -96,10 +75,10 @@ TEST_F(CudaPieces, UnpooledGradientsAreRoundedAsTheyAreSpread) {
     }
     return whole;
   };
-  const Tensor there_choice = choice.to(kDevice), there_bits = bits.to(kDevice);
+  const Tensor there_choice = choice.to(kCudaDevice), there_bits = bits.to(kCudaDevice);
   const BitSpan there_positive{there_bits.data<uint8_t>(), kFirst};
   for (const bool aligned : {true, false}) {
-    const Tensor there = on_device(grad_output, aligned);
+    const Tensor there = on_cuda_device(grad_output, aligned);
     for (const bool max_pooled : {true, false}) {
       for (const bool masked : {true, false}) {
         if (max_pooled && masked) continue;
@@ -115,7 +94,7 @@ TEST_F(CudaPieces, UnpooledGradientsAreRoundedAsTheyAreSpread) {
 TEST_F(CudaPieces, DividesByANumberOnTheDevice) {
   Tensor numbers = Tensor::zeros({4}, Dtype::f64);
   for (int64_t i = 0; i < 4; ++i) numbers.data<double>()[i] = static_cast<double>(i) + 4.0;
-  Tensor there = numbers.to(kDevice);
+  Tensor there = numbers.to(kCudaDevice);
   divide(3.0, there.data<double>() + 1, 1.0, there.data<double>() + 2);
   there = there.to(Device::cpu());
   for (int64_t i = 0; i < 4; ++i) EXPECT_EQ(there.data<double>()[i], i == 2 ? 0.5 : static_cast<double>(i) + 4.0) << i;
@@ -129,8 +108,8 @@ TEST_F(CudaPieces, ChoicesAreClosedWhereTheLargestIsNotPositive) {
       largest.data<float>()[i] = values[i % 7];
       choice.data<uint8_t>()[i] = static_cast<uint8_t>(i % 4);
     }
-    const Tensor there = largest.to(kDevice);
-    Tensor closed = choice.to(kDevice);
+    const Tensor there = largest.to(kCudaDevice);
+    Tensor closed = choice.to(kCudaDevice);
     close_choice(count, there.data<float>(), closed.data<uint8_t>());
     closed = closed.to(Device::cpu());
     for (int64_t i = 0; i < count; ++i) {

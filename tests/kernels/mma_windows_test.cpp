@@ -20,6 +20,10 @@ struct Case {
   int64_t in_h, in_w, in_c, k_h, k_w;
   Padding padding;
   int64_t stride_h = 1, stride_w = 1;
+
+  Conv2dDesc desc() const {
+    return Conv2dDesc::make({2, in_h, in_w, in_c}, {9, k_h, k_w, in_c}, {stride_h, stride_w, padding});
+  }
 };
 using Mode = Padding::Mode;
 
@@ -41,8 +45,7 @@ const std::vector<Case> kCases = {
 TEST_P(MmaWindows, OfConvolutionsAreExactOnIntegers) {
   const DeviceScope scope(test::device().index);
   for (const Case& c : kCases) {
-    const Conv2dDesc d =
-        Conv2dDesc::make({2, c.in_h, c.in_w, c.in_c}, {9, c.k_h, c.k_w, c.in_c}, {c.stride_h, c.stride_w, c.padding});
+    const Conv2dDesc d = c.desc();
     SCOPED_TRACE(::testing::Message() << d.str());
     const Tensor input = random_integers(d.input_shape(), 1), weight = random_integers(d.weight_shape(), 2);
     const Tensor picture = operand(input), filters = operand(weight);
@@ -60,8 +63,7 @@ TEST_P(MmaWindows, OfConvolutionsAreExactOnIntegers) {
 TEST_P(MmaWindows, OfGradientsOfWeightsAreExactOnIntegers) {
   const DeviceScope scope(test::device().index);
   for (const Case& c : kCases) {
-    const Conv2dDesc d =
-        Conv2dDesc::make({2, c.in_h, c.in_w, c.in_c}, {9, c.k_h, c.k_w, c.in_c}, {c.stride_h, c.stride_w, c.padding});
+    const Conv2dDesc d = c.desc();
     SCOPED_TRACE(::testing::Message() << d.str());
     const Tensor input = random_integers(d.input_shape(), 1), grad_output = random_integers(d.output_shape(), 2);
     const Tensor picture = operand(input), rows = operand(grad_output);
