@@ -4,12 +4,14 @@
     python3 tests/bench/compare_networks.py --weights imagenet-vgg-verydeep-19.mat --contents a.jpg b.jpg --styles c.jpg d.jpg
 
 Both paint every photo in every style with nst_gatys' defaults; what the same command has left in --work is not painted again.
+--match-content raises the small network's weight of content, where its picture is farther from the photo than VGG's, until it no longer is.
 Prints a table:
 
     style         log of how much smaller the mean over layers of ||G - A||^2 / ||A||^2 is than for the photo, as a share of
                   what it is for VGG's picture
     paper's loss  the same for content + 1000 style in the terms of Gatys et al.
-    content       ||F - P||^2 over that of VGG's picture"""
+    content       ||F - P||^2 over that of VGG's picture
+    alpha         weight of content, of the small network's picture"""
 import argparse
 import hashlib
 import json
@@ -25,6 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 STYLE = ['--alpha', '0', '--beta', '1', '--tv', '0']
 CONTENT = ['--alpha', '1', '--beta', '0', '--tv', '0']
 PAPER = ['--preset', 'paper', '--pooling', 'avg']
+MOST_PICTURES = 5  # of one pair, before its content is given up
 
 
 def main():
@@ -33,6 +36,7 @@ def main():
     parser.add_argument('--contents', nargs='+', type=pathlib.Path, required=True)
     parser.add_argument('--styles', nargs='+', type=pathlib.Path, required=True)
     parser.add_argument('--student', help='in place of the built-in network')
+    parser.add_argument('--match-content', action='store_true', help="no content farther from the photo's than that of VGG's picture")
     parser.add_argument('--size', default='512')
     parser.add_argument('--precision', default='bf16', help='of VGG (%(default)s)')
     parser.add_argument('--program', default=str(ROOT / 'build/release/bin/nst_gatys'))
@@ -67,22 +71,39 @@ def main():
         gatys(content, style, [*vgg, *terms, '--init', str(picture), '--iterations', '0', '--json', str(report)])
         return json.loads(report.read_text())['losses']['total']
 
-    print('| photo | style | style, % | paper\'s loss, % | content | seconds | with VGG |\n|---|---|---|---|---|---|---|')
+    def paint_close(content, style, its):  # the small network's picture, no farther from the photo than VGG's lies with its loss
+        alpha, tried = 1.0, []  # logarithms of alpha and of the ratio of the losses
+        while True:
+            more = [f'--alpha={alpha:.3f}'] if tried else []
+            picture, seconds = paint(content, style, ''.join(['small', *more]), small + more)
+            ratio = loss(content, style, picture, CONTENT) / its
+            if not options.match_content or ratio <= 1.0 or len(tried) == MOST_PICTURES - 1:
+                return picture, seconds, ratio, alpha
+            tried.append((math.log(alpha), math.log(ratio)))
+            slope = -0.5
+            if len(tried) > 1 and tried[-1][1] < tried[-2][1]:
+                slope = (tried[-1][1] - tried[-2][1]) / (tried[-1][0] - tried[-2][0])
+            alpha = math.exp(tried[-1][0] - (tried[-1][1] + 0.01) / slope)
+
+    print('| photo | style | style, % | paper\'s loss, % | content | alpha | seconds | with VGG |\n|---|---|---|---|---|---|---|---|')
     rows = []
     for content in options.contents:
         for style in options.styles:
-            of_small, seconds = paint(content, style, 'small', small)
             of_vgg, vgg_seconds = paint(content, style, 'vgg', vgg)
+            of_small, seconds, ratio, alpha = paint_close(content, style, loss(content, style, of_vgg, CONTENT))
             row = []
             for terms in STYLE, PAPER:
                 photo, ours, its = (loss(content, style, picture, terms) for picture in ('content', of_small, of_vgg))
                 row.append(100 * math.log(photo / ours) / math.log(photo / its))
-            row += [loss(content, style, of_small, CONTENT) / loss(content, style, of_vgg, CONTENT), seconds, vgg_seconds]
+            row += [ratio, alpha, seconds, vgg_seconds]
             rows.append(row)
-            print(f'| {content.stem} | {style.stem} | {row[0]:.0f} | {row[1]:.0f} | {row[2]:.2f} | {seconds:.1f} | {vgg_seconds:.1f} |',
-                  flush=True)
-    style, paper, ratio, seconds, vgg_seconds = (statistics.median(column) for column in zip(*rows))
-    print(f'| median | | {style:.0f} | {paper:.0f} | {ratio:.2f} | {seconds:.1f} | {vgg_seconds:.1f} |')
+            print(f'| {content.stem} | {style.stem} | {table_cells(row)} |', flush=True)
+    print(f'| median | | {table_cells([statistics.median(column) for column in zip(*rows)])} |')
+
+
+def table_cells(row):
+    style, paper, ratio, alpha, seconds, vgg_seconds = row
+    return f'{style:.0f} | {paper:.0f} | {ratio:.3f} | {alpha:.2f} | {seconds:.1f} | {vgg_seconds:.1f}'
 
 
 if __name__ == '__main__':
