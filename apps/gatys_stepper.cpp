@@ -35,10 +35,10 @@ class LbfgsStepper final : public GatysStepper {
       Tensor computed;
       tried.push_back(objective_.evaluate(picture, &computed));
       gradient.copy_from(computed);
-      if (bad_term.empty() && !(std::isfinite(tried.back().objective) && all_finite(computed))) {
-        if (!lbfgs_.gradient()) fail_at_start(tried.back());
-        bad_term = name_of_bad_term(tried.back());
-      }
+      const bool at_start = !lbfgs_.gradient();  // what comes later, the line search looks at
+      const bool finite = std::isfinite(tried.back().objective) && !(at_start && !all_finite(computed));
+      if (!finite && at_start) fail_at_start(tried.back());
+      if (!finite && bad_term.empty()) bad_term = name_of_bad_term(tried.back());
       return tried.back().objective;
     };
     const optim::LbfgsReport report = lbfgs_.step(evaluate);
@@ -48,6 +48,7 @@ class LbfgsStepper final : public GatysStepper {
     // No step was taken, and the losses of where it was are not known after a state was loaded.
     if (!at_picture(losses_)) losses_ = objective_.evaluate(lbfgs_.parameter(), nullptr);
     std::string note = report.note;
+    if (report.not_finite && bad_term.empty()) bad_term = name_of_bad_term(tried.back());
     if (!bad_term.empty()) note += (note.empty() ? "" : "; ") + ("not finite: " + bad_term);
     return {losses_, report.grad_norm, report.evaluations, report.converged, note};
   }

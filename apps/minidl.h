@@ -26,6 +26,7 @@
 #include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/gemm.h>

@@ -50,6 +50,17 @@ struct TotalVariationForm {
   bool interior;  // only the pairs that start in the (h-1) x (w-1) interior
 };
 
+/// output = x + factor * result; without x, the result.
+struct AddedTo {
+  const float* x;
+  float factor;
+};
+
+/// Of a point of a line search.
+struct SearchArrays {
+  const float *position, *start, *gradient, *gradient_at_start, *direction;
+};
+
 /// Of one parameter.
 struct AdamArrays {
   int64_t step, count;

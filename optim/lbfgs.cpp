@@ -32,21 +32,20 @@ Tensor difference(const Tensor& x, const Tensor& y) {
 /// A point of a line search. Its numbers are computed where the tensors are and come to the host together.
 struct Trial {
   Tensor gradient;
-  Tensor s, y;  // the pair from the start to here, as it would be kept, until the next point
+  LbfgsHistory::Pair pair;  // from the start to here, until the next point
   double loss = 0;
-  double slope = 0, gradient_norm = 0;
-  PairProducts pair;
+  PointProducts products;
 };
 
 /// Of a search, f64 on its device: slope and square of the direction, which are the same for all of its points, and
 /// what is measured at each.
 class Numbers {
  public:
+  static constexpr int64_t kDirection = 2;
+
   explicit Numbers(Device device) : all_(Tensor::empty({kCount}, Dtype::f64, device)) {}
-  Tensor direction() const { return row(0, 2); }
-  Tensor slope() const { return row(2, 3); }
-  Tensor square() const { return row(3, 4); }
-  Tensor pair() const { return all_.slice(4, kCount); }
+  Tensor direction() const { return all_.slice(0, kDirection).reshape({1, kDirection}); }
+  Tensor point() const { return all_.slice(kDirection, kCount); }
   /// Waits for the device.
   std::vector<double> read() const {
     const Tensor host = all_.to(Device::cpu());
@@ -54,8 +53,7 @@ class Numbers {
   }
 
  private:
-  static constexpr int64_t kCount = 8;
-  Tensor row(int64_t begin, int64_t end) const { return all_.slice(begin, end).reshape({1, end - begin}); }
+  static constexpr int64_t kCount = kDirection + kPairProducts + 1;
 
   Tensor all_;
 };
@@ -158,17 +156,10 @@ std::vector<double> Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tenso
                                            double step, const Numbers& numbers, Trial& trial) {
   add_scaled(1.0f, start, static_cast<float>(step), direction, parameter);
   trial.loss = evaluate_here(evaluate, trial.gradient);
-  trial.s = difference(parameter, start);
-  trial.y = difference(trial.gradient, gradient);
-  Tensor slope = numbers.slope(), square = numbers.square();
-  const std::span<const Tensor> of_trial(&trial.gradient, 1);
-  dots(of_trial, std::span(&direction, 1), slope);
-  dots(of_trial, of_trial, square);
-  history.measure(trial.s, trial.y, numbers.pair());
+  Tensor products = numbers.point();
+  trial.pair = history.measure({parameter, start, trial.gradient, gradient, direction}, products);
   std::vector<double> values = numbers.read();
-  trial.slope = values[2];
-  trial.gradient_norm = std::sqrt(values[3]);
-  trial.pair = {values[4], values[5], values[6], values[7]};
+  trial.products = PointProducts::from(values.data() + Numbers::kDirection);
   return values;
 }
 
@@ -190,7 +181,7 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
   bool is_best = false;
   try {
     while (!line || !line->finished()) {
-      for (Trial* earlier : {&trial, &best}) earlier->s = earlier->y = Tensor();  // an evaluation may need the memory
+      for (Trial* earlier : {&trial, &best}) earlier->pair = {};  // an evaluation may need the memory
       const std::vector<double> values =
           try_point(evaluate, start, direction, line ? line->next_step() : 1.0, numbers, trial);
       ++report.evaluations;
@@ -199,7 +190,7 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
         return Outcome::does_not_descend;
       }
       if (!line) line.emplace(search_settings, loss, values[0]);
-      is_best = line->add(trial.loss, trial.slope);
+      is_best = line->add(trial.loss, trial.products.slope);
       if (is_best) std::swap(trial, best);
     }
   } catch (...) {
@@ -207,19 +198,21 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
     throw;
   }
   report.step = line->best().step;
-  if (line->not_finite() > 0) add_note(report.note, "a loss or gradient was not finite: step shortened");
+  if (line->not_finite() > 0) {
+    report.not_finite = true;
+    add_note(report.note, "a loss or gradient was not finite: step shortened");
+  }
   if (!best.gradient) {
     parameter.copy_from(start);
     return Outcome::failed;
   }
   if (!is_best) {
     add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
-    best.s = difference(parameter, start);
-    best.y = difference(best.gradient, gradient);
+    best.pair = {difference(parameter, start), difference(best.gradient, gradient)};
   }
-  history.add(best.s, best.y, best.pair);
+  history.add(best.pair.s, best.pair.y, best.products);
   loss = best.loss;
-  grad_norm = best.gradient_norm;
+  grad_norm = std::sqrt(best.products.gradient_square);
   gradient = std::move(best.gradient);
   return Outcome::moved;
 }

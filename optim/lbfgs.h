@@ -21,11 +21,12 @@ struct LbfgsSettings {
 /// What one iteration did. `note` says in words when something other than an ordinary step happened (restart, recovery,
 /// converged).
 struct LbfgsReport {
-  double loss = 0;         // at the point that the parameter now holds
-  double grad_norm = 0;    // ||gradient||_2 there
-  double step = 0;         // accepted step length along the direction
-  int evaluations = 0;     // of the loss, in this iteration
-  bool converged = false;  // no descent is possible within rounding, even along the negative gradient: `note` says so
+  double loss = 0;          // at the point that the parameter now holds
+  double grad_norm = 0;     // ||gradient||_2 there
+  double step = 0;          // accepted step length along the direction
+  int evaluations = 0;      // of the loss, in this iteration
+  bool not_finite = false;  // a loss or a gradient that was tried was not finite
+  bool converged = false;   // no descent is possible within rounding, even along the negative gradient: `note` says so
   std::string note;
 };
 

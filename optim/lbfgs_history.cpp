@@ -41,24 +41,21 @@ Tensor LbfgsHistory::stored(const Tensor& x) const {
   return rounded;
 }
 
-void LbfgsHistory::measure(Tensor& s, Tensor& y, Tensor products) const {
-  s = stored(s);
-  y = stored(y);
-  const auto write = [&](const Tensor& a, const Tensor& b, int64_t place) {
-    Tensor product = products.slice(place, place + 1).reshape({1, 1});
-    dots(std::span(&a, 1), std::span(&b, 1), product);
-  };
-  const Tensor y_values = values_of(y);
-  {
-    const Tensor s_values = values_of(s);
-    write(s_values, y_values, 0);
-    write(s_values, s_values, 1);
-  }
-  write(y_values, y_values, 2);
-  write(precondition(y_values), y_values, 3);
+LbfgsHistory::Pair LbfgsHistory::measure(const SearchPoint& point, Tensor& products) const {
+  const Shape& shape = point.position.shape();
+  const auto make = [&](Dtype dtype) { return Tensor::empty(shape, dtype, point.position.device()); };
+  Pair pair{make(dtype_), make(dtype_)};
+  Tensor y_values = dtype_ == Dtype::f32 ? Tensor() : make(Dtype::f32);
+  Tensor measured = products.slice(0, kPairProducts);
+  curvature_pair(point, pair.s, pair.y, y_values, measured);
+  const Tensor& y = y_values ? y_values : pair.y;
+  const Tensor of_y = precondition(y);
+  Tensor last = products.slice(kPairProducts, kPairProducts + 1).reshape({1, 1});
+  dots(std::span(&of_y, 1), std::span(&y, 1), last);
+  return pair;
 }
 
-bool LbfgsHistory::add(const Tensor& s, const Tensor& y, const PairProducts& products) {
+bool LbfgsHistory::add(const Tensor& s, const Tensor& y, const PointProducts& products) {
   if (!(products.sy > kMinCurvature * std::sqrt(products.ss * products.yy))) return false;
   scale_ = kScaleFactor * products.sy / products.y_my;
   if (s_.size() == capacity_) drop_oldest();
@@ -68,11 +65,13 @@ bool LbfgsHistory::add(const Tensor& s, const Tensor& y, const PairProducts& pro
 }
 
 bool LbfgsHistory::add(Tensor s, Tensor y) {
-  const Tensor products = Tensor::empty({4}, Dtype::f64, s.device());
-  measure(s, y, products);
-  const Tensor host = products.to(Device::cpu());
-  const double* const values = host.data<double>();
-  return add(s, y, {values[0], values[1], values[2], values[3]});
+  s = stored(s);
+  y = stored(y);
+  const Tensor none = Tensor::zeros(s.shape(), Dtype::f32, s.device()), s_values = values_of(s),
+               y_values = values_of(y);
+  Tensor products = Tensor::empty({kPairProducts + 1}, Dtype::f64, s.device());
+  measure({s_values, none, y_values, none, none}, products);
+  return add(s, y, PointProducts::from(products.to(Device::cpu()).data<double>()));
 }
 
 void LbfgsHistory::drop_oldest() {

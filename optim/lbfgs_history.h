@@ -1,13 +1,20 @@
 #pragma once
+#include <minidl/kernels/curvature_pair.h>
 #include <minidl/optim/preconditioner.h>
 
 #include <vector>
 
 namespace minidl::optim {
 
-/// The products of a curvature pair that decide about it: s'y, s's, y'y and y'My.
-struct PairProducts {
+/// Products at a point of a line search: the gradient's with the direction and itself, and those of the curvature pair
+/// that decide about it.
+struct PointProducts {
+  double slope = 0, gradient_square = 0;
   double sy = 0, ss = 0, yy = 0, y_my = 0;
+
+  static PointProducts from(const double* values) {
+    return {values[0], values[1], values[2], values[3], values[4], values[5]};
+  }
 };
 
 /// The curvature pairs of L-BFGS and the inverse Hessian H that they stand for (Nocedal & Wright 2006, section 7.2):
@@ -22,12 +29,16 @@ class LbfgsHistory {
   LbfgsHistory(LbfgsHistory&&) = default;  // no copies: they would write to the same products
   LbfgsHistory& operator=(LbfgsHistory&&) = default;
 
-  /// Makes a pair, f32 or bf16, what would be kept of it, and writes its products to `products`, f64 [4] on its device
-  /// in the order of PairProducts, where nothing waits for them.
-  void measure(Tensor& s, Tensor& y, Tensor products) const;
+  /// A pair of changes, as it would be kept.
+  struct Pair {
+    Tensor s, y;
+  };
+  /// That from the start to a point; writes the products to `products`, f64 [6] on the point's device in the order of
+  /// PointProducts, where nothing waits for them.
+  Pair measure(const SearchPoint& point, Tensor& products) const;
   /// Keeps a pair with these products, f32 or bf16, in place of the oldest when there is no room, if s'y > 1e-10 ||s||
   /// ||y||: H stays positive definite. True when kept.
-  bool add(const Tensor& s, const Tensor& y, const PairProducts& products);
+  bool add(const Tensor& s, const Tensor& y, const PointProducts& products);
   /// The same for a pair that was not measured; waits for the device.
   bool add(Tensor s, Tensor y);
   /// Forgets the pairs: H is scale * M.

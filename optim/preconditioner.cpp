@@ -1,5 +1,4 @@
 #include <minidl/kernels/box_mean.h>
-#include <minidl/kernels/elementwise.h>
 #include <minidl/optim/preconditioner.h>
 
 #include <algorithm>
@@ -16,10 +15,9 @@ Preconditioner smoothing(float strength, int64_t width) {
     const Shape& shape = x.shape();
     MINIDL_CHECK(shape.rank() == 4, "[smoothing] x has shape {}, it must be [n,h,w,c]", shape);
     const int64_t side = width > 0 ? width : std::max<int64_t>(3, std::max(shape[1], shape[2]) / 12 | 1);
-    Tensor other = Tensor::empty(shape, Dtype::f32, x.device());
-    box_mean(x, side, output);
-    box_mean(output, side, other);
-    add_scaled(1.0f, x, strength, other, output);
+    Tensor mean = Tensor::empty(shape, Dtype::f32, x.device());
+    box_mean(x, side, mean);
+    add_box_mean(x, strength, mean, side, output);
   };
 }
 

@@ -34,6 +34,22 @@ class DeviceSource final : public RawSource {
   int index_;
 };
 
+/// Numbers in device memory that are 0.
+class DeviceCounters {
+ public:
+  explicit DeviceCounters(cudaStream_t stream) {
+    void* memory = nullptr;
+    MINIDL_CUDA_CHECK(cudaMalloc(&memory, kArrivals * sizeof(unsigned)));
+    counters_ = Owner<void*, cudaFree>(memory);
+    MINIDL_CUDA_CHECK(cudaMemsetAsync(memory, 0, kArrivals * sizeof(unsigned), stream));
+  }
+  unsigned* get() const { return static_cast<unsigned*>(counters_.get()); }
+  void release() noexcept { counters_.reset(); }
+
+ private:
+  Owner<void*, cudaFree> counters_;
+};
+
 CachingAllocator::Keeps what_is_kept() {
   const char* setting = std::getenv("MINIDL_CUDA_CACHING");
   return setting && std::string_view(setting) == "0" ? CachingAllocator::Keeps::nothing
@@ -46,6 +62,7 @@ struct DeviceState {
   Stream stream;
   DeviceSource source;
   PooledAllocator allocator{source, what_is_kept()};
+  DeviceCounters arrivals{stream.get()};
 };
 
 struct Devices {
@@ -94,6 +111,7 @@ std::map<int, DeviceState*>& states() {
       for (const auto& [index, state] : states()) {
         state->allocator.release_cached();
         state->stream = Stream(nullptr);
+        state->arrivals.release();
       }
     });
     return new std::map<int, DeviceState*>;
@@ -155,6 +173,10 @@ Device current_device() {
 
 cudaStream_t current_stream() {
   return stream_of(current_device().index);
+}
+
+unsigned* arrivals() {
+  return state_of(current_device().index).arrivals.get();
 }
 
 Allocator& allocator(int index) {

@@ -6,7 +6,8 @@
 #include <algorithm>
 
 // Means over square windows: sums along columns in f64, then sums of these along rows. One element a thread, which adds
-// 2 * reach + 1 neighbours that come from caches. Traffic: input and output once, the sums in between in and out.
+// 2 * reach + 1 neighbours that come from caches. Traffic: input and output once, the sums in between in and out,
+// and what the mean is added to.
 namespace minidl::cuda {
 namespace {
 
@@ -26,19 +27,20 @@ MINIDL_KERNEL(kMapThreads, column_sums_kernel, BoxSize size, const float* input,
   store(sums + i, sum);
 }
 
-MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const double* sums, float* output) {
+MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const double* sums, AddedTo to, float* output) {
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (i >= size.count) return;
   const int64_t column = i / size.c % size.w;
   const int64_t first = max(column - size.reach, int64_t{0}), last = min(column + size.reach, size.w - 1);
   double sum = 0.0;
   for (int64_t x = first; x <= last; ++x) sum += load(sums + i + (x - column) * size.c);
-  store(output + i, static_cast<float>(scale * sum));
+  const float mean = static_cast<float>(scale * sum);
+  store(output + i, to.x ? load(to.x + i) + to.factor * mean : mean);
 }
 
 }  // namespace
 
-void box_mean(const Shape& shape, int64_t width, const float* input, float* output) {
+void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& sum, float* output) {
   if (shape.count() == 0) return;
   const int64_t reach = std::min(width / 2, std::max(shape[1], shape[2]));  // more pixels are all outside
   const BoxSize size{shape.count(), shape[1], shape[2], shape[3], reach};
@@ -46,7 +48,8 @@ void box_mean(const Shape& shape, int64_t width, const float* input, float* outp
   Tensor sums = Tensor::empty(shape, Dtype::f64, current_device());
   const unsigned blocks = blocks_for(size.count, kMapThreads);
   MINIDL_LAUNCH(column_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, input, sums.data<double>());
-  MINIDL_LAUNCH(row_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, scale, sums.data<double>(), output);
+  MINIDL_LAUNCH(row_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, scale, sums.data<double>(), sum,
+                output);
 }
 
 }  // namespace minidl::cuda

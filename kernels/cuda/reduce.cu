@@ -34,14 +34,19 @@ struct SquaredDifference {
   }
 };
 
-constexpr int kMostVectors = 128;  // of one launch
+constexpr int kMostVectors = kArrivals;  // of one launch
 
-/// Row r is x[r] times y.
+constexpr int kMostRight = 4;  // likewise
+
+/// Row r is x[r % count] times y[r / count].
 template <typename T>
 struct Products {
   const T* x[kMostVectors];
-  const float* y;
-  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const { return load_double(x[row] + i) * load_double(y + i); }
+  const float* y[kMostRight];
+  int64_t count;
+  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const {
+    return load_double(x[row % count] + i) * load_double(y[row / count] + i);
+  }
 };
 
 /// sums[c] += x, in f64.
@@ -68,14 +73,19 @@ MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const 
 
 template <typename T>
 void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, double* output) {
-  const auto rows = static_cast<int64_t>(std::min<size_t>(x.size(), kMostVectors));
+  const size_t left = std::min<size_t>(x.size(), kMostVectors);
+  const size_t right = x.size() > left ? 1 : std::clamp<size_t>(kMostVectors / left, 1, kMostRight);
+  const auto rows = static_cast<int64_t>(left * std::min(right, y.size()));
   Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, current_device());
-  for (const float* right : y) {
-    for (size_t begin = 0; begin < x.size(); begin += kMostVectors) {
-      Products<T> products{{}, right};
-      const size_t some = std::min<size_t>(kMostVectors, x.size() - begin);
-      std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), some, products.x);
-      reduce<Sum>(count, static_cast<int64_t>(some), products, workspace.data<double>(), output, current_stream());
+  for (; !y.empty(); y = y.subspan(std::min(right, y.size()))) {
+    for (size_t begin = 0; begin < x.size(); begin += left) {
+      const auto of_x = x.subspan(begin, std::min(left, x.size() - begin));
+      const auto of_y = y.first(std::min(right, y.size()));
+      Products<T> products{{}, {}, std::ssize(of_x)};
+      std::copy(of_x.begin(), of_x.end(), products.x);
+      std::copy(of_y.begin(), of_y.end(), products.y);
+      const auto some = static_cast<int64_t>(of_x.size() * of_y.size());
+      reduce<Sum>(count, some, products, workspace.data<double>(), output, current_stream());
       output += some;
     }
   }
@@ -96,7 +106,7 @@ Number sum(int64_t count, const float* x) {
 }
 
 double dot(int64_t count, const float* x, const float* y) {
-  return reduced(count, Products<float>{{x}, y}).get();
+  return reduced(count, Products<float>{{x}, {y}, 1}).get();
 }
 
 void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, double* output) {

@@ -1,13 +1,14 @@
 #pragma once
 // Sums (or maxima) of f(i) over i < count in f64: a block adds kReduceElements of them, each thread every
-// kReduceThreads-th, the threads by halving; a second kernel adds the blocks the same way. The order depends on `count`
-// alone. Grid (blocks, rows): f(row, i). Traffic: what f reads, once.
+// kReduceThreads-th, the threads by halving; the last block of a row adds the blocks the same way. The order depends on
+// `count` alone. Grid (blocks, rows): f(row, i). Traffic: what f reads, once.
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/number.h>
-#include <minidl/core/cuda/launch.cuh>
+#include <minidl/kernels/cuda/last_block.cuh>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace minidl::cuda {
@@ -26,7 +27,8 @@ struct Maximum {
   }
 };
 
-/// The values of all threads of a block of kReduceThreads. A kernel calls it once for each Operation.
+/// The values of all threads of a block of kReduceThreads. Between two calls for the same Operation a kernel has a
+/// barrier.
 template <typename Operation>
 MINIDL_DEVICE double combine_block(double value) {
   MINIDL_SHARED(double, of_warp, [kReduceThreads / 32]);
@@ -41,22 +43,18 @@ MINIDL_DEVICE double combine_block(double value) {
 }
 
 template <typename Operation, typename F>
-MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials) {
+MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials, unsigned* arrived, double* results) {
   const int64_t begin = int64_t{blockIdx.x} * kReduceElements, row = blockIdx.y;
   const int64_t end = min(begin + kReduceElements, count);
   double value = Operation::identity();
   for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) value = Operation::combine(value, f(row, i));
   value = combine_block<Operation>(value);
-  if (threadIdx.x == 0) store(partials + row * gridDim.x + blockIdx.x, value);
-}
-
-/// results[row] of `blocks` partial results each.
-template <typename Operation>
-MINIDL_KERNEL(kReduceThreads, reduce_blocks_kernel, int blocks, const double* partials, double* results) {
-  const int64_t row = blockIdx.x;
-  double value = Operation::identity();
-  for (int i = static_cast<int>(threadIdx.x); i < blocks; i += kReduceThreads) {
-    value = Operation::combine(value, load(partials + row * blocks + i));
+  double* const of_row = partials + row * gridDim.x;
+  if (threadIdx.x == 0) store(of_row + blockIdx.x, value);
+  if (!is_last_block(arrived + row, gridDim.x)) return;
+  value = Operation::identity();
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += kReduceThreads) {
+    value = Operation::combine(value, load(of_row + i));
   }
   value = combine_block<Operation>(value);
   if (threadIdx.x == 0) store(results + row, value);
@@ -64,19 +62,15 @@ MINIDL_KERNEL(kReduceThreads, reduce_blocks_kernel, int blocks, const double* pa
 
 /// Doubles that reduce() needs beside its results.
 inline int64_t reduce_workspace(int64_t count, int64_t rows) {
-  return rows * ((count + kReduceElements - 1) / kReduceElements);
+  return rows * std::max<int64_t>(1, (count + kReduceElements - 1) / kReduceElements);
 }
 
-/// results[row] on the device, for `rows` rows at least 1; `f(row, i)` is a device function that returns double.
+/// results[row] on the device, for 1 to kArrivals rows; `f(row, i)` is a device function that returns double.
 template <typename Operation, typename F>
 void reduce(int64_t count, int64_t rows, const F& f, double* workspace, double* results, cudaStream_t stream) {
-  const unsigned blocks = blocks_for(count, kReduceElements);
-  if (blocks > 0) {
-    MINIDL_LAUNCH((reduce_kernel<Operation, F>), dim3(blocks, static_cast<unsigned>(rows)), kReduceThreads, 0, stream,
-                  count, f, workspace);
-  }
-  MINIDL_LAUNCH((reduce_blocks_kernel<Operation>), static_cast<unsigned>(rows), kReduceThreads, 0, stream,
-                static_cast<int>(blocks), workspace, results);
+  const dim3 grid(std::max(1u, blocks_for(count, kReduceElements)), static_cast<unsigned>(rows));
+  MINIDL_LAUNCH((reduce_kernel<Operation, F>), grid, kReduceThreads, 0, stream, count, f, workspace, arrivals(),
+                results);
 }
 
 /// The sum of f(0, i).

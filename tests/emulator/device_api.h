@@ -71,6 +71,9 @@ inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
 inline void __syncthreads(minidl::emulator::Location location = minidl::emulator::Location::current()) {
   minidl::emulator::current_block->barrier(location);
 }
+inline void __threadfence() {
+  minidl::emulator::race::fence();
+}
 inline void __syncwarp(unsigned mask = minidl::emulator::kAllLanes,
                        minidl::emulator::Location location = minidl::emulator::Location::current()) {
   minidl::emulator::current_block->sync_warp(mask, location);

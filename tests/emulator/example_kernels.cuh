@@ -3,6 +3,7 @@
 // host compiler for the emulator's tests, once more with every access instrumented, and by nvcc to see that one source
 // serves both.
 #include <minidl/core/cuda/launch.cuh>
+#include <minidl/kernels/cuda/last_block.cuh>
 #include <minidl/kernels/cuda/mma.cuh>
 
 namespace minidl::cuda {
@@ -17,6 +18,8 @@ enum class Plant {
   off_by_one_bound,        // of the column
   shared_race,             // two threads write the same element of a tile
   block_race,              // all blocks add to one value without an atomic
+  missing_fence,           // before a block says that it is done
+  not_the_last,            // a block reads what blocks after it will write
   missing_padding,         // the copy of a pixel outside of the picture
   late_wait,               // one group too many may be under way
   missing_pipeline_barrier,
@@ -57,6 +60,29 @@ MINIDL_KERNEL(256, sum_of_squares_kernel, const float* __restrict__ x, int n, fl
   } else {
     atomicAdd(sum, total);
   }
+}
+
+/// *sum = x[0] + ... + x[n - 1]: of each block first, the last one adds the blocks. `arrived` is 0. Blocks of 32.
+template <Plant kPlant = Plant::none>
+MINIDL_KERNEL(32, sum_of_blocks_kernel, const float* x, int n, float* parts, unsigned* arrived, float* sum) {
+  const int i = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
+  float total = i < n ? load(x + i) : 0.0f;
+  for (int offset = 16; offset > 0; offset /= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
+  if (threadIdx.x == 0) store(parts + blockIdx.x, total);
+  if constexpr (kPlant == Plant::missing_fence) {
+    unsigned before = threadIdx.x == 0 ? atomicAdd(arrived, 1u) : 0u;
+    before = __shfl_sync(0xffffffffu, before, 0);
+    if (before != gridDim.x - 1) return;
+  } else if constexpr (kPlant == Plant::not_the_last) {
+    is_last_block(arrived, gridDim.x);
+    if (blockIdx.x != 1) return;
+  } else {
+    if (!is_last_block(arrived, gridDim.x)) return;
+  }
+  if (threadIdx.x != 0) return;
+  total = 0.0f;
+  for (unsigned block = 0; block < gridDim.x; ++block) total += load(parts + block);
+  store(sum, total);
 }
 
 /// c (m x n) = a (m x k) b (k x n), row major. Tiles of 32 x 32, blocks of 256 threads with 4 rows each; grid (ceil(n /

@@ -118,6 +118,19 @@ Outcome run_half_sums() {
   return outcome(d.values(), reference, 1e-3);  // fp16 has 10 bits of mantissa
 }
 
+template <Plant kPlant>
+Outcome run_sum_of_blocks() {
+  constexpr int n = 150, blocks = 5;
+  const std::vector<float> x = random_values(n, 9);
+  std::vector<double> reference(1);
+  for (const float value : x) reference[0] += value;
+  const DeviceArray<float> device_x(x), parts(size_t{blocks}), sum(size_t{1});
+  const DeviceArray<unsigned> arrived(std::vector<unsigned>{0});
+  MINIDL_LAUNCH(cuda::sum_of_blocks_kernel<kPlant>, blocks, 32, 0, nullptr, device_x.get(), n, parts.get(),
+                arrived.get(), sum.get());
+  return outcome(sum.values(), reference, 1e-5);
+}
+
 /// All schedules with all completions of copies; those that are random with three seeds.
 void for_each_mode(const std::function<void(const std::string&)>& body) {
   const Options before = options();
@@ -173,6 +186,7 @@ TEST(RightKernels, PassInEveryMode) {
   expect_right(&run_product<Plant::none>);
   expect_right(&run_conv<Plant::none>);
   expect_right(&run_half_sums<Plant::none>);
+  expect_right(&run_sum_of_blocks<Plant::none>);
 }
 
 TEST(PlantedFault, MissingBarrier) {
@@ -193,6 +207,16 @@ TEST(PlantedFault, RaceBetweenBlocks) {
   const Outcome all = run_all(&run_sum<Plant::block_race>);
   EXPECT_TRUE(all.right);
   EXPECT_EQ(all.faults, kRaces ? std::set<Fault>{Fault::race} : std::set<Fault>{});
+}
+
+TEST(PlantedFault, MissingFence) {
+  const Outcome all = run_all(&run_sum_of_blocks<Plant::missing_fence>);
+  EXPECT_TRUE(all.right);
+  EXPECT_EQ(all.faults, kRaces ? std::set<Fault>{Fault::race} : std::set<Fault>{});
+}
+
+TEST(PlantedFault, ReadsBlocksThatAreNotDone) {
+  expect_race(&run_sum_of_blocks<Plant::not_the_last>);
 }
 
 TEST(PlantedFault, LateWait) {

@@ -48,8 +48,23 @@ enum class Kind { read, write, atomic };
 
 constinit bool enabled = false;
 
+/// What a thread of a block released: the block's accesses before its last barrier, and its own after that.
+struct Released {
+  uint32_t first, last;  // epochs
+  uint16_t thread;
+};
+
+/// Of a thread, in its block: whether it fenced, and the atomics that it changed since.
+struct Fencing {
+  bool fenced = false;
+  std::vector<const void*> changed;
+};
+
 struct State {
   uint32_t epoch = 1, launch_first = 1, block_first = 1;
+  std::map<const void*, std::vector<Released>> released;  // by atomic: what is ordered before who changes it and fences
+  std::vector<Released> seen;                             // of other blocks, by the running one
+  std::map<int, Fencing> fencing;                         // by thread of the running block
   std::array<uint32_t, kMaxThreads / kWarpSize> warp_epochs{};
   std::map<const void*, Shadow> global;
   Shadow shared;
@@ -98,15 +113,18 @@ class Checker {
 
  private:
   bool same_warp(uint16_t other) const { return other / kWarpSize == thread_ / kWarpSize; }
-  bool by_other_block(uint32_t epoch) const {
-    return global_ && epoch >= state_.launch_first && epoch < state_.block_first;
+  bool by_other_block(uint32_t epoch, int thread) const {
+    return global_ && epoch >= state_.launch_first && epoch < state_.block_first &&
+           std::none_of(state_.seen.begin(), state_.seen.end(), [&](const Released& block) {
+             return epoch >= block.first && (epoch < block.last || (epoch == block.last && thread == block.thread));
+           });
   }
   bool ordered(uint32_t epoch, uint32_t warp_epoch, uint16_t other) const {
-    if (by_other_block(epoch)) return false;
+    if (by_other_block(epoch, other)) return false;
     return epoch < state_.epoch || other == thread_ || (same_warp(other) && warp_epoch < warp_epoch_);
   }
   bool readers_ordered(const Cell& cell) const {
-    if (by_other_block(cell.first_read_epoch)) return false;
+    if (by_other_block(cell.first_read_epoch, -1)) return false;
     if (cell.read_epoch < state_.epoch) return true;
     if (cell.readers == Cell::Readers::many) return false;
     const bool before = same_warp(cell.reader) && cell.read_warp_epoch < warp_epoch_;
@@ -204,6 +222,9 @@ void begin_launch() {
   advance(s);
   s.launch_first = s.block_first = s.epoch;
   s.reported.clear();
+  s.released.clear();
+  s.seen.clear();
+  s.fencing.clear();
 }
 
 void begin_block() {
@@ -212,6 +233,8 @@ void begin_block() {
   advance(s);
   s.block_first = s.epoch;
   s.warp_epochs.fill(0);
+  s.seen.clear();
+  s.fencing.clear();
 }
 
 void barrier() {
@@ -253,6 +276,22 @@ void write(const void* address, size_t bytes, const void* instruction) {
 }
 void atomic(const void* address, size_t bytes) {
   access(address, bytes, Kind::atomic, nullptr);
+  if (!enabled || current_thread == nullptr) return;
+  State& s = state();
+  Fencing& own = s.fencing[current_thread->number];
+  own.changed.push_back(address);
+  if (own.fenced)
+    s.released[address].push_back({s.block_first, s.epoch, static_cast<uint16_t>(current_thread->number)});
+}
+void fence() {
+  if (!enabled || current_thread == nullptr) return;
+  State& s = state();
+  Fencing& own = s.fencing[current_thread->number];
+  own.fenced = true;
+  for (const void* const address : own.changed) {
+    const std::vector<Released>& blocks = s.released[address];
+    s.seen.insert(s.seen.end(), blocks.begin(), blocks.end());
+  }
 }
 
 }  // namespace minidl::emulator::race

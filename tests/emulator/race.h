@@ -3,7 +3,8 @@
 
 /// Two accesses to the same bytes of which one is a write, with nothing between them that orders them. What orders:
 /// __syncthreads() within a block, __syncwarp() of all lanes within a warp, the end of a launch. Blocks of one launch
-/// are never ordered. Every access is seen when the kernels are compiled with -fsanitize=thread, whose calls land in
+/// are ordered where one fences and then changes an atomic, and a thread of the other changes it later and fences then.
+/// Every access is seen when the kernels are compiled with -fsanitize=thread, whose calls land in
 /// race_hooks.cpp; otherwise nothing here does anything.
 namespace minidl::emulator::race {
 
@@ -25,5 +26,7 @@ void read(const void* address, size_t bytes, const void* instruction = nullptr);
 void write(const void* address, size_t bytes, const void* instruction = nullptr);
 /// Of 4 or 8 bytes; atomics do not race with each other.
 void atomic(const void* address, size_t bytes);
+/// __threadfence() of the running thread.
+void fence();
 
 }  // namespace minidl::emulator::race

@@ -50,6 +50,19 @@ TEST(BoxMean, IsExactOnIntegers) {
   }
 }
 
+TEST(BoxMean, MayBeAddedToAnother) {
+  for (const Shape& shape : kShapes) {
+    const Tensor input = random_integers(shape, 6), x = random_integers(shape, 7), mean = mean_of(input, 3);
+    Tensor output = Tensor::full(shape, NAN);
+    ON_DEVICE(add_box_mean)(x, 0.5f, input, 3, output);
+    std::vector<double> sums;
+    for (int64_t i = 0; i < shape.count(); ++i) {
+      sums.push_back(x.span<float>()[i] + 0.5f * mean.span<float>()[i]);
+    }
+    EXPECT_LT(test::normalised_error(output, sums), 1e-7) << shape.str();
+  }
+}
+
 TEST(BoxMean, IsAccurateWhereLargeValuesLeaveTheWindow) {
   const Shape shape{1, 150, 170, 3};
   Tensor input = random_uniform(shape, 2);
