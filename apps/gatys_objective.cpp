@@ -7,6 +7,7 @@
 #include <minidl/layers/ops.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 namespace minidl {
@@ -131,11 +132,18 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   std::optional<TapeScope> recording;
   if (with_gradient) recording.emplace(tape);
 
+  std::map<std::string, float> style_weights;
+  for (const layers::WeightedLayer& layer : settings_.style_layers)
+    style_weights[layer.name] = static_cast<float>(style_weight(layer));
   std::map<std::string, Variable> content_terms, style_terms;  // computed as the features pass by
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
     if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
-    if (grams_.contains(name)) style_terms[name] = ops::style_loss(features, grams_.at(name), paper_factor(name));
+    if (!grams_.contains(name)) return;
+    const float weight = style_weights.at(name);
+    style_terms[name] = ops::style_loss(features, grams_.at(name), paper_factor(name),
+                                        weight > 0 && std::isfinite(weight) ? weight : 1.0f);
   });
+  for (const auto& [name, term] : style_terms) tape.postpone(term);
   Terms terms;
   const auto add = [&](const Variable& term, double weight) {
     if (with_gradient && weight > 0) {

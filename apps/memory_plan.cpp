@@ -220,7 +220,7 @@ void fit_memory(layers::Vgg& network, const std::function<MemoryPlan()>& plan, i
   }
   execution::set_filter_cache(0);
   while (!fits(1.0 + kPlanError) && network.recompute_limit() <= kMostRecompute)
-    network.set_recompute_limit(2 * network.recompute_limit());
+    network.set_recompute_limit(std::max(layers::Vgg::kCheapRecompute, 2 * network.recompute_limit()));
   MINIDL_CHECK(
       fits(1.0 - kPlanError),
       "[memory] this run needs about {} bytes, the limit is {}: take a smaller picture, fewer style pictures, a "

@@ -98,6 +98,19 @@ TapeScope::~TapeScope() {
   current_tape = previous_;
 }
 
+void Tape::postpone(const Variable& result) {
+  if (!result.requires_grad()) return;
+  const auto found =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) { return entry.output == result.slot(); });
+  if (found == entries_.end()) return;
+  for (auto later = found + 1; later != entries_.end(); ++later) {
+    const bool uses = std::find(later->inputs.begin(), later->inputs.end(), result.slot()) != later->inputs.end();
+    MINIDL_CHECK(!uses, "[tape] {} cannot come after {}, which uses its result", found->node->name(),
+                 later->node->name());
+  }
+  std::rotate(found, found + 1, entries_.end());
+}
+
 void Tape::backward(const Variable& loss, float seed) {
   std::vector<Entry> entries = std::exchange(entries_, {});
   MINIDL_CHECK(loss && loss.value().count() == 1, "[tape] backward needs a scalar loss");

@@ -105,6 +105,10 @@ class Tape {
   /// `seed`. Every node and intermediate gradient is freed as soon as it was used; afterwards the tape is empty. Throws
   /// Error when `loss` is not a scalar recorded on this tape; the tape is empty then, too.
   void backward(const Variable& loss, float seed = 1.0f);
+  /// Puts the operation that gave `result` behind all that were recorded after it, so that its backward pass comes before
+  /// theirs and what it defers is there when they write. Nothing for a result that was not recorded. Throws Error when
+  /// one of the others uses it.
+  void postpone(const Variable& result);
   /// Forgets what was recorded.
   void clear() { entries_.clear(); }
   size_t size() const { return entries_.size(); }

@@ -221,6 +221,36 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   });
 }
 
+bool adds_as_it_goes(const Conv2dDesc& desc, Device device) {
+  if (!execution::verify_engine().empty()) return false;  // what is repeated are single operations
+  const Conv2dEngine& engine = conv2d_engine_for({desc, Conv2dDirection::backward_data}, device);
+  return engine.adds && engine.adds(desc);
+}
+
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
+                          const GramContribution& added, const Accumulate& how, Tensor& grad_input) {
+  const char* op = "conv2d backward_data";
+  check_shape(weight, desc.weight_shape(), op, "weight");
+  check_shape(grad_output, desc.output_shape(), op, "grad_output");
+  check_shape(grad_input, desc.input_shape(), op, "grad_input");
+  check_shape(added.features, desc.input_shape(), op, "features");
+  check_shape(added.matrix, {1, desc.in_c, desc.in_c}, op, "matrix");
+  check_accumulate(how, grad_input, op);
+  const Device device = common_device(op, weight, grad_output, grad_input, added.features, added.matrix);
+  MINIDL_CHECK(adds_as_it_goes(desc, device), "[{}] the engine of {} adds nothing as it goes; add it after", op, desc);
+  const ProfileRange range("conv2d", name_of(Conv2dDirection::backward_data));
+  const Conv2dEngine& engine = conv2d_engine_for({desc, Conv2dDirection::backward_data}, device);
+  run_on_device(device, [&] {
+    engine.backward_data(desc, {.weight = weight,
+                                .grad_output = grad_output.data<float>(),
+                                .beta = how.beta,
+                                .relu_mask = mask_span(how),
+                                .grad_input = grad_input.data<float>(),
+                                .added_matrix = added.matrix.data<float>(),
+                                .added_features = added.features.data<float>()});
+  });
+}
+
 void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta,
                             Tensor& grad_weight) {
   const char* op = "conv2d backward_weight";

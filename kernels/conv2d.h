@@ -61,6 +61,18 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
 /// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
 
+/// Another contribution to the gradient of a convolution's input: at each pixel matrix * features, as
+/// gram_backward_symmetric() gives; features of one picture, matrix [1, in_c, in_c], symmetric.
+struct GramContribution {
+  const Tensor &features, &matrix;
+};
+/// The same gradient with such a contribution, in one pass by an engine that adds as it goes (adds_as_it_goes()); else
+/// throws Error.
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const GramContribution& added,
+                          const Accumulate& how, Tensor& grad_input);
+/// Whether the engine that backward_data uses under the current settings can.
+bool adds_as_it_goes(const Conv2dDesc& desc, Device device);
+
 /// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].
 void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
 
@@ -91,6 +103,8 @@ struct Conv2dBackwardDataArgs {
   /// Unless both are empty, grad_output is that of 2x2 windows, whose gradient goes where one of these says.
   const uint8_t* choice = nullptr;
   BitSpan positive = {};
+  /// [in_c, in_c] and the shape of grad_input, or both nullptr; always so for an engine that does not add.
+  const float *added_matrix = nullptr, *added_features = nullptr;
 };
 struct Conv2dBackwardWeightArgs {
   const float* input;
@@ -125,6 +139,8 @@ struct Conv2dEngine {
   bool (*writes_relu_mask)(const Conv2dDesc& desc);
   /// Whether it can pool the output, or read a pooled gradient, as it goes; nullptr: never.
   bool (*pools)(const Conv2dProblem& problem);
+  /// Whether backward_data can add a GramContribution; nullptr: never.
+  bool (*adds)(const Conv2dDesc& desc) = nullptr;
   /// A direction that the engine always declines is nullptr.
   void (*forward)(const Conv2dDesc& desc, const Conv2dForwardArgs& args);
   void (*backward_data)(const Conv2dDesc& desc, const Conv2dBackwardDataArgs& args);

@@ -35,19 +35,34 @@ bool have_room(int64_t bytes) {
   return bytes_kept + bytes <= execution::filter_cache();
 }
 
-}  // namespace
-
-Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  const auto seen = find(weight, form);
-  if (seen && seen->filters) return seen->filters;
+/// Makes them and keeps them, where that is asked for and there is room; else it is noted that they were asked for.
+Tensor make_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make, bool keep, bool note) {
   Tensor filters;
   {
     const ProfileRange range("filters");
     filters = make();
   }
-  const bool keep = seen && have_room(filters.bytes());
-  if (keep || !seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
+  keep = keep && have_room(filters.bytes());
+  if (keep || note) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
   return filters;
+}
+
+}  // namespace
+
+Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
+  const auto seen = find(weight, form);
+  if (seen && seen->filters) return seen->filters;
+  return make_filters(weight, form, make, seen != nullptr, seen == nullptr);
+}
+
+Tensor kept_filters_at_once(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
+  const Tensor there = filters_there(weight, form);
+  return there ? there : make_filters(weight, form, make, true, false);
+}
+
+Tensor filters_there(const Tensor& weight, const void* form) {
+  const auto seen = find(weight, form);
+  return seen ? seen->filters : Tensor();
 }
 
 Tensor filters_if_kept(const Tensor& weight, const void* form, int64_t bytes, const std::function<Tensor()>& make) {

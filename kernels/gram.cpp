@@ -11,26 +11,50 @@ void check_gram(const Tensor& features, const Tensor& gram, const char* name) {
   check_shape(gram, {shape[0], shape[3], shape[3]}, "gram", name);
 }
 
+GramShape shape_of(const Tensor& features, float scale) {
+  const Shape& shape = features.shape();
+  return {shape[0], shape[1] * shape[2], shape[3], scale};
+}
+
 }  // namespace
 
 void gram_forward(const Tensor& features, float scale, Tensor& gram) {
   check_gram(features, gram, "gram");
-  const Shape& shape = features.shape();
   const ProfileRange range("gram", "forward");
   MINIDL_ON(common_device("gram", features, gram),
-            gram_forward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(), gram.data<float>()));
+            gram_forward(shape_of(features, scale), features.data<float>(), gram.data<float>()));
 }
 
 void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how,
                    Tensor& grad_features) {
   check_gram(features, grad_gram, "grad_gram");
-  const Shape& shape = features.shape();
-  check_shape(grad_features, shape, "gram", "grad_features");
+  common_device("gram", features, grad_gram);
+  Tensor symmetric = Tensor::empty(grad_gram.shape(), Dtype::f32, grad_gram.device());
+  const Shape& shape = grad_gram.shape();
+  MINIDL_ON(grad_gram.device(), add_transposed(shape[0], shape[1], grad_gram.data<float>(), symmetric.data<float>()));
+  gram_backward_symmetric(features, symmetric, scale, how, grad_features);
+}
+
+Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference) {
+  check_gram(features, difference, "difference");
+  const Shape& shape = difference.shape();
+  if (target.shape() != Shape({1, shape[1], shape[1]})) check_shape(target, shape, "gram", "target");
+  const int64_t apart = target.shape()[0] == shape[0] ? shape[1] * shape[1] : 0;
+  const ProfileRange range("gram", "difference");
+  return MINIDL_ON(common_device("gram", features, target, difference),
+                   gram_difference(shape_of(features, scale), features.data<float>(), target.data<float>(), apart,
+                                   factor, difference.data<float>()));
+}
+
+void gram_backward_symmetric(const Tensor& features, const Tensor& matrix, float scale, const Accumulate& how,
+                             Tensor& grad_features) {
+  check_gram(features, matrix, "matrix");
+  check_shape(grad_features, features.shape(), "gram", "grad_features");
   check_accumulate(how, grad_features, "gram");
   const ProfileRange range("gram", "backward");
-  MINIDL_ON(common_device("gram", features, grad_gram, grad_features),
-            gram_backward({shape[0], shape[1] * shape[2], shape[3], scale}, features.data<float>(),
-                          grad_gram.data<float>(), grad_target(how, grad_features)));
+  MINIDL_ON(common_device("gram", features, matrix, grad_features),
+            gram_backward_symmetric(shape_of(features, scale), features.data<float>(), matrix.data<float>(),
+                                    grad_target(how, grad_features)));
 }
 
 }  // namespace minidl

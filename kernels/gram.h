@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/kernels/accumulate.h>
+#include <minidl/kernels/number.h>
 
 namespace minidl {
 
@@ -10,5 +11,14 @@ void gram_forward(const Tensor& features, float scale, Tensor& gram);
 
 /// grad_features[n,h,w,i] = scale * sum over j of (grad_gram[n,i,j] + grad_gram[n,j,i]) * features[n,h,w,j]; any grad_gram [n, c, c], symmetric or not.
 void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how, Tensor& grad_features);
+
+/// difference[n,i,j] = factor * (gram[n,i,j] - target[n,i,j]), with gram as gram_forward() computes it; target [n, c, c],
+/// or [1, c, c] for all pictures. The sum of squares of gram - target.
+Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference);
+
+/// grad_features[n,h,w,i] = scale * sum over j of matrix[n,i,j] * features[n,h,w,j], of a symmetric matrix [n, c, c]: half of
+/// what gram_backward() gives for it.
+void gram_backward_symmetric(const Tensor& features, const Tensor& matrix, float scale, const Accumulate& how,
+                             Tensor& grad_features);
 
 }  // namespace minidl

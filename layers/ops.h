@@ -86,8 +86,9 @@ Variable mean(const Variable& x);
 Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor = 1.0f);
 /// Style loss of one layer (Gatys et al. 2015, eq. 4) for maps of any size, each Gram divided by its own number of positions M = h * w:
 ///   factor / (4 c^2) * ||F Fᵀ / M - target||^2, averaged over the batch. features [n,h,w,c]; target [1,c,c] or [n,c,c] is a Gram / M.
-/// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed.
-Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f);
+/// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed. It can be
+/// fused into another pass when the loss goes into what is differentiated multiplied by `weight`.
+Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f, float weight = 1.0f);
 /// factor * sum of squared differences of neighbours. kernels/total_variation.h.
 enum class TotalVariationKind { full, interior };
 Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationKind kind = TotalVariationKind::full);
@@ -95,16 +96,22 @@ Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationK
 /// Gram matrices / M of feature maps: [n,h,w,c] -> [n,c,c], no gradient.
 Tensor gram_per_position(const Tensor& features);
 
-/// The term that style_loss leaves behind: contribution = features x coefficient, [n,h,w,c] x [n,c,c] (symmetric). A later backward pass of a
-/// convolution may take it over as extra steps of its own sum.
+/// The term that style_loss leaves behind: contribution = factor * features x matrix, [n,h,w,c] x [n,c,c] (symmetric). The
+/// backward pass of a convolution may take it over as more terms of its own sums.
 class GramTerm final : public DeferredGrad {
  public:
-  GramTerm(Saved features, Tensor coefficient) : features_(std::move(features)), coefficient_(std::move(coefficient)) {}
+  GramTerm(Saved features, Tensor matrix, float factor)
+      : features_(std::move(features)), matrix_(std::move(matrix)), factor_(factor) {}
   void add_to(Tensor& grad, float beta, const BitMask* relu_mask) override;
+  /// That of the input of a convolution, taken out of what is deferred, when its engine adds one as it goes.
+  static std::unique_ptr<GramTerm> take(const Conv2dDesc& desc, GradSink& grads, Device device);
+  const Tensor features() const { return features_.get("gram"); }
+  const Tensor& matrix() const { return matrix_; }
 
  private:
   Saved features_;
-  Tensor coefficient_;
+  Tensor matrix_;
+  float factor_;
 };
 
 }  // namespace minidl::ops

@@ -118,7 +118,8 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
       seen = ops::conv2d(x, projection, Variable(), {});
       if (again.contains(name)) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
     }
-    if (keeps_in_bf16() && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
+    const bool keeps_half = keeps_in_bf16() && image.value().device() == Device::cpu();
+    if (keeps_half && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
     use(name, seen);
   }
 }
@@ -133,6 +134,10 @@ int64_t Vgg::loss_channels(const std::string& name) const {
   return channels;
 }
 
+double Vgg::recompute_limit() const {
+  return recompute_limit_.value_or(device() == Device::cpu() ? kCheapRecompute : 0.0);
+}
+
 bool Vgg::keeps_in_bf16() {
   return execution::precision() == Precision::bf16;
 }
@@ -141,6 +146,7 @@ std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::s
   std::set<std::string> names;
   if (taps.empty() || image[0] != 1) return names;
   const size_t deepest = network_.count_until(taps) - 1;
+  const double limit = recompute_limit();
   Shape input = image;
   double input_flops = 0;   // to compute the layer's input anew
   bool input_stays = true;  // anyway, or it is computed anew: the picture and taps
@@ -154,7 +160,7 @@ std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::s
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       const int64_t freed = (output.count() - (input_stays ? 0 : input.count())) * static_cast<int64_t>(sizeof(float));
       flops = desc.flops() + input_flops;
-      if (has_rows(desc) && flops <= recompute_limit_ * static_cast<double>(freed)) names.insert(last.name);
+      if (has_rows(desc) && flops <= limit * static_cast<double>(freed)) names.insert(last.name);
     }
     input_flops = names.contains(last.name) ? flops : 0;
     input_stays = is_tap;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 
@@ -49,13 +50,14 @@ class Vgg final : public Module {
 
   /// While a tape records, values of named layers are not kept for the backward pass but computed anew from what is
   /// there, when that takes at most so many floating-point operations for each byte that is not kept. At first
-  /// kCheapRecompute: what takes no longer than fetching it from memory, such as the first layer of VGG.
+  /// kCheapRecompute: what takes a CPU no longer than fetching it from memory, such as the first layer of VGG; on a
+  /// CUDA device 0.
   static constexpr double kCheapRecompute = 16;
   void set_recompute_limit(double flops_per_byte) { recompute_limit_ = flops_per_byte; }
-  double recompute_limit() const { return recompute_limit_; }
+  double recompute_limit() const;
   /// Those of `taps` for which that is so with a picture [n, h, w, 3].
   std::set<std::string> recomputed(const Shape& image, std::span<const std::string> taps) const;
-  /// Whether the other named values are kept in bf16 for the backward pass: under Precision::bf16.
+  /// Whether the other named values are kept in bf16 for the backward pass: on the CPU under Precision::bf16.
   static bool keeps_in_bf16();
 
   /// Names of the layers in order.
@@ -82,7 +84,7 @@ class Vgg final : public Module {
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
   std::vector<Variable> projections_;       // likewise
   Variable negative_mean_;                  // [3]
-  double recompute_limit_ = kCheapRecompute;
+  std::optional<double> recompute_limit_;
 };
 
 }  // namespace minidl::layers

@@ -4,6 +4,7 @@
 #include <minidl/core/cuda/recording.h>
 #include <minidl/core/cuda/stream.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,23 @@ class WorkScope {
   Recording* before_;
 };
 
+/// While it lives, memory comes from the common store.
+class StoreClosed {
+ public:
+  StoreClosed(PooledAllocator& memory, PooledAllocator::Pool* pool) : memory_(memory), pool_(pool) {
+    if (pool_) memory_.open(nullptr);
+  }
+  ~StoreClosed() {
+    if (pool_) memory_.open(pool_);
+  }
+  StoreClosed(const StoreClosed&) = delete;
+  StoreClosed& operator=(const StoreClosed&) = delete;
+
+ private:
+  PooledAllocator& memory_;
+  PooledAllocator::Pool* pool_;
+};
+
 }  // namespace
 
 struct Recording::Impl {
@@ -54,6 +72,11 @@ struct Recording::Impl {
     Tensor scalar;
     double coefficient;
     const double *value, *times;  // in `host`; times may be nullptr
+  };
+  struct Reliance {
+    Tensor source;
+    uint64_t version;
+    Tensor derived;
   };
 
   Impl(int device_index, PooledAllocator& device_memory) : index(device_index), memory(device_memory) {}
@@ -64,16 +87,29 @@ struct Recording::Impl {
   void forget() {
     graph.reset();
     numbers.clear();
+    reliances.clear();
     stage = Stage::first;
     if (pool) memory.retire(std::exchange(pool, nullptr));
   }
   void do_once(Recording& recording, const std::function<void()>& work) {
     numbers.clear();
+    reliances.clear();
     brought = 0;
     const WorkScope scope(recording, memory, pool);
     work();
   }
+  void do_first(Recording& recording, const std::function<void()>& work) {
+    memory.release_cached();  // the pool may need it
+    pool = memory.make_pool();
+    do_once(recording, work);
+    stage = Stage::second;
+  }
+  bool record(Recording& recording, cudaStream_t stream, const std::function<void()>& work);
   void run(Recording& recording, const std::function<void()>& work);
+  bool can_rely() const {
+    return std::all_of(reliances.begin(), reliances.end(),
+                       [](const Reliance& of) { return of.source.version() == of.version; });
+  }
   const double* bring(const Tensor& value);
 
   int index;
@@ -81,6 +117,9 @@ struct Recording::Impl {
   PooledAllocator::Pool* pool = nullptr;
   Graph graph;
   Stage stage = Stage::first;
+  bool is_recording = false;
+  bool may_rely = true;
+  std::vector<Reliance> reliances;
   std::vector<PinnedMemory> host;  // the numbers as they come, in blocks, which do not move
   size_t brought = 0;
   std::vector<ReadNumber> numbers;
@@ -97,18 +136,33 @@ const double* Recording::Impl::bring(const Tensor& value) {
   return place;
 }
 
+bool Recording::Impl::record(Recording& recording, cudaStream_t stream, const std::function<void()>& work) {
+  is_recording = true;
+  try {
+    const bool done = graph.record(stream, [&] { do_once(recording, work); });
+    is_recording = false;
+    return done;
+  } catch (...) {
+    is_recording = false;
+    throw;
+  }
+}
+
 void Recording::Impl::run(Recording& recording, const std::function<void()>& work) {
   const cudaStream_t stream = current_stream();
+  if (stage == Stage::recorded && !can_rely()) forget();
   if (stage == Stage::first && (are_switched_off() || !memory.has_pools())) stage = Stage::never;
   if (stage == Stage::first) {
-    memory.release_cached();  // the pool may need it
-    pool = memory.make_pool();
-    do_once(recording, work);
-    stage = Stage::second;
+    do_first(recording, work);
   } else if (stage == Stage::second) {
-    const bool done = graph.record(stream, [&] { do_once(recording, work); });
+    const bool done = record(recording, stream, work);
     stage = done ? Stage::recorded : Stage::never;
     if (!done) memory.retire(std::exchange(pool, nullptr));
+    if (done && !can_rely()) {
+      may_rely = false;
+      forget();
+      do_first(recording, work);
+    }
   }
   if (stage == Stage::recorded) graph.launch(stream);
   if (stage == Stage::never) do_once(recording, work);
@@ -147,6 +201,20 @@ void Recording::reset() {
 
 bool Recording::is_recorded() const {
   return impl_->stage == Impl::Stage::recorded;
+}
+
+bool Recording::is_recording() const {
+  return impl_->is_recording;
+}
+
+Tensor Recording::outside_store(const std::function<Tensor()>& make) {
+  const StoreClosed closed(impl_->memory, impl_->pool);
+  return make();
+}
+
+bool Recording::rely_on(const Tensor& source, const Tensor& derived) {
+  if (impl_->may_rely) impl_->reliances.push_back({source, source.version(), derived});
+  return impl_->may_rely;
 }
 
 Recording* Recording::current() {

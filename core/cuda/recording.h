@@ -28,6 +28,15 @@ class Recording {
   /// Whether the next run only starts what was recorded.
   bool is_recorded() const;
 
+  /// Whether work is being recorded, so that nothing is computed now.
+  bool is_recording() const;
+  /// For use in work: what `make` allocates is not of the recording's store, and stays when that goes.
+  Tensor outside_store(const std::function<Tensor()>& make);
+  /// For use in work: what is recorded reads `derived`, which was computed from the contents that `source` has now. It
+  /// keeps both, and when source was opened for writing since, the next run is a first one. False when work itself
+  /// writes to what it relied on: then it must not.
+  bool rely_on(const Tensor& source, const Tensor& derived);
+
   /// The one whose work is being done on this thread, or nullptr.
   static Recording* current();
   /// A scalar [] of f32 or f64 on the CPU that holds coefficient * value * times whenever run() has returned. `value`

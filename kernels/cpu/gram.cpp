@@ -48,14 +48,6 @@ void write_symmetric(const double* sums, int64_t c, double scale, float* gram) {
   });
 }
 
-/// output = scale * (x + its transpose), [c, c].
-void add_transposed(const float* x, int64_t c, float scale, float* output) {
-  parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
-    transpose(x + begin, c, end - begin, c, output + begin * c, c);
-    for (int64_t i = begin * c; i < end * c; ++i) output[i] = scale * (output[i] + x[i]);
-  });
-}
-
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
@@ -90,21 +82,45 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
   }
 }
 
-void gram_backward(const GramShape& shape, const float* features, const float* grad_gram, const GradTarget& target) {
+Number gram_difference(const GramShape& shape, const float* features, const float* target, int64_t apart, float factor,
+                       float* difference) {
+  gram_forward(shape, features, difference);
+  const int64_t count = shape.c * shape.c;
+  for (int64_t n = 0; n < shape.n; ++n) {
+    float* const own = difference + n * count;
+    add_scaled(count, 1.0f, own, -1.0f, target + n * apart, own);
+  }
+  const Number squares = squared_norm(shape.n * count, difference);
+  affine(shape.n * count, factor, difference, 0.0f, difference);
+  return squares;
+}
+
+void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
+  for (int64_t matrix = 0; matrix < n * c * c; matrix += c * c) {
+    parallel_for(0, c, 16, [&](int64_t begin, int64_t end) {
+      transpose(x + matrix + begin, c, end - begin, c, output + matrix + begin * c, c);
+      for (int64_t i = matrix + begin * c; i < matrix + end * c; ++i) output[i] += x[i];
+    });
+  }
+}
+
+void gram_backward_symmetric(const GramShape& shape, const float* features, const float* matrix,
+                             const GradTarget& target) {
   const int64_t c = shape.c;
   const bool amx = uses_amx(c, kAmxBackwardChannels);
-  Tensor symmetric = Tensor::empty({c, c});
-  float* s = symmetric.data<float>();
+  Tensor scaled = amx ? Tensor::empty({c, c}) : Tensor();
   for (int64_t n = 0; n < shape.n; ++n) {
-    add_transposed(grad_gram + n * c * c, c, amx ? shape.scale : 1.0f, s);
+    const float* const own = matrix + n * c * c;
     const int64_t picture = n * shape.positions * c;
     const GradTarget to = target.from(picture);
     if (amx) {
-      gram_gradient_amx(amx_body(), shape.positions, c, features + picture, s, to);
+      affine(c * c, shape.scale, own, 0.0f, scaled.data<float>());
+      gram_gradient_amx(amx_body(), shape.positions, c, features + picture, scaled.data<float>(), to);
       continue;
     }
     const GemmDesc desc{.m = shape.positions, .n = c, .k = c, .lda = c, .ldb = c, .ldc = c};
-    gemm(desc, features + picture, s, {.c = to.grad, .relu_mask = to.relu_mask, .alpha = shape.scale, .beta = to.beta});
+    gemm(desc, features + picture, own,
+         {.c = to.grad, .relu_mask = to.relu_mask, .alpha = shape.scale, .beta = to.beta});
   }
 }
 

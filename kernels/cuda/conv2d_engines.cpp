@@ -15,7 +15,7 @@ const char* declined_by_mma(const Conv2dProblem& problem) {
     return "reflects a picture more than once";
   }
   // A mask of twice 16 bits says which taps are inside of a picture; a window's elements are counted in 32 bits.
-  if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 16 rows or columns of taps";
+  if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 15 rows or columns of taps";
   constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
   const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max(d.in_c, d.out_c) + 8;
   if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
@@ -49,6 +49,7 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
           .spared_bytes = nullptr,
           .writes_relu_mask = [](const Conv2dDesc& d) { return d.out_c % 8 == 0; },
           .pools = [](const Conv2dProblem& problem) { return conv2d_pools(kOf, problem); },
+          .adds = [](const Conv2dDesc& d) { return conv2d_adds(kOf, d); },
           .forward = [](const Conv2dDesc& d, const Conv2dForwardArgs& args) { conv2d_forward(kOf, d, args); },
           .backward_data = [](const Conv2dDesc& d,
                               const Conv2dBackwardDataArgs& args) { conv2d_backward_data(kOf, d, args); },

@@ -112,10 +112,17 @@ bool is_dense(const Conv2dDesc& d) {
   return d.window.stride_h == 1 && d.window.stride_w == 1;
 }
 
-/// The form of a weight that a direction multiplies by. A recording makes it each time: in it nothing is computed yet
-/// that could be kept, and weights change between its runs.
+/// The form of a weight that a direction multiplies by. A recording has it made before, where the weight did not change
+/// since its first run; else it makes it each time, as in training.
 Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  return keep && !Recording::current() ? kept_filters(weight, form, make) : make();
+  if (!keep) return make();
+  Recording* const recording = Recording::current();
+  if (!recording) return kept_filters(weight, form, make);
+  if (!recording->is_recording()) {
+    return recording->outside_store([&] { return kept_filters_at_once(weight, form, make); });
+  }
+  const Tensor filters = filters_there(weight, form);
+  return filters && recording->rely_on(weight, filters) ? filters : make();
 }
 
 /// The weight as backward_data multiplies by it: the filters of all phases, one after the other.
@@ -138,7 +145,7 @@ Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const 
 /// With a padding of zeros, which the input does not have to be continued for: each phase is a convolution of
 /// grad_output, an operand, with its own filters.
 void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, const void* grad_output,
-                   const GradTarget& target) {
+                   const GradTarget& target, const AddedRows& added = {}) {
   const Padding& padding = d.window.padding;
   const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
@@ -151,7 +158,8 @@ void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Te
                               .out_begin_h = static_cast<int>(h.begin * d.window.stride_h + h.phase - padding.top),
                               .out_begin_w = static_cast<int>(w.begin * d.window.stride_w + w.phase - padding.left),
                               .beta = target.beta,
-                              .mask = target.relu_mask};
+                              .mask = target.relu_mask,
+                              .added = added};
     products.gather(windows_of_phase(products, d, h, w), grad_output,
                     static_cast<const std::byte*>(packed.raw()) + row * row_bytes, output, current_stream());
   });
@@ -223,6 +231,12 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
           ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
           : Operand(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
+  if (args.added_features) {
+    const Operand features(products, args.added_features, d.in_h * d.in_w, d.in_c),
+        matrix(products, args.added_matrix, d.in_c, d.in_c);
+    const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
+    return gather_phases(products, d, packed, grad_output.data, target, added);
+  }
   if (!continues) return gather_phases(products, d, packed, grad_output.data, target);
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
   gather_phases(products, d, packed, grad_output.data, {grad.data<float>(), 0.0f});
@@ -243,6 +257,11 @@ bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) 
     return products.pools(cells_of(products, d), static_cast<int>(d.out_c));
   }
   return size_of(products.dtype) == 2;
+}
+
+bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d) {
+  return !products.reads_values && products.dtype == Dtype::f32 && products.channels(d.in_c) == d.in_c && d.n == 1 &&
+         is_dense(d) && !is_continued(d.window.padding);
 }
 
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem) {

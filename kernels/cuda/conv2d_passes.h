@@ -15,6 +15,9 @@ void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d,
 /// Whether the pass pools what it writes, or spreads a pooled gradient where it makes an operand of it.
 bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem);
 
+/// Whether backward_data adds a product of features as it goes: not where these would have to be rounded first.
+bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d);
+
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem);
 /// Of it, forms of the weight that are kept with it.
 int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem);

@@ -2,9 +2,9 @@
 // Implicit GEMM on tensor cores: result (windows x channels) = windows (windows x length) * weight (channels x length)
 // transposed. A block computes a tile of kMmaTiles in steps of 64 bytes of terms, over all terms or one part of them;
 // kMmaStages tiles of both operands are under way in shared memory (mma_tile.cuh), copied by window_tiles.cuh, and sums
-// go to memory through result_writer.cuh. Grid (windows / rows, channels / columns, parts). Flops 2 * windows *
-// channels * length; traffic of a block (rows + columns) * length elements, the output once. Parts are written in fp32,
-// and add_parts() adds them.
+// go to memory through result_writer.cuh. Steps of added rows follow those of the windows. Grid (windows / rows,
+// channels / columns, parts). Flops 2 * windows * channels * length; traffic of a block (rows + columns) * length
+// elements, the output once. Parts are written in fp32, and add_parts() adds them.
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/gather_mma.h>
@@ -19,6 +19,11 @@
 namespace minidl::cuda {
 namespace {
 
+template <typename Element>
+MINIDL_DEVICE int steps_of(int terms) {
+  return (terms + TermWalk<Element>::kStep - 1) / TermWalk<Element>::kStep;
+}
+
 template <typename Type, typename Tile, template <typename, int, int> typename Loader, bool kPools>
 MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kernel, Windows windows, int count,
                        int length, int steps_of_part, const typename Type::Element* picture,
@@ -27,17 +32,36 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   MINIDL_DYNAMIC_SHARED(std::byte, shared);
   const int window0 = static_cast<int>(blockIdx.x) * Tile::kRows, part = static_cast<int>(blockIdx.z);
   const int channel0 = static_cast<int>(blockIdx.y) * Tile::kColumns, first = part * steps_of_part;
-  const int all = (length + TermWalk<Element>::kStep - 1) / TermWalk<Element>::kStep;
+  using Rows = Loader<Element, Tile::kRows, Tile::kThreads>;
+  using Columns = Filters<Element, Tile::kColumns, Tile::kThreads>;
+  constexpr bool kAdds = Rows::kReadsRows && !kPools && sizeof(Element) == 4;
+  constexpr int kStep = TermWalk<Element>::kStep;
+  const int of_windows = steps_of<Element>(length), all = of_windows + (kAdds ? steps_of<Element>(out.added.terms) : 0);
   const int steps = all - first < steps_of_part ? all - first : steps_of_part;
 
   TermWalk<Element> terms(windows, first);
-  Loader<Element, Tile::kRows, Tile::kThreads> rows(windows, picture, count, window0);
-  Filters<Element, Tile::kColumns, Tile::kThreads> filters(weight, length, out.channels, channel0, terms.term);
+  Rows rows(windows, picture, count, window0);
+  Columns filters(weight, length, out.channels, channel0, terms.term);
+  const auto begin_added = [&] {
+    if constexpr (kAdds) {
+      terms.begin_row(of_windows * kStep);
+      rows.begin_rows(static_cast<const Element*>(out.added.rows), out.added.terms, window0);
+      filters.begin_rows(static_cast<const Element*>(out.added.matrix), out.added.terms, channel0,
+                         terms.term - of_windows * kStep);
+    }
+  };
+  if (first > of_windows) begin_added();
   const auto fetch = [&](std::byte* stage) {
-    const bool any = terms.term < length;
+    const int added = terms.term - of_windows * kStep;  // number of the term among the added ones, from 0
+    if (kAdds && added >= 0 && added < kStep) begin_added();
+    const bool any = kAdds && added >= 0 ? added < out.added.terms : terms.term < length;
     rows.fetch(windows, terms, any, stage);
-    filters.fetch(any, stage + Tile::kRows * kRowBytes);
-    terms.advance(windows);
+    filters.fetch(kAdds && added >= 0 ? out.added.terms : length, any, stage + Tile::kRows * kRowBytes);
+    if (kAdds && added >= 0) {
+      terms.advance_in_row();
+    } else {
+      terms.advance(windows);
+    }
   };
   MmaSums<Tile> sums = {};
   mma_loop<Tile::kStageBytes>(shared, steps, fetch,
@@ -86,12 +110,16 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
   if (windows.count() == 0) return;
   MINIDL_CHECK(!output.pools || (plan.parts == 1 && windows.mode == Padding::Mode::zero),
                "[cuda] results are pooled of products in one part and of pictures between zeros");
+  MINIDL_CHECK(output.added.terms == 0 ||
+                   (!output.pools && windows.mode == Padding::Mode::zero && sizeof(typename Type::Element) == 4),
+               "[cuda] rows of 32 bits are added to results that are not pooled, of pictures between zeros");
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),
                           .channels = output.channels,
                           .out_h = windows.windows_h,
-                          .out_w = windows.windows_w};
+                          .out_w = windows.windows_w,
+                          .added = output.added};
   kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, part, stream);
   add_parts(windows, plan.parts, partials.data<float>(), output, stream);
 }

@@ -19,10 +19,12 @@ inline constexpr int64_t kMmaRowCost = 64;
 
 /// `element` is the bytes of an operand's number.
 MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element);
+/// The same with as many terms of added rows: in as many parts.
+MmaPlan with_added(MmaPlan plan, int64_t terms, int64_t added, int64_t element);
 
 /// Of operands as mma_operand() makes them: fp32 with a multiple of 4 channels, bf16 or fp16 with a multiple of 8, both
 /// at multiples of 16 bytes. At most kMostMmaTaps rows and columns of taps. Allocates mma_workspace() bytes.
-inline constexpr int kMostMmaTaps = 16;
+inline constexpr int kMostMmaTaps = 15;
 void gather_mma_tf32(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
                      const GatherOutput& output, cudaStream_t stream);
 void gather_mma_tf32x3(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,

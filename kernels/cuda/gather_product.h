@@ -53,6 +53,14 @@ inline constexpr TileSize kGatherTiles[] = {{64, 64}, {128, 128}, {128, 8}, {8, 
 /// The tile that by_size stands for.
 GatherTile gather_tile(int64_t windows, int64_t channels);
 
+/// More terms of each result, the product of row i of `rows` [windows, terms], i the window's number, and row k of
+/// `matrix` [channels, terms], both in the form of the other operands: so a 1x1 convolution of another picture is added
+/// as the product goes. Of 32 bits, of pictures between zeros, whose results are not pooled; terms fill 16 bytes.
+struct AddedRows {
+  const void *rows = nullptr, *matrix = nullptr;
+  int terms = 0;
+};
+
 struct GatherOutput {
   float* output;
   int channels;
@@ -71,6 +79,7 @@ struct GatherOutput {
   /// one part, of pictures between zeros, with a multiple of 8 channels.
   bool pools = false, max_pooled = false;
   uint8_t* choice = nullptr;  // nullptr: of averages, or not wanted
+  AddedRows added = {};       // on tensor cores
   GatherTile tile = GatherTile::by_size;
 };
 

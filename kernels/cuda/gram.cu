@@ -5,6 +5,8 @@
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/cuda/map.cuh>
 
+#include <utility>
+
 // Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored; their
 // gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both are products of TF32: of
 // 16-bit numbers, sums over a picture would keep too little.
@@ -28,10 +30,10 @@ const WindowProducts& products_now() {
 
 constexpr int kTile = 32, kRows = 8;
 
-/// output = scale * (x + its transpose), [n, c, c]. A block has a tile of 32 x 32 of one matrix, for which it turns the
+/// output = x + its transpose, [n, c, c]. A block has a tile of 32 x 32 of one matrix, for which it turns the
 /// tile on the other side of the diagonal in shared memory, so that all are accessed in rows. Grid (c / 32, c / 32, n),
 /// blocks of 32 x 8.
-MINIDL_KERNEL(kTile* kRows, add_transposed_kernel, int c, float scale, const float* x, float* output) {
+MINIDL_KERNEL(kTile* kRows, add_transposed_kernel, int c, const float* x, float* output) {
   MINIDL_SHARED(float, mirrored, [kTile][kTile + 1]);
   const int column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
   const int column0 = static_cast<int>(blockIdx.x) * kTile, row0 = static_cast<int>(blockIdx.y) * kTile;
@@ -44,7 +46,7 @@ MINIDL_KERNEL(kTile* kRows, add_transposed_kernel, int c, float scale, const flo
   for (int row = first; row < kTile; row += kRows) {
     if (row0 + row >= c || column0 + column >= c) continue;
     const int64_t i = matrix + int64_t{row0 + row} * c + column0 + column;
-    store(output + i, scale * (load(x + i) + load(&mirrored[column][row])));
+    store(output + i, load(x + i) + load(&mirrored[column][row]));
   }
 }
 
@@ -53,43 +55,67 @@ void check_range(const GramShape& shape) {
                shape.positions);
 }
 
-}  // namespace
-
-void gram_forward(const GramShape& shape, const float* features, float* gram) {
+/// Calls body(outer, n) for each picture, of which outer(target, output) writes the Gram matrix.
+template <typename Body>
+void for_products(const GramShape& shape, const float* features, const Body& body) {
   check_range(shape);
   const WindowProducts& products = products_now();
-  const OuterProduct product{.windows = pixels_of(shape, products),
-                             .rows = static_cast<int>(shape.c),
-                             .scale = shape.scale,
-                             .symmetric = true};
+  OuterProduct product{.windows = pixels_of(shape, products),
+                       .rows = static_cast<int>(shape.c),
+                       .scale = shape.scale,
+                       .symmetric = true};
   for (int64_t n = 0; n < shape.n; ++n) {
     const Operand picture(products, features + n * shape.positions * shape.c, shape.positions, shape.c);
-    products.outer(product, picture.data, picture.data, static_cast<int>(shape.c), gram + n * shape.c * shape.c,
-                   current_stream());
+    const auto outer = [&](const OuterTarget& target, float* output) {
+      product.target = target;
+      products.outer(product, picture.data, picture.data, static_cast<int>(shape.c), output, current_stream());
+    };
+    body(outer, n);
   }
 }
 
-void gram_backward(const GramShape& shape, const float* features, const float* grad_gram, const GradTarget& target) {
+}  // namespace
+
+void gram_forward(const GramShape& shape, const float* features, float* gram) {
+  for_products(shape, features, [&](const auto& outer, int64_t n) { outer({}, gram + n * shape.c * shape.c); });
+}
+
+Number gram_difference(const GramShape& shape, const float* features, const float* target, int64_t apart, float factor,
+                       float* difference) {
+  const int64_t count = shape.c * shape.c;
+  if (shape.n == 0 || count == 0) return 0.0;
+  Tensor squares = Tensor::empty({1}, Dtype::f64, current_device());
+  for_products(shape, features, [&](const auto& outer, int64_t n) {
+    outer({target + n * apart, squares.data<double>(), n > 0, factor}, difference + n * count);
+  });
+  return Number(std::move(squares));
+}
+
+void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
+  if (n == 0 || c == 0) return;
+  const unsigned tiles = blocks_for(c, kTile);
+  MINIDL_LAUNCH(add_transposed_kernel, dim3(tiles, tiles, static_cast<unsigned>(n)), dim3(kTile, kRows), 0,
+                current_stream(), static_cast<int>(c), x, output);
+}
+
+void gram_backward_symmetric(const GramShape& shape, const float* features, const float* matrix,
+                             const GradTarget& target) {
   check_range(shape);
-  const int64_t count = shape.n * shape.c * shape.c;
-  if (count == 0 || shape.positions == 0) return;
-  Tensor symmetric = Tensor::empty({count}, Dtype::f32, current_device());
-  const unsigned tiles = blocks_for(shape.c, kTile);
-  MINIDL_LAUNCH(add_transposed_kernel, dim3(tiles, tiles, static_cast<unsigned>(shape.n)), dim3(kTile, kRows), 0,
-                current_stream(), static_cast<int>(shape.c), shape.scale, grad_gram, symmetric.data<float>());
+  if (shape.c == 0 || shape.positions == 0) return;
   const WindowProducts& products = products_now();
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
     const Operand picture(products, features + at, shape.positions, shape.c),
-        matrix(products, symmetric.data<float>() + n * shape.c * shape.c, shape.c, shape.c);
+        coefficients(products, matrix + n * shape.c * shape.c, shape.c, shape.c);
     const GradTarget part = target.from(at);
     const GatherOutput output{.output = part.grad,
                               .channels = static_cast<int>(shape.c),
                               .out_h = 1,
                               .out_w = static_cast<int>(shape.positions),
+                              .scale = shape.scale,
                               .beta = part.beta,
                               .mask = part.relu_mask};
-    products.gather(pixels_of(shape, products), picture.data, matrix.data, output, current_stream());
+    products.gather(pixels_of(shape, products), picture.data, coefficients.data, output, current_stream());
   }
 }
 

@@ -43,6 +43,13 @@ MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element) 
   return best;
 }
 
+MmaPlan with_added(MmaPlan plan, int64_t terms, int64_t added, int64_t element) {
+  if (added == 0) return plan;
+  const int64_t steps = divided_up(terms * element, kStepBytes) + divided_up(added * element, kStepBytes);
+  plan.steps_of_part = static_cast<int>(divided_up(steps, plan.parts));
+  return plan;
+}
+
 int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels) {
   return plan.parts == 1 ? 0 : int64_t{sizeof(float)} * plan.parts * windows.count() * channels;
 }

@@ -1,7 +1,9 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/last_block.cuh>
 #include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/reduce.cuh>
 #include <minidl/kernels/cuda/windows.cuh>
 
 #include <algorithm>
@@ -146,13 +148,17 @@ MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parti
   store(output + i, result);
 }
 
-constexpr int kMirrorTile = 32, kMirrorRows = 8;
+constexpr int kMirrorTile = 32, kMirrorThreads = kReduceThreads, kMirrorRows = kMirrorThreads / kMirrorTile;
 
 /// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
-/// the one below in shared memory, so that all is accessed in rows. Grid (rows / 32, rows / 32), blocks of 32 x 8.
-MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct product, Partials partials, float* output) {
+/// the one below in shared memory, so that all is accessed in rows. With a target, blocks leave their sums of squares
+/// in `squares`, and the last one adds them. Grid (rows / 32, rows / 32), blocks of 256.
+template <bool kHasTarget>
+MINIDL_KERNEL(kMirrorThreads, mirrored_sum_kernel, OuterProduct product, Partials partials, double* squares,
+              unsigned* arrived, float* output) {
   MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
-  const int n = product.rows, column = static_cast<int>(threadIdx.x), first = static_cast<int>(threadIdx.y);
+  const int n = product.rows, column = static_cast<int>(threadIdx.x) % kMirrorTile,
+            first = static_cast<int>(threadIdx.x) / kMirrorTile;
   const int column0 = static_cast<int>(blockIdx.x) * kMirrorTile, row0 = static_cast<int>(blockIdx.y) * kMirrorTile;
   const bool above = column0 > row0;
   const int source_row0 = above ? column0 : row0, source_column0 = above ? row0 : column0;
@@ -162,12 +168,31 @@ MINIDL_KERNEL(kMirrorTile* kMirrorRows, mirrored_sum_kernel, OuterProduct produc
     store(&sums[row][column], partials.sum(product.scale, i));
   }
   __syncthreads();
+  double square = 0.0;
   for (int row = first; row < kMirrorTile; row += kMirrorRows) {
     if (row0 + row >= n || column0 + column >= n) continue;
     const int64_t i = int64_t{row0 + row} * n + column0 + column;
     float result = load(above ? &sums[column][row] : &sums[row][column]);
-    if (product.beta != 0.0f) result += product.beta * load(output + i);
+    if constexpr (kHasTarget) {
+      result -= load(product.target.matrix + i);
+      square += static_cast<double>(result) * static_cast<double>(result);
+      result *= product.target.factor;
+    } else if (product.beta != 0.0f) {
+      result += product.beta * load(output + i);
+    }
     store(output + i, result);
+  }
+  if constexpr (kHasTarget) {
+    const unsigned blocks = gridDim.x * gridDim.y;
+    square = combine_block<Sum>(square);
+    if (threadIdx.x == 0) store(squares + blockIdx.y * gridDim.x + blockIdx.x, square);
+    if (!is_last_block(arrived, blocks)) return;
+    square = 0.0;
+    for (unsigned i = threadIdx.x; i < blocks; i += kMirrorThreads) square += load(squares + i);
+    square = combine_block<Sum>(square);
+    if (threadIdx.x == 0) {
+      store(product.target.squares, product.target.adds ? load(product.target.squares) + square : square);
+    }
   }
 }
 
@@ -205,8 +230,11 @@ void add_outer_parts(const OuterProduct& product, int parts, int in_c, const flo
   const Partials sums{partials, parts, product.rows * product.windows.length(), in_c, product.windows.in_c};
   if (product.symmetric) {
     const unsigned tiles = blocks_for(product.rows, kMirrorTile);
-    MINIDL_LAUNCH(mirrored_sum_kernel, dim3(tiles, tiles), dim3(kMirrorTile, kMirrorRows), 0, stream, product, sums,
-                  output);
+    const bool has_target = product.target.matrix != nullptr;
+    Tensor squares = has_target ? Tensor::empty({tiles, tiles}, Dtype::f64, current_device()) : Tensor();
+    const auto kernel = has_target ? mirrored_sum_kernel<true> : mirrored_sum_kernel<false>;
+    MINIDL_LAUNCH(kernel, dim3(tiles, tiles), kMirrorThreads, 0, stream, product, sums,
+                  has_target ? squares.data<double>() : nullptr, arrivals(), output);
     return;
   }
   const int64_t count = product.rows * taps * in_c;

@@ -5,6 +5,15 @@
 /// The matrix product under gradients of weights and under Gram matrices: sums of outer products over windows.
 namespace minidl::cuda {
 
+/// What is taken off a symmetric result, [rows, rows]: output = factor * (result - matrix), and the sum of squares of
+/// the difference is written to `squares` or, with `adds`, added to it.
+struct OuterTarget {
+  const float* matrix = nullptr;  // nullptr: nothing is taken off
+  double* squares = nullptr;
+  bool adds = false;
+  float factor = 1.0f;
+};
+
 /// result[k, r, s, c] = scale * sum over windows w of rows[w, k] * (what tap (r, s) and channel c of window w reads)
 struct OuterProduct {
   Windows windows;
@@ -15,6 +24,7 @@ struct OuterProduct {
   /// row_begin_w) of a picture [n, row_h, row_w]; with row_h 0 they lie side by side.
   int row_h = 0, row_w = 0, row_stride = 1, row_begin_h = 0, row_begin_w = 0;
   bool symmetric = false;  // rows are the windows themselves, 1x1: only one half is computed, and mirrored
+  OuterTarget target = {};
 };
 
 /// rows [windows, rows], picture as in Windows, output [rows, k_h, k_w, in_c]. Windows are cut into parts of a length

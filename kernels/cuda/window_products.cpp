@@ -20,7 +20,9 @@ constexpr WindowProducts kOnTensorCores = {
     .gather =
         [](const Windows& windows, const void* picture, const void* weight, const GatherOutput& output,
            cudaStream_t stream) {
-          kGather(plan_of(windows, output.channels, kDtype), windows, picture, weight, output, stream);
+          const MmaPlan plan = with_added(plan_of(windows, output.channels, kDtype), windows.length(),
+                                          output.added.terms, static_cast<int64_t>(size_of(kDtype)));
+          kGather(plan, windows, picture, weight, output, stream);
         },
     .gather_workspace =
         [](const Windows& windows, int channels) {

@@ -3,6 +3,7 @@
 // of weights to shared memory, in the layout of mma_tile.cuh. All chunks that a thread copies in a step stand at the
 // same place among the terms, so it walks over taps once for all of them: no division, and additions to its addresses.
 // Where nothing is read, addresses may lie anywhere.
+#include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/mma_tile.cuh>
 #include <minidl/kernels/cuda/windows.cuh>
 
@@ -23,6 +24,15 @@ struct TermWalk {
       : term(step * kStep + static_cast<int>(threadIdx.x) % kChunks * kChunk) {
     tap = tap_place(windows, term);
     offset = int64_t{sizeof(Element)} * ((tap.r * windows.in_w + tap.s) * windows.in_c + tap.c);
+  }
+  /// From now on, terms of a row without taps, which begins at term number `first`.
+  MINIDL_DEVICE void begin_row(int first) {
+    tap = {kMostMmaTaps, kMostMmaTaps, 0};
+    offset = int64_t{sizeof(Element)} * (term - first);
+  }
+  MINIDL_DEVICE void advance_in_row() {
+    term += kStep;
+    offset += kRowBytes;
   }
   MINIDL_DEVICE void advance(const Windows& windows) {
     const int row = tap.r;
@@ -46,11 +56,14 @@ struct TileRows {
   }
 };
 
-/// Windows of a picture that is continued by zeros: of each, a mask says which of 16 rows and 16 columns of taps are
-/// inside, the rows in its lower half.
+/// Windows of a picture that is continued by zeros: of each, a mask says which of kMostMmaTaps rows and columns of taps
+/// are inside, the rows in its lower half, and with the next bit of both whether there is such a window.
 template <typename Element, int kRows, int kThreads>
 struct ZeroPaddedWindows {
   using Rows = TileRows<kRows, kThreads>;
+  static constexpr bool kReadsRows = true;
+
+  static constexpr uint32_t kIsThere = 0x10001u << kMostMmaTaps;
 
   const std::byte* begin[Rows::kCount];  // what tap (0, 0) would read
   uint32_t inside[Rows::kCount];
@@ -64,10 +77,18 @@ struct ZeroPaddedWindows {
       begin[i] = reinterpret_cast<const std::byte*>(picture) + pixel * windows.in_c * int64_t{sizeof(Element)};
       inside[i] = place.pixels < 0 ? 0
                                    : taps_inside(place.row, windows.in_h, windows.k_h) |
-                                         taps_inside(place.column, windows.in_w, windows.k_w) << 16;
+                                         taps_inside(place.column, windows.in_w, windows.k_w) << 16 | kIsThere;
     }
   }
-  /// Bit t: whether i + t is in [0, extent), for t < taps <= 16.
+  /// From now on, rows of `terms` terms, one for each window.
+  MINIDL_DEVICE void begin_rows(const Element* rows, int terms, int window0) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
+      begin[i] = reinterpret_cast<const std::byte*>(rows + int64_t{window} * terms);
+    }
+  }
+  /// Bit t: whether i + t is in [0, extent), for t < taps <= kMostMmaTaps.
   MINIDL_DEVICE static uint32_t taps_inside(int i, int extent, int taps) {
     const int end = extent - i < taps ? extent - i : taps;
     const uint32_t before_end = end > 0 ? (1u << end) - 1 : 0,
@@ -89,6 +110,7 @@ struct ZeroPaddedWindows {
 template <typename Element, int kRows, int kThreads>
 struct ContinuedWindows {
   using Rows = TileRows<kRows, kThreads>;
+  static constexpr bool kReadsRows = false;
 
   const Element* picture;
   WindowPlace places[Rows::kCount];
@@ -123,15 +145,18 @@ struct Filters {
   using Rows = TileRows<kRows, kThreads>;
 
   const Element* source;  // the chunk of the first row
-  int64_t apart;          // from row to row
   int remaining;          // filters from the first row on
 
   MINIDL_DEVICE Filters(const Element* weight, int length, int channels, int channel0, int term)
       : source(weight + static_cast<int64_t>(channel0 + Rows::first()) * length + term),
-        apart(static_cast<int64_t>(Rows::kAtOnce) * length),
         remaining(channels - channel0 - Rows::first()) {}
-  /// Starts the copies, and goes to the next step.
-  MINIDL_DEVICE void fetch(bool any, std::byte* tile) {
+  /// From now on, rows of `matrix`, of other terms.
+  MINIDL_DEVICE void begin_rows(const Element* matrix, int terms, int channel0, int term) {
+    source = matrix + static_cast<int64_t>(channel0 + Rows::first()) * terms + term;
+  }
+  /// Starts the copies, and goes to the next step. `length` of a row.
+  MINIDL_DEVICE void fetch(int length, bool any, std::byte* tile) {
+    const int64_t apart = static_cast<int64_t>(Rows::kAtOnce) * length;
     if (Rows::copies()) {
       MINIDL_UNROLL
       for (int i = 0; i < Rows::kCount; ++i) {

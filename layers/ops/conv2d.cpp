@@ -15,13 +15,22 @@ class Conv2dNode : public Node {
 
   void backward(const Tensor& grad_output, GradSink& grads) override {
     if (grads.wants(0)) {
+      const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
-      conv2d_backward_data(desc_, weight_.get("conv2d"), grad_output, {beta, relu_mask}, grad_input);
+      if (term) {
+        backward_data_with(*term, grad_output, {beta, relu_mask}, grad_input);
+      } else {
+        conv2d_backward_data(desc_, weight_.get("conv2d"), grad_output, {beta, relu_mask}, grad_input);
+      }
     }
     parameters_backward(grad_output, grads);
   }
 
  protected:
+  void backward_data_with(const GramTerm& term, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
+    const Tensor features = term.features();
+    conv2d_backward_data(desc_, weight_.get(name()), grad_output, {features, term.matrix()}, how, grad_input);
+  }
   void parameters_backward(const Tensor& grad_output, GradSink& grads) {
     if (grads.wants(1)) {
       const GradSink::Slot slot = grads.slot(1);
@@ -46,9 +55,15 @@ class Conv2dPool2dNode final : public Conv2dNode {
 
   void backward(const Tensor& grad_output, GradSink& grads) override {
     if (grads.wants(0)) {
+      const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
-      conv2d_pool2d_backward_data(desc_, weight_.get("conv2d_pool2d"), route_, grad_output, {beta, relu_mask},
-                                  grad_input);
+      if (term) {
+        const Tensor unpooled = unpool_gradient(desc_, route_, grad_output);
+        backward_data_with(*term, unpooled, {beta, relu_mask}, grad_input);
+      } else {
+        conv2d_pool2d_backward_data(desc_, weight_.get("conv2d_pool2d"), route_, grad_output, {beta, relu_mask},
+                                    grad_input);
+      }
     }
     if (grads.wants(1) || grads.wants(2)) parameters_backward(unpool_gradient(desc_, route_, grad_output), grads);
   }

@@ -1,26 +1,26 @@
-#include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/gram.h>
-#include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
+
+#include <algorithm>
+#include <cmath>
 
 namespace minidl::ops {
 namespace {
 
 class StyleLossNode final : public Node {
  public:
-  /// difference [n,c,c] = Gram / M - target; the gradient of features is factor * features x difference.
-  StyleLossNode(const Variable& features, Tensor difference, float factor)
-      : features_(features), difference_(std::move(difference)), factor_(factor) {}
+  /// The gradient of features is 1 / weight * features x matrix [n,c,c].
+  StyleLossNode(const Variable& features, Tensor matrix, float weight)
+      : features_(features), matrix_(std::move(matrix)), weight_(weight) {}
   const char* name() const override { return "style_loss"; }
   void backward(const Tensor& grad_output, GradSink& grads) override {
-    affine(factor_ * grad_output.item(), difference_, 0.0f, difference_);
-    grads.defer(0, std::make_unique<GramTerm>(std::move(features_), std::move(difference_)));
+    grads.defer(0, std::make_unique<GramTerm>(std::move(features_), std::move(matrix_), grad_output.item() / weight_));
   }
 
  private:
   Saved features_;
-  Tensor difference_;
-  float factor_;
+  Tensor matrix_;
+  float weight_;
 };
 
 }  // namespace
@@ -29,9 +29,20 @@ void GramTerm::add_to(Tensor& grad, float beta, const BitMask* relu_mask) {
   features_.for_parts("gram", [&](const Tensor& part, int64_t begin, int64_t end) {
     Tensor rows = rows_of(grad, begin, end);
     const BitMask mask = relu_mask ? rows_of(*relu_mask, begin, end) : BitMask();
-    // The kernel adds the matrix and its transpose, which for a symmetric one is twice the matrix.
-    gram_backward(part, coefficient_, 0.5f, {beta, mask ? &mask : nullptr}, rows);
+    gram_backward_symmetric(part, matrix_, factor_, {beta, mask ? &mask : nullptr}, rows);
   });
+}
+
+std::unique_ptr<GramTerm> GramTerm::take(const Conv2dDesc& desc, GradSink& grads, Device device) {
+  auto& deferred = grads.deferred(0);
+  const auto found = std::find_if(deferred.begin(), deferred.end(), [](const auto& term) {
+    const auto* const of_gram = dynamic_cast<const GramTerm*>(term.get());
+    return of_gram && of_gram->factor_ == 1.0f;
+  });
+  if (found == deferred.end() || !adds_as_it_goes(desc, device)) return nullptr;
+  std::unique_ptr<GramTerm> term(static_cast<GramTerm*>(found->release()));
+  deferred.erase(found);
+  return term;
 }
 
 Tensor gram_per_position(const Tensor& features) {
@@ -42,24 +53,22 @@ Tensor gram_per_position(const Tensor& features) {
   return gram;
 }
 
-Variable style_loss(const Variable& features, const Tensor& target, float factor) {
+Variable style_loss(const Variable& features, const Tensor& target, float factor, float weight) {
   const Shape& shape = features.shape();
-  Tensor difference = gram_per_position(features.value());
+  MINIDL_CHECK(shape.rank() == 4 && shape.count() > 0, "[style_loss] features {} must be [n,h,w,c] and not empty",
+               shape);
   const int64_t n = shape[0], positions = shape[1] * shape[2], c = shape[3];
   MINIDL_CHECK(target.shape() == Shape({1, c, c}) || target.shape() == Shape({n, c, c}),
                "[style_loss] target {} does not fit features {}: it must be [1,{},{}] or [{},{},{}]", target.shape(),
                shape, c, c, n, c, c);
-  for (int64_t i = 0; i < n; ++i) {
-    Tensor own = difference.slice(i, i + 1);
-    const int64_t row = target.shape()[0] == 1 ? 0 : i;
-    add_scaled(1.0f, own, -1.0f, target.slice(row, row + 1), own);
-  }
+  MINIDL_CHECK(weight != 0 && std::isfinite(weight), "[style_loss] weight is {}, it must be finite and not 0", weight);
+  Tensor difference = Tensor::empty({n, c, c}, Dtype::f32, features.value().device());
   const double scale = factor / static_cast<double>(c * c * n);
-  Tensor loss = squared_norm_scalar(difference, scale / 4.0);
-  return record(std::move(loss), {features}, [&](const Wants&) {
-    return std::make_unique<StyleLossNode>(features, std::move(difference),
-                                           static_cast<float>(scale / static_cast<double>(positions)));
-  });
+  Tensor loss = gram_difference(features.value(), 1.0f / static_cast<float>(positions), target,
+                                static_cast<float>(weight * scale / static_cast<double>(positions)), difference)
+                    .scaled(scale / 4.0);
+  return record(std::move(loss), {features},
+                [&](const Wants&) { return std::make_unique<StyleLossNode>(features, std::move(difference), weight); });
 }
 
 }  // namespace minidl::ops

@@ -202,6 +202,75 @@ TEST_F(CudaRecording, ItsMemoryIsThatOfOneThread) {
   expect_all(other, 5.0f);
 }
 
+/// Keeps a copy of x_ for as long as that is as it was, as engines keep forms of their weights.
+class CudaRecordingOfKept : public CudaRecording {
+ protected:
+  void work() {
+    ++done_;
+    Recording& recording = *Recording::current();
+    if (!recording.is_recording()) {
+      kept_ = recording.outside_store([&] { return x_.clone(); });
+      version_ = x_.version();
+    }
+    const bool relies = recording.is_recording() && x_.version() == version_ && recording.rely_on(x_, kept_);
+    relied_ = relied_ || relies;
+    doubled_ = Tensor::empty(x_.shape(), Dtype::f32, kDevice);
+    affine(2.0f, relies ? kept_ : x_, 0.0f, doubled_);
+    if (writes_) affine(1.0f, x_, 1.0f, x_);
+  }
+  void run(Recording& recording) {
+    recording.run([this] { work(); });
+  }
+
+  Tensor kept_;
+  uint64_t version_ = 0;
+  bool relied_ = false, writes_ = false;
+};
+
+TEST_F(CudaRecordingOfKept, BeginsAgainWhenWhatItReliedOnChanged) {
+  Recording recording(0);
+  for (int i = 1; i <= 3; ++i) {
+    for (int k = 0; k < 4; ++k) run(recording);
+    EXPECT_TRUE(recording.is_recorded());
+    EXPECT_TRUE(relied_);
+    expect_all(doubled_, 2.0f * static_cast<float>(i));
+    EXPECT_EQ(done_, 2 * i);
+    x_.fill(static_cast<float>(i + 1));
+  }
+}
+
+TEST_F(CudaRecordingOfKept, DoesNotRelyOnWhatItWrites) {
+  Recording recording(0);
+  writes_ = true;
+  for (int i = 1; i <= 5; ++i) {
+    run(recording);
+    expect_all(doubled_, 2.0f * static_cast<float>(i));
+  }
+  EXPECT_FALSE(relied_);  // already at the second run x_ is another one
+  EXPECT_TRUE(recording.is_recorded());
+}
+
+TEST_F(CudaRecordingOfKept, DoesNotRelyAgainOnWhatItWroteAfterAll) {
+  Recording recording(0);
+  run(recording);
+  writes_ = true;  // from its second run on
+  for (int i = 1; i <= 5; ++i) {
+    run(recording);
+    expect_all(doubled_, 2.0f * static_cast<float>(i));
+  }
+  EXPECT_TRUE(relied_);
+  EXPECT_TRUE(recording.is_recorded());
+}
+
+TEST_F(CudaRecordingOfKept, ItsMemoryIsOfTheCommonStore) {
+  std::optional<Recording> recording(0);
+  for (int i = 0; i < 3; ++i) run(*recording);
+  recording.reset();
+  expect_all(kept_, 1.0f);
+  Tensor other = Tensor::full(kept_.shape(), 5.0f, kDevice);
+  expect_all(kept_, 1.0f);
+}
+
 TEST_F(CudaRecording, BadUsesAreRefused) {
   Recording outer(0), inner(0);
   EXPECT_TRUE(throws_error([&] { outer.run([&] { run(inner); }); }, "one Recording at a time"));

@@ -213,10 +213,12 @@ KernelCase strided_product(int64_t m, int64_t n, int64_t k) {
 KernelCase gram(int64_t positions, int64_t channels) {
   const auto features = std::make_shared<Tensor>(device_tensor({1, 1, positions, channels}));
   const auto matrix = std::make_shared<Tensor>(device_tensor({1, channels, channels}));
-  return {fmt::format("Gram matrix of {} positions, {} channels, and its gradient", positions, channels),
+  const auto difference = std::make_shared<Tensor>(device_tensor({1, channels, channels}));
+  return {fmt::format("Gram matrix of {} positions, {} channels, its gradient, and less another", positions, channels),
           [=] {
             gram_forward(*features, 1.0f, *matrix);
             gram_backward(*features, *matrix, 1.0f, {1.0f}, *features);
+            gram_difference(*features, 1.0f, *matrix, 1.0f, *difference);
           },
           [=](const std::vector<int64_t>& blocks) {
             const OuterLaunches outer{.rows = channels,
@@ -233,6 +235,14 @@ KernelCase gram(int64_t positions, int64_t channels) {
                                 tile_minimum({positions, channels, channels, positions * channels}, blocks.at(3),
                                              2 * features->bytes()),
                                 {.bytes = 1.1}});
+            const OuterLaunches compared{.rows = channels,
+                                         .length = channels,
+                                         .positions = positions,
+                                         .inside = positions * channels,
+                                         .symmetric = true,
+                                         .input_bytes = features->bytes(),
+                                         .output_bytes = 2 * matrix->bytes()};
+            for (const ExpectedLaunch& launch : compared.expected(blocks)) launches.push_back(launch);
             return launches;
           }};
 }

@@ -6,6 +6,7 @@
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/box_mean.h>
 #include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
@@ -255,16 +256,12 @@ KernelCase reductions(const Shape& shape) {
             cuda::divide(1.0, number.data<double>(), 1.0, quotient->data<double>());
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
-            const auto partials = [&](size_t i) { return kDouble * blocks.at(i); };
-            return {{"reduce_kernel", bytes + partials(0)},
-                    {"reduce_blocks_kernel", partials(0) + kDouble},
-                    {"reduce_kernel", 2 * bytes + partials(2)},
-                    {"reduce_blocks_kernel", partials(2) + kDouble},
+            const auto sums = [&](size_t i) { return kDouble * (2 * blocks.at(i) + 2); };
+            return {{"reduce_kernel", bytes + sums(0)},
+                    {"reduce_kernel", 2 * bytes + sums(1)},
                     // Each row reads the other tensor.
-                    {"reduce_kernel", 2 * bytes + partials(4), 0, {.bytes = 2.05}},
-                    {"reduce_blocks_kernel", partials(4) + 2 * kDouble},
-                    {"reduce_kernel", 2 * bytes + partials(6), 0, {.bytes = 1.55}},
-                    {"reduce_blocks_kernel", partials(6) + 2 * kDouble},
+                    {"reduce_kernel", 2 * bytes + sums(2), 0, {.bytes = 2.05}},
+                    {"reduce_kernel", 2 * bytes + sums(3), 0, {.bytes = 1.55}},
                     {"divide_kernel", 2 * kDouble}};
           }};
 }
@@ -289,6 +286,24 @@ KernelCase updates(const Shape& shape) {
                   {"add_combination_kernel", 2 * bytes + 3 * bytes / 2},
                   {"adam_update_kernel", 7 * bytes},
                   {"sgd_update_kernel", 5 * bytes}})};
+}
+
+/// A point of L-BFGS's line search, with pairs kept as f32 and as bf16.
+KernelCase curvature_pairs(const Shape& shape) {
+  const auto x = shared(shape), s = shared(shape), y = shared(shape);
+  const auto s16 = std::make_shared<Tensor>(device_bf16(shape)), y16 = std::make_shared<Tensor>(device_bf16(shape));
+  const auto products = std::make_shared<Tensor>(Tensor::zeros({kPairProducts}, Dtype::f64, cuda_device()));
+  const int64_t bytes = x->bytes();
+  return {text(*x) + ": curvature pair, of bf16",
+          [=] {
+            Tensor none;
+            curvature_pair({*x, *x, *x, *x, *x}, *s, *y, none, *products);
+            curvature_pair({*x, *x, *x, *x, *x}, *s16, *y16, *y, *products);
+          },
+          [=](const std::vector<int64_t>& blocks) -> Launches {
+            const auto sums = [&](size_t i) { return kDouble * kPairProducts * (2 * blocks.at(i) + 1); };
+            return {{"curvature_pair_kernel", 7 * bytes + sums(0)}, {"curvature_pair_kernel", 7 * bytes + sums(1)}};
+          }};
 }
 
 /// The numbers of a direction of L-BFGS with this many pairs.
@@ -319,8 +334,7 @@ KernelCase pictures(int64_t extent) {
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             // Neighbours come from caches.
-            return {{"reduce_kernel", bytes + kDouble * blocks.at(0), 0, {.sectors = 1.3, .bytes = 3.05}},
-                    {"reduce_blocks_kernel", kDouble * (blocks.at(0) + 1)},
+            return {{"reduce_kernel", bytes + kDouble * (2 * blocks.at(0) + 1), 0, {.sectors = 1.3, .bytes = 3.05}},
                     {"map_kernel", 3 * bytes, 0, {.sectors = 1.15, .bytes = 2.4}},
                     {"column_sums_kernel", 3 * bytes, 0, {.bytes = 4.0}},
                     {"row_sums_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
@@ -368,6 +382,7 @@ std::vector<std::function<KernelCase()>> other_cases(bool small) {
       },
       [=] { return reductions(map); },
       [=] { return updates(map); },
+      [=] { return curvature_pairs(map); },
       [=] { return lbfgs_loops(small ? 20 : 100); },
       [=] { return pictures(extent); },
       [=] { return softmax(4, small ? 256 : 1000); },

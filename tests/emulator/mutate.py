@@ -52,6 +52,8 @@ PROGRAMS = [
     ('kernels_gram_test', THREADS, []),
     ('kernels_half_test', THREADS, []),
     ('kernels_instance_norm_test', THREADS, []),
+    ('kernels_conv2d_added_test', THREADS, ['gather_mma.cuh', 'window_tiles.cuh']),
+    ('kernels_curvature_pair_test', THREADS, ['curvature_pair.cu', 'reduce.cuh', 'last_block.cuh']),
     ('kernels_lbfgs_loops_test', THREADS, []),
     ('kernels_log_softmax_test', THREADS, []),
     ('kernels_mma_plans_test', THREADS, TENSOR_CORES + ['windows.cuh', 'gather_output.cuh', 'add_parts.cu', 'mma_operand.cu']),

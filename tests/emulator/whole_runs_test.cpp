@@ -7,6 +7,8 @@
 #include <support/compare.h>
 #include <support/small_fast_style.h>
 
+#include <cinttypes>
+#include <cstdio>
 #include <cstdlib>
 
 namespace minidl::test {
@@ -114,6 +116,8 @@ TEST_P(WholeRuns, ReportTheFailureOfAnyCall) {
     ASSERT_EQ(live_objects(), live) << "after the failure of call " << call;
     ASSERT_TRUE(emulator::take_findings().empty());
   }
+  std::printf("%" PRId64 " of %" PRId64 " calls failed, %" PRId64 " of them made the run fail\n", tried, calls,
+              reported);
   EXPECT_GT(reported, tried / 4);  // the others free something, and are made again
   EXPECT_TRUE(same_bytes(GetParam()(), expected)) << "afterwards everything works";
 }

@@ -80,6 +80,45 @@ TEST(Gram, BackwardIsExactOnIntegers) {
   }
 }
 
+/// What is taken off is one matrix for each picture, or one for all.
+void expect_differences(const Shape& shape) {
+  for (const int64_t targets : {shape[0], int64_t{1}}) {
+    const Tensor features = random_integers(shape, 16, -2, 2), target = gram_like({targets, 0, 0, shape[3]}, 17);
+    std::vector<double> expected = reference(features, 0.5);
+    double squares = 0.0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      expected[i] -= target.span<float>()[i % static_cast<size_t>(target.count())];
+      squares += expected[i] * expected[i];
+      expected[i] *= -0.25;
+    }
+    Tensor difference = Tensor::full({shape[0], shape[3], shape[3]}, NAN);
+    double sum = 0.0;
+    const auto run = [&](const Tensor& f, float scale, const Tensor& t, Tensor& d) {
+      sum = gram_difference(f, scale, t, -0.25f, d).get();
+    };
+    test::OnDevice{run}(features, 0.5f, target, difference);
+    EXPECT_TRUE(equals(difference, expected)) << shape.str() << " " << targets;
+    EXPECT_EQ(sum, squares) << shape.str() << " " << targets;
+  }
+}
+
+TEST(Gram, DifferenceIsExactOnIntegers) {
+  for (const Shape& shape : kShapes) expect_differences(shape);
+}
+
+TEST(Gram, BackwardOfSymmetricIsHalfOfThatOfAny) {
+  for (const Shape& shape : kShapes) {
+    const Tensor features = random_integers(shape, 18), symmetric = gram_of(random_integers(shape, 19, -1, 1), 1.0f);
+    EXPECT_TRUE(test::accumulates(shape, [&](const Accumulate& how, Tensor& grad) {
+      ON_DEVICE(gram_backward_symmetric)(features, symmetric, 0.25f, how, grad);
+    })) << shape.str();
+    Tensor grad = Tensor::full(shape, NAN), twice = grad.clone();
+    ON_DEVICE(gram_backward_symmetric)(features, symmetric, 0.5f, Accumulate{}, grad);
+    ON_DEVICE(gram_backward)(features, symmetric, 0.25f, Accumulate{}, twice);
+    EXPECT_TRUE(equals(grad, twice)) << shape.str();
+  }
+}
+
 TEST(Gram, BackwardAccumulatesAndMasks) {
   for (const Shape& shape : kShapes) {
     const Tensor features = random_integers(shape, 4), grad_gram = gram_like(shape, 5);
@@ -148,6 +187,7 @@ TEST_F(GramBelowFp32, IsExactOnIntegers) {
   for (const Shape& shape : kShapes) {
     const Tensor features = random_integers(shape, 12), grad_gram = gram_like(shape, 13);
     EXPECT_TRUE(equals(gram_of(features, 0.5f), reference(features, 0.5))) << shape.str();
+    expect_differences(shape);
     Tensor grad = Tensor::full(shape, NAN);
     ON_DEVICE(gram_backward)(features, grad_gram, 0.25f, Accumulate{}, grad);
     EXPECT_TRUE(equals(grad, backward_reference(features, grad_gram, 0.25))) << shape.str();
@@ -199,6 +239,11 @@ TEST(Gram, BadArgumentsAreNamed) {
         (features, gram, 1.0f, Accumulate{}, gram);
       },
       "[gram] grad_features"));
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(gram_backward_symmetric)
+                                 (features, wrong, 1.0f, Accumulate{}, grad); },
+                           "[gram] matrix"));
+  EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, wrong, 1.0f, gram); }, "[gram] target"));
+  EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, gram, 1.0f, wrong); }, "[gram] difference"));
   const BitMask wrong_mask = test::positive(flat);
   EXPECT_TRUE(throws_error(
       [&] {
