@@ -21,11 +21,11 @@ struct Step {
   // a pool's choices.
   int64_t saved = 0;
   int64_t forward_workspace = 0, backward_workspace = 0;
-  int64_t forward_kept = 0, backward_kept = 0;      // what an engine would keep with the weight
-  int64_t forward_spared = 0, backward_spared = 0;  // of the workspace, when it does
-  bool is_tapped = false, is_recomputed = false;
+  int64_t forward_kept = 0, backward_kept = 0;                        // what an engine would keep with the weight
+  int64_t forward_spared = 0, backward_spared = 0;                    // of the workspace, when it does
+  bool is_tapped = false, is_recomputed = false, is_rounded = false;  // kept in bf16
   /// Whether a backward pass keeps the very tensor.
-  bool output_is_saved() const { return is_tapped && !is_recomputed && !layers::Vgg::keeps_in_bf16(); }
+  bool output_is_saved() const { return is_tapped && !is_recomputed && !is_rounded; }
   double flops = 0;
 };
 
@@ -84,8 +84,8 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     if (end.kind == Kind::pool && end.pool == PoolKind::max) step.saved = output.count();  // a byte for each choice
     step.is_tapped = contains(taps, end.name);
     step.is_recomputed = recomputed.contains(end.name);
-    if (step.is_tapped && !step.is_recomputed)
-      step.saved += layers::Vgg::keeps_in_bf16() ? step.output / 2 : step.output;
+    step.is_rounded = network.keeps_in_bf16();
+    if (step.is_tapped && !step.is_recomputed) step.saved += step.is_rounded ? step.output / 2 : step.output;
     // What a loss sees of a student's tap, and its gradient, are beside the value.
     if (step.is_tapped && end.imitated_c > 0) {
       step.forward_workspace += step.output;

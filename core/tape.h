@@ -22,6 +22,7 @@ class Saved {
   explicit Saved(Tensor tensor) : version_(tensor.version()), tensor_(std::move(tensor)) {}
   explicit Saved(const Variable& variable);
   explicit operator bool() const { return tensor_ || recompute_; }
+  bool is_recomputed() const { return static_cast<bool>(recompute_); }
   /// Const, so that reading its data does not count as opening it for writing.
   const Tensor get(const char* op) const { return recompute_ ? recompute_(0, height_) : kept(op); }
   /// Rows [begin, end) of a value [1, h, w, c].

@@ -208,19 +208,6 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   if (relu_mask && !mask_written) positive_mask(output, *relu_mask);
 }
 
-void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
-                          const Accumulate& how, Tensor& grad_input) {
-  const char* op = "conv2d backward_data";
-  check_shape(weight, desc.weight_shape(), op, "weight");
-  check_shape(grad_output, desc.output_shape(), op, "grad_output");
-  check_shape(grad_input, desc.input_shape(), op, "grad_input");
-  check_accumulate(how, grad_input, op);
-  common_device(op, weight, grad_output, grad_input);
-  run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.backward_data(desc, {weight, grad_output.data<float>(), how.beta, mask_span(how), target.data<float>()});
-  });
-}
-
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device) {
   if (!execution::verify_engine().empty()) return false;  // what is repeated are single operations
   const Conv2dEngine& engine = conv2d_engine_for({desc, Conv2dDirection::backward_data}, device);
@@ -228,26 +215,28 @@ bool adds_as_it_goes(const Conv2dDesc& desc, Device device) {
 }
 
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
-                          const GramContribution& added, const Accumulate& how, Tensor& grad_input) {
+                          const Accumulate& how, Tensor& grad_input, const GramContribution* added) {
   const char* op = "conv2d backward_data";
   check_shape(weight, desc.weight_shape(), op, "weight");
   check_shape(grad_output, desc.output_shape(), op, "grad_output");
   check_shape(grad_input, desc.input_shape(), op, "grad_input");
-  check_shape(added.features, desc.input_shape(), op, "features");
-  check_shape(added.matrix, {1, desc.in_c, desc.in_c}, op, "matrix");
   check_accumulate(how, grad_input, op);
-  const Device device = common_device(op, weight, grad_output, grad_input, added.features, added.matrix);
-  MINIDL_CHECK(adds_as_it_goes(desc, device), "[{}] the engine of {} adds nothing as it goes; add it after", op, desc);
-  const ProfileRange range("conv2d", name_of(Conv2dDirection::backward_data));
-  const Conv2dEngine& engine = conv2d_engine_for({desc, Conv2dDirection::backward_data}, device);
-  run_on_device(device, [&] {
+  const Device device = common_device(op, weight, grad_output, grad_input);
+  if (added) {
+    check_shape(added->features, desc.input_shape(), op, "features");
+    check_shape(added->matrix, {1, desc.in_c, desc.in_c}, op, "matrix");
+    common_device(op, grad_input, added->features, added->matrix);
+    MINIDL_CHECK(adds_as_it_goes(desc, device), "[{}] the engine of {} adds nothing as it goes; add it after", op,
+                 desc);
+  }
+  run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
     engine.backward_data(desc, {.weight = weight,
                                 .grad_output = grad_output.data<float>(),
                                 .beta = how.beta,
                                 .relu_mask = mask_span(how),
-                                .grad_input = grad_input.data<float>(),
-                                .added_matrix = added.matrix.data<float>(),
-                                .added_features = added.features.data<float>()});
+                                .grad_input = target.data<float>(),
+                                .added_matrix = added ? added->matrix.data<float>() : nullptr,
+                                .added_features = added ? added->features.data<float>() : nullptr});
   });
 }
 

@@ -57,20 +57,17 @@ Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
                     Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
 
-/// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
-/// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU).
-void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input);
-
 /// Another contribution to the gradient of a convolution's input: at each pixel matrix * features, as
-/// gram_backward_symmetric() gives; features of one picture, matrix [1, in_c, in_c], symmetric.
+/// gram_backward_symmetric() gives; features [1, in_h, in_w, in_c], matrix [1, in_c, in_c], symmetric.
 struct GramContribution {
   const Tensor &features, &matrix;
 };
-/// The same gradient with such a contribution, in one pass by an engine that adds as it goes (adds_as_it_goes()); else
-/// throws Error.
-void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const GramContribution& added,
-                          const Accumulate& how, Tensor& grad_input);
-/// Whether the engine that backward_data uses under the current settings can.
+/// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
+/// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU). `added`, unless it is nullptr, is
+/// added in the same pass; throws Error then unless adds_as_it_goes().
+void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
+                          const GramContribution* added = nullptr);
+/// Whether the engine that backward_data uses under the current settings adds a GramContribution.
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device);
 
 /// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].

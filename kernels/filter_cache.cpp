@@ -35,16 +35,13 @@ bool have_room(int64_t bytes) {
   return bytes_kept + bytes <= execution::filter_cache();
 }
 
-/// Makes them and keeps them, where that is asked for and there is room; else it is noted that they were asked for.
-Tensor make_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make, bool keep, bool note) {
-  Tensor filters;
-  {
-    const ProfileRange range("filters");
-    filters = make();
-  }
-  keep = keep && have_room(filters.bytes());
-  if (keep || note) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), keep ? filters : Tensor()));
-  return filters;
+Tensor make_filters(const std::function<Tensor()>& make) {
+  const ProfileRange range("filters");
+  return make();
+}
+
+void keep(const Tensor& weight, const void* form, Tensor filters) {
+  weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), std::move(filters)));
 }
 
 }  // namespace
@@ -52,17 +49,13 @@ Tensor make_filters(const Tensor& weight, const void* form, const std::function<
 Tensor kept_filters(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
   const auto seen = find(weight, form);
   if (seen && seen->filters) return seen->filters;
-  return make_filters(weight, form, make, seen != nullptr, seen == nullptr);
-}
-
-Tensor kept_filters_at_once(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  const Tensor there = filters_there(weight, form);
-  return there ? there : make_filters(weight, form, make, true, false);
-}
-
-Tensor filters_there(const Tensor& weight, const void* form) {
-  const auto seen = find(weight, form);
-  return seen ? seen->filters : Tensor();
+  const Tensor filters = make_filters(make);
+  if (!seen) {
+    keep(weight, form, Tensor());
+  } else if (have_room(filters.bytes())) {
+    keep(weight, form, filters);
+  }
+  return filters;
 }
 
 Tensor filters_if_kept(const Tensor& weight, const void* form, int64_t bytes, const std::function<Tensor()>& make) {
@@ -70,6 +63,20 @@ Tensor filters_if_kept(const Tensor& weight, const void* form, int64_t bytes, co
   if (seen && (seen->filters || have_room(bytes))) return kept_filters(weight, form, make);
   if (!seen) weight.keep_derived(form, std::make_shared<const Kept>(weight.shape(), Tensor()));
   return {};
+}
+
+Tensor filters_kept_at_once(const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
+  const auto seen = find(weight, form);
+  if (seen && seen->filters) return seen->filters;
+  const Tensor filters = make_filters(make);
+  if (have_room(filters.bytes())) keep(weight, form, filters);
+  return filters;
+}
+
+Tensor filters_there(const Tensor& weight, const void* form) {
+  const auto seen = find(weight, form);
+  if (!seen) keep(weight, form, Tensor());  // in place of those of earlier contents, whose memory goes
+  return seen ? seen->filters : Tensor();
 }
 
 }  // namespace minidl

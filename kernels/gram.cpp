@@ -39,6 +39,8 @@ Number gram_difference(const Tensor& features, float scale, const Tensor& target
   check_gram(features, difference, "difference");
   const Shape& shape = difference.shape();
   if (target.shape() != Shape({1, shape[1], shape[1]})) check_shape(target, shape, "gram", "target");
+  MINIDL_CHECK(!difference.shares_storage_with(target) || difference.count() == 0,
+               "[gram] difference is the target; give it a tensor of its own");
   const int64_t apart = target.shape()[0] == shape[0] ? shape[1] * shape[1] : 0;
   const ProfileRange range("gram", "difference");
   return MINIDL_ON(common_device("gram", features, target, difference),

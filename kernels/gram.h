@@ -13,7 +13,7 @@ void gram_forward(const Tensor& features, float scale, Tensor& gram);
 void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale, const Accumulate& how, Tensor& grad_features);
 
 /// difference[n,i,j] = factor * (gram[n,i,j] - target[n,i,j]), with gram as gram_forward() computes it; target [n, c, c],
-/// or [1, c, c] for all pictures. The sum of squares of gram - target.
+/// or [1, c, c] for all pictures, another tensor. The sum of squares of gram - target.
 Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference);
 
 /// grad_features[n,h,w,i] = scale * sum over j of matrix[n,i,j] * features[n,h,w,j], of a symmetric matrix [n, c, c]: half of

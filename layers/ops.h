@@ -87,7 +87,8 @@ Variable content_loss(const Variable& features, const Tensor& target, const Fact
 /// Style loss of one layer (Gatys et al. 2015, eq. 4) for maps of any size, each Gram divided by its own number of positions M = h * w:
 ///   factor / (4 c^2) * ||F Fᵀ / M - target||^2, averaged over the batch. features [n,h,w,c]; target [1,c,c] or [n,c,c] is a Gram / M.
 /// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed. It can be
-/// fused into another pass when the loss goes into what is differentiated multiplied by `weight`.
+/// fused into another pass when the loss goes into what is differentiated multiplied by `weight`, finite and not 0; with any other factor it is
+/// right, too, and a pass of its own. Throws Error for a target or a weight that does not fit.
 Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f, float weight = 1.0f);
 /// factor * sum of squared differences of neighbours. kernels/total_variation.h.
 enum class TotalVariationKind { full, interior };

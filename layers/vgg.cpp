@@ -118,8 +118,7 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
       seen = ops::conv2d(x, projection, Variable(), {});
       if (again.contains(name)) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
     }
-    const bool keeps_half = keeps_in_bf16() && image.value().device() == Device::cpu();
-    if (keeps_half && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
+    if (keeps_in_bf16() && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
     use(name, seen);
   }
 }
@@ -138,8 +137,8 @@ double Vgg::recompute_limit() const {
   return recompute_limit_.value_or(device() == Device::cpu() ? kCheapRecompute : 0.0);
 }
 
-bool Vgg::keeps_in_bf16() {
-  return execution::precision() == Precision::bf16;
+bool Vgg::keeps_in_bf16() const {
+  return device() == Device::cpu() && execution::precision() == Precision::bf16;
 }
 
 std::set<std::string> Vgg::recomputed(const Shape& image, std::span<const std::string> taps) const {

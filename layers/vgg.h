@@ -58,7 +58,7 @@ class Vgg final : public Module {
   /// Those of `taps` for which that is so with a picture [n, h, w, 3].
   std::set<std::string> recomputed(const Shape& image, std::span<const std::string> taps) const;
   /// Whether the other named values are kept in bf16 for the backward pass: on the CPU under Precision::bf16.
-  static bool keeps_in_bf16();
+  bool keeps_in_bf16() const;
 
   /// Names of the layers in order.
   std::vector<std::string> layer_names() const;

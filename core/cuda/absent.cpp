@@ -69,6 +69,15 @@ void Recording::reset() {
 bool Recording::is_recorded() const {
   return false;
 }
+bool Recording::is_recording() const {
+  return false;
+}
+Tensor Recording::outside_store(const std::function<Tensor()>&) {
+  fail_absent();
+}
+bool Recording::rely_on(const Tensor&, const Tensor&) {
+  fail_absent();
+}
 Recording* Recording::current() {
   return nullptr;
 }

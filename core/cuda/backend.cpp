@@ -109,6 +109,7 @@ std::map<int, DeviceState*>& states() {
   static std::map<int, DeviceState*>& all = *[] {
     std::atexit([] {
       for (const auto& [index, state] : states()) {
+        if (!state) continue;  // its making failed
         state->allocator.release_cached();
         state->stream = Stream(nullptr);
         state->arrivals.release();

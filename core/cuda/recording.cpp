@@ -104,7 +104,6 @@ struct Recording::Impl {
     do_once(recording, work);
     stage = Stage::second;
   }
-  bool record(Recording& recording, cudaStream_t stream, const std::function<void()>& work);
   void run(Recording& recording, const std::function<void()>& work);
   bool can_rely() const {
     return std::all_of(reliances.begin(), reliances.end(),
@@ -117,8 +116,7 @@ struct Recording::Impl {
   PooledAllocator::Pool* pool = nullptr;
   Graph graph;
   Stage stage = Stage::first;
-  bool is_recording = false;
-  bool may_rely = true;
+  bool may_rely = true, relied_in_vain = false;
   std::vector<Reliance> reliances;
   std::vector<PinnedMemory> host;  // the numbers as they come, in blocks, which do not move
   size_t brought = 0;
@@ -136,26 +134,17 @@ const double* Recording::Impl::bring(const Tensor& value) {
   return place;
 }
 
-bool Recording::Impl::record(Recording& recording, cudaStream_t stream, const std::function<void()>& work) {
-  is_recording = true;
-  try {
-    const bool done = graph.record(stream, [&] { do_once(recording, work); });
-    is_recording = false;
-    return done;
-  } catch (...) {
-    is_recording = false;
-    throw;
-  }
-}
-
 void Recording::Impl::run(Recording& recording, const std::function<void()>& work) {
   const cudaStream_t stream = current_stream();
-  if (stage == Stage::recorded && !can_rely()) forget();
+  if (stage == Stage::recorded && !can_rely()) {
+    may_rely = std::exchange(relied_in_vain, true) ? false : may_rely;
+    forget();
+  }
   if (stage == Stage::first && (are_switched_off() || !memory.has_pools())) stage = Stage::never;
   if (stage == Stage::first) {
     do_first(recording, work);
   } else if (stage == Stage::second) {
-    const bool done = record(recording, stream, work);
+    const bool done = graph.record(stream, [&] { do_once(recording, work); });
     stage = done ? Stage::recorded : Stage::never;
     if (!done) memory.retire(std::exchange(pool, nullptr));
     if (done && !can_rely()) {
@@ -204,7 +193,7 @@ bool Recording::is_recorded() const {
 }
 
 bool Recording::is_recording() const {
-  return impl_->is_recording;
+  return impl_->stage == Impl::Stage::second;
 }
 
 Tensor Recording::outside_store(const std::function<Tensor()>& make) {

@@ -33,8 +33,9 @@ class Recording {
   /// For use in work: what `make` allocates is not of the recording's store, and stays when that goes.
   Tensor outside_store(const std::function<Tensor()>& make);
   /// For use in work: what is recorded reads `derived`, which was computed from the contents that `source` has now. It
-  /// keeps both, and when source was opened for writing since, the next run is a first one. False when work itself
-  /// writes to what it relied on: then it must not.
+  /// keeps both, and when source was opened for writing since, the next run is a first one; what another recording
+  /// writes when it is repeated is not noticed. False, and then work must not, when work itself writes to what it
+  /// relied on, or when others did for a second time.
   bool rely_on(const Tensor& source, const Tensor& derived);
 
   /// The one whose work is being done on this thread, or nullptr.

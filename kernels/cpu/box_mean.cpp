@@ -29,7 +29,7 @@ void sum_across(int64_t width, int64_t channels, int64_t reach, double scale, co
 
 }  // namespace
 
-void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& sum, float* output) {
+void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& added, float* output) {
   const int64_t h = shape[1], w = shape[2], c = shape[3], row = w * c;
   const int64_t reach = std::min(width / 2, std::max(h, w));  // more pixels are all outside
   const double scale = 1.0 / (static_cast<double>(width) * static_cast<double>(width));
@@ -48,7 +48,7 @@ void box_mean(const Shape& shape, int64_t width, const float* input, const Added
       add(y - reach, -1.0);
     }
   });
-  if (sum.x) add_scaled(shape.count(), 1.0f, sum.x, sum.factor, output, output);
+  if (added.x) add_scaled(shape.count(), 1.0f, added.x, added.factor, output, output);
 }
 
 }  // namespace minidl::cpu

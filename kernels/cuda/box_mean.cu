@@ -27,7 +27,8 @@ MINIDL_KERNEL(kMapThreads, column_sums_kernel, BoxSize size, const float* input,
   store(sums + i, sum);
 }
 
-MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const double* sums, AddedTo to, float* output) {
+MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const double* sums, AddedTo added,
+              float* output) {
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (i >= size.count) return;
   const int64_t column = i / size.c % size.w;
@@ -35,12 +36,12 @@ MINIDL_KERNEL(kMapThreads, row_sums_kernel, BoxSize size, double scale, const do
   double sum = 0.0;
   for (int64_t x = first; x <= last; ++x) sum += load(sums + i + (x - column) * size.c);
   const float mean = static_cast<float>(scale * sum);
-  store(output + i, to.x ? load(to.x + i) + to.factor * mean : mean);
+  store(output + i, added.x ? load(added.x + i) + added.factor * mean : mean);
 }
 
 }  // namespace
 
-void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& sum, float* output) {
+void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& added, float* output) {
   if (shape.count() == 0) return;
   const int64_t reach = std::min(width / 2, std::max(shape[1], shape[2]));  // more pixels are all outside
   const BoxSize size{shape.count(), shape[1], shape[2], shape[3], reach};
@@ -48,7 +49,7 @@ void box_mean(const Shape& shape, int64_t width, const float* input, const Added
   Tensor sums = Tensor::empty(shape, Dtype::f64, current_device());
   const unsigned blocks = blocks_for(size.count, kMapThreads);
   MINIDL_LAUNCH(column_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, input, sums.data<double>());
-  MINIDL_LAUNCH(row_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, scale, sums.data<double>(), sum,
+  MINIDL_LAUNCH(row_sums_kernel, blocks, kMapThreads, 0, current_stream(), size, scale, sums.data<double>(), added,
                 output);
 }
 

@@ -14,7 +14,8 @@ const char* declined_by_mma(const Conv2dProblem& problem) {
       (std::max(padding.top, padding.bottom) >= d.in_h || std::max(padding.left, padding.right) >= d.in_w)) {
     return "reflects a picture more than once";
   }
-  // A mask of twice 16 bits says which taps are inside of a picture; a window's elements are counted in 32 bits.
+  // Masks of twice 16 bits say which taps are inside of a picture, and whether there is a window; a window's elements
+  // are counted in 32 bits.
   if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 15 rows or columns of taps";
   constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
   const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max(d.in_c, d.out_c) + 8;

@@ -7,7 +7,7 @@ namespace minidl::cuda {
 /// decline is computed by it.
 extern const Conv2dEngine conv2d_simt;
 
-/// The same products on tensor cores (compute capability 8.0 and later), up to 16 x 16 taps, of pictures that are
+/// The same products on tensor cores (compute capability 8.0 and later), up to 15 x 15 taps, of pictures that are
 /// reflected once at the most: operands rounded to TF32, bf16 or fp16, or in two parts of TF32 each; sums in fp32.
 extern const Conv2dEngine conv2d_mma_tf32, conv2d_mma_bf16, conv2d_mma_fp16, conv2d_mma_3xtf32;
 

@@ -119,7 +119,7 @@ Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std:
   Recording* const recording = Recording::current();
   if (!recording) return kept_filters(weight, form, make);
   if (!recording->is_recording()) {
-    return recording->outside_store([&] { return kept_filters_at_once(weight, form, make); });
+    return recording->outside_store([&] { return filters_kept_at_once(weight, form, make); });
   }
   const Tensor filters = filters_there(weight, form);
   return filters && recording->rely_on(weight, filters) ? filters : make();

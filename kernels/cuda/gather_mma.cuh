@@ -34,7 +34,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   const int channel0 = static_cast<int>(blockIdx.y) * Tile::kColumns, first = part * steps_of_part;
   using Rows = Loader<Element, Tile::kRows, Tile::kThreads>;
   using Columns = Filters<Element, Tile::kColumns, Tile::kThreads>;
-  constexpr bool kAdds = Rows::kReadsRows && !kPools && sizeof(Element) == 4;
+  constexpr bool kAdds = Rows::kReadsRows;
   constexpr int kStep = TermWalk<Element>::kStep;
   const int of_windows = steps_of<Element>(length), all = of_windows + (kAdds ? steps_of<Element>(out.added.terms) : 0);
   const int steps = all - first < steps_of_part ? all - first : steps_of_part;
@@ -50,7 +50,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
                          terms.term - of_windows * kStep);
     }
   };
-  if (first > of_windows) begin_added();
+  if (kAdds && first > of_windows) begin_added();
   const auto fetch = [&](std::byte* stage) {
     const int added = terms.term - of_windows * kStep;  // number of the term among the added ones, from 0
     if (kAdds && added >= 0 && added < kStep) begin_added();
@@ -83,6 +83,11 @@ void launch_loader(const Windows& windows, const MmaPlan& plan, const void* pict
 template <typename Type, typename Tile>
 void launch_tile(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
                  const GatherOutput& output, cudaStream_t stream) {
+  if constexpr (sizeof(typename Type::Element) == 4) {
+    if (output.added.terms > 0) {
+      return launch_loader<Type, Tile, WindowsAndRows>(windows, plan, picture, weight, output, stream);
+    }
+  }
   const auto launch = windows.mode != Padding::Mode::zero ? launch_loader<Type, Tile, ContinuedWindows>
                       : output.pools                      ? launch_loader<Type, Tile, ZeroPaddedWindows, true>
                                                           : launch_loader<Type, Tile, ZeroPaddedWindows>;

@@ -148,13 +148,13 @@ MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parti
   store(output + i, result);
 }
 
-constexpr int kMirrorTile = 32, kMirrorThreads = kReduceThreads, kMirrorRows = kMirrorThreads / kMirrorTile;
+constexpr int kMirrorTile = 32, kMirrorRows = kReduceThreads / kMirrorTile;
 
 /// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
 /// the one below in shared memory, so that all is accessed in rows. With a target, blocks leave their sums of squares
 /// in `squares`, and the last one adds them. Grid (rows / 32, rows / 32), blocks of 256.
 template <bool kHasTarget>
-MINIDL_KERNEL(kMirrorThreads, mirrored_sum_kernel, OuterProduct product, Partials partials, double* squares,
+MINIDL_KERNEL(kReduceThreads, mirrored_sum_kernel, OuterProduct product, Partials partials, double* squares,
               unsigned* arrived, float* output) {
   MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
   const int n = product.rows, column = static_cast<int>(threadIdx.x) % kMirrorTile,
@@ -188,7 +188,7 @@ MINIDL_KERNEL(kMirrorThreads, mirrored_sum_kernel, OuterProduct product, Partial
     if (threadIdx.x == 0) store(squares + blockIdx.y * gridDim.x + blockIdx.x, square);
     if (!is_last_block(arrived, blocks)) return;
     square = 0.0;
-    for (unsigned i = threadIdx.x; i < blocks; i += kMirrorThreads) square += load(squares + i);
+    for (unsigned i = threadIdx.x; i < blocks; i += kReduceThreads) square += load(squares + i);
     square = combine_block<Sum>(square);
     if (threadIdx.x == 0) {
       store(product.target.squares, product.target.adds ? load(product.target.squares) + square : square);
@@ -233,7 +233,7 @@ void add_outer_parts(const OuterProduct& product, int parts, int in_c, const flo
     const bool has_target = product.target.matrix != nullptr;
     Tensor squares = has_target ? Tensor::empty({tiles, tiles}, Dtype::f64, current_device()) : Tensor();
     const auto kernel = has_target ? mirrored_sum_kernel<true> : mirrored_sum_kernel<false>;
-    MINIDL_LAUNCH(kernel, dim3(tiles, tiles), kMirrorThreads, 0, stream, product, sums,
+    MINIDL_LAUNCH(kernel, dim3(tiles, tiles), kReduceThreads, 0, stream, product, sums,
                   has_target ? squares.data<double>() : nullptr, arrivals(), output);
     return;
   }

@@ -34,9 +34,9 @@ struct SquaredDifference {
   }
 };
 
-constexpr int kMostVectors = kArrivals;  // of one launch
+constexpr int kMostVectors = kArrivals;  // left and right ones of a launch, multiplied
 
-constexpr int kMostRight = 4;  // likewise
+constexpr int kMostRight = 4;  // vectors of a launch
 
 /// Row r is x[r % count] times y[r / count].
 template <typename T>

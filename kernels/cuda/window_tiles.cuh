@@ -61,7 +61,7 @@ struct TileRows {
 template <typename Element, int kRows, int kThreads>
 struct ZeroPaddedWindows {
   using Rows = TileRows<kRows, kThreads>;
-  static constexpr bool kReadsRows = true;
+  static constexpr bool kReadsRows = false;
 
   static constexpr uint32_t kIsThere = 0x10001u << kMostMmaTaps;
 
@@ -80,14 +80,6 @@ struct ZeroPaddedWindows {
                                          taps_inside(place.column, windows.in_w, windows.k_w) << 16 | kIsThere;
     }
   }
-  /// From now on, rows of `terms` terms, one for each window.
-  MINIDL_DEVICE void begin_rows(const Element* rows, int terms, int window0) {
-    MINIDL_UNROLL
-    for (int i = 0; i < Rows::kCount; ++i) {
-      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
-      begin[i] = reinterpret_cast<const std::byte*>(rows + int64_t{window} * terms);
-    }
-  }
   /// Bit t: whether i + t is in [0, extent), for t < taps <= kMostMmaTaps.
   MINIDL_DEVICE static uint32_t taps_inside(int i, int extent, int taps) {
     const int end = extent - i < taps ? extent - i : taps;
@@ -101,6 +93,24 @@ struct ZeroPaddedWindows {
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       async_copy<kChunkBytes>(tile + Rows::place(i), begin[i] + terms.offset, any && (inside[i] & tap) == tap);
+    }
+  }
+};
+
+/// The same, and then rows of other terms, one for each window (AddedRows).
+template <typename Element, int kRows, int kThreads>
+struct WindowsAndRows : ZeroPaddedWindows<Element, kRows, kThreads> {
+  using Base = ZeroPaddedWindows<Element, kRows, kThreads>;
+  using typename Base::Rows;
+  static constexpr bool kReadsRows = true;
+
+  using Base::Base;
+  /// From now on.
+  MINIDL_DEVICE void begin_rows(const Element* rows, int terms, int window0) {
+    MINIDL_UNROLL
+    for (int i = 0; i < Rows::kCount; ++i) {
+      const int window = window0 + Rows::first() + i * Rows::kAtOnce;
+      this->begin[i] = reinterpret_cast<const std::byte*>(rows + int64_t{window} * terms);
     }
   }
 };

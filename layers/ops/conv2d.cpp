@@ -29,7 +29,8 @@ class Conv2dNode : public Node {
  protected:
   void backward_data_with(const GramTerm& term, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
     const Tensor features = term.features();
-    conv2d_backward_data(desc_, weight_.get(name()), grad_output, {features, term.matrix()}, how, grad_input);
+    const GramContribution added{features, term.matrix()};
+    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input, &added);
   }
   void parameters_backward(const Tensor& grad_output, GradSink& grads) {
     if (grads.wants(1)) {

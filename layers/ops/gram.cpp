@@ -37,7 +37,8 @@ std::unique_ptr<GramTerm> GramTerm::take(const Conv2dDesc& desc, GradSink& grads
   auto& deferred = grads.deferred(0);
   const auto found = std::find_if(deferred.begin(), deferred.end(), [](const auto& term) {
     const auto* const of_gram = dynamic_cast<const GramTerm*>(term.get());
-    return of_gram && of_gram->factor_ == 1.0f;
+    // What is computed anew is so in parts, which are never there together.
+    return of_gram && of_gram->factor_ == 1.0f && !of_gram->features_.is_recomputed();
   });
   if (found == deferred.end() || !adds_as_it_goes(desc, device)) return nullptr;
   std::unique_ptr<GramTerm> term(static_cast<GramTerm*>(found->release()));

@@ -83,7 +83,7 @@ def main():
             slope = -0.5
             if len(tried) > 1 and tried[-1][1] < tried[-2][1]:
                 slope = (tried[-1][1] - tried[-2][1]) / (tried[-1][0] - tried[-2][0])
-            alpha = math.exp(tried[-1][0] - (tried[-1][1] + 0.01) / slope)
+            alpha = math.exp(tried[-1][0] + min(math.log(4), -(tried[-1][1] + 0.01) / slope))
 
     print('| photo | style | style, % | paper\'s loss, % | content | alpha | seconds | with VGG |\n|---|---|---|---|---|---|---|---|')
     rows = []

@@ -19,6 +19,8 @@ enum class Plant {
   shared_race,             // two threads write the same element of a tile
   block_race,              // all blocks add to one value without an atomic
   missing_fence,           // before a block says that it is done
+  early_fence,             // before what it should order
+  missing_second_fence,    // after a block learned that it is the last
   not_the_last,            // a block reads what blocks after it will write
   missing_padding,         // the copy of a pixel outside of the picture
   late_wait,               // one group too many may be under way
@@ -68,9 +70,16 @@ MINIDL_KERNEL(32, sum_of_blocks_kernel, const float* x, int n, float* parts, uns
   const int i = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
   float total = i < n ? load(x + i) : 0.0f;
   for (int offset = 16; offset > 0; offset /= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
+  if (kPlant == Plant::early_fence && threadIdx.x == 0) __threadfence();
   if (threadIdx.x == 0) store(parts + blockIdx.x, total);
-  if constexpr (kPlant == Plant::missing_fence) {
-    unsigned before = threadIdx.x == 0 ? atomicAdd(arrived, 1u) : 0u;
+  if constexpr (kPlant == Plant::missing_fence || kPlant == Plant::early_fence ||
+                kPlant == Plant::missing_second_fence) {
+    unsigned before = 0;
+    if (threadIdx.x == 0) {
+      if (kPlant == Plant::missing_second_fence) __threadfence();
+      before = atomicAdd(arrived, 1u);
+      if (kPlant != Plant::missing_second_fence) __threadfence();
+    }
     before = __shfl_sync(0xffffffffu, before, 0);
     if (before != gridDim.x - 1) return;
   } else if constexpr (kPlant == Plant::not_the_last) {

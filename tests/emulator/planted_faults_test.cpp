@@ -209,10 +209,13 @@ TEST(PlantedFault, RaceBetweenBlocks) {
   EXPECT_EQ(all.faults, kRaces ? std::set<Fault>{Fault::race} : std::set<Fault>{});
 }
 
-TEST(PlantedFault, MissingFence) {
-  const Outcome all = run_all(&run_sum_of_blocks<Plant::missing_fence>);
-  EXPECT_TRUE(all.right);
-  EXPECT_EQ(all.faults, kRaces ? std::set<Fault>{Fault::race} : std::set<Fault>{});
+TEST(PlantedFault, FencesBetweenBlocks) {
+  for (const auto run : {&run_sum_of_blocks<Plant::missing_fence>, &run_sum_of_blocks<Plant::early_fence>,
+                         &run_sum_of_blocks<Plant::missing_second_fence>}) {
+    const Outcome all = run_all(run);
+    EXPECT_TRUE(all.right);
+    EXPECT_EQ(all.faults, kRaces ? std::set<Fault>{Fault::race} : std::set<Fault>{});
+  }
 }
 
 TEST(PlantedFault, ReadsBlocksThatAreNotDone) {

@@ -54,7 +54,7 @@ struct Released {
   uint16_t thread;
 };
 
-/// Of a thread, in its block: whether it fenced, and the atomics that it changed since.
+/// Of a thread, in its block: whether it fenced and wrote nothing since, and the atomics that it changed.
 struct Fencing {
   bool fenced = false;
   std::vector<const void*> changed;
@@ -64,7 +64,7 @@ struct State {
   uint32_t epoch = 1, launch_first = 1, block_first = 1;
   std::map<const void*, std::vector<Released>> released;  // by atomic: what is ordered before who changes it and fences
   std::vector<Released> seen;                             // of other blocks, by the running one
-  std::map<int, Fencing> fencing;                         // by thread of the running block
+  std::map<int, Fencing> fencing;  // by thread of the running block; those that fenced or changed atomics
   std::array<uint32_t, kMaxThreads / kWarpSize> warp_epochs{};
   std::map<const void*, Shadow> global;
   Shadow shared;
@@ -187,6 +187,10 @@ void access(const void* address, size_t bytes, Kind kind, const void* instructio
   State& s = state();
   Shadow* const shadow = find(s, address);
   if (shadow == nullptr) return;
+  if (kind == Kind::write && shadow->global && !s.fencing.empty()) {
+    const auto own = s.fencing.find(current_thread->number);
+    if (own != s.fencing.end()) own->second.fenced = false;
+  }
   const Checker checker(s, shadow->global);
   const char* wrong = nullptr;
   const auto check = [&](Cell& cell) {

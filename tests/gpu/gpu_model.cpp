@@ -235,7 +235,12 @@ void print_kernels(double side) {
       fmt::print(" {}, {} |", gpu.name, name_of(arithmetic));
   }
   fmt::print("\n|---|---|---|---|---|---|---|\n");
-  for (const Work& named : iteration(kGpus[0], Arithmetic::bf16, side)) {
+  std::vector<Work> rows = iteration(kGpus[0], Arithmetic::bf16, side);
+  for (const Work& of_tf32 : iteration(kGpus[0], Arithmetic::tf32, side)) {
+    const auto is_row = [&](const Work& row) { return row.name == of_tf32.name; };
+    if (std::none_of(rows.begin(), rows.end(), is_row)) rows.push_back(of_tf32);
+  }
+  for (const Work& named : rows) {
     fmt::print("| {} |", named.name);
     for (const Gpu& gpu : kGpus) {
       for (const Arithmetic arithmetic : {Arithmetic::tf32, Arithmetic::bf16}) {
@@ -305,7 +310,7 @@ iteration of `nst_gatys --preset paper` (forward, backward, losses, a step of L-
 * **memory**: every tensor once.
 
 The list is written by hand after the code, and has as many launches as are counted on the emulated device (`emulator/iteration_test`, with L-BFGS's steps, which
-no graph has: its numbers decide on the host), and one more for each product that is cut into parts at this size; rows at the end stand for several. Copies within the device are not counted: of the position, two of the gradient, of numbers.
+no graph has: its numbers decide on the host), and one more for each product that is cut into parts at this size, two where it would have pooled; rows at the end stand for several. Copies within the device are not counted: of the position, two of the gradient, of numbers.
 Nothing stalls in this model, and nothing stays in the cache between launches, so that large layers will take longer and small ones may take less.
 What the first run tells is the ratio of each row to its prediction.
 

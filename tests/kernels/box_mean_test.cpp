@@ -50,6 +50,14 @@ TEST(BoxMean, IsExactOnIntegers) {
   }
 }
 
+TEST(BoxMean, BadArgumentsOfTheSumAreNamed) {
+  const Tensor input = Tensor::zeros({1, 4, 4, 3}), wrong = Tensor::zeros({1, 4, 4, 2});
+  Tensor x = input.clone(), output = input.clone();
+  EXPECT_TRUE(throws_error([&] { add_box_mean(x, 1.0f, input, 3, x); }, "output is x"));
+  EXPECT_TRUE(throws_error([&] { add_box_mean(wrong, 1.0f, input, 3, output); }, "x has shape"));
+  EXPECT_TRUE(throws_error([&] { add_box_mean(x, 1.0f, input, 4, output); }, "width is 4"));
+}
+
 TEST(BoxMean, MayBeAddedToAnother) {
   for (const Shape& shape : kShapes) {
     const Tensor input = random_integers(shape, 6), x = random_integers(shape, 7), mean = mean_of(input, 3);

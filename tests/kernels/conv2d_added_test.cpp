@@ -50,7 +50,8 @@ TEST_P(Conv2dAdded, IsTheSumOfBothOnIntegers) {
   }
   const auto run = [&](const Tensor& w, const Tensor& g, const Tensor& f, const Tensor& m, const Accumulate& how,
                        Tensor& grad) {
-    conv2d_backward_data(desc_, w, g, {f, m}, how, grad);
+    const GramContribution added{f, m};
+    conv2d_backward_data(desc_, w, g, how, grad, &added);
   };
   Tensor expected = Tensor::full(desc_.input_shape(), NAN), grad = expected.clone();
   ON_DEVICE(conv2d_backward_data)(desc_, weight, grad_output, Accumulate{}, expected);
@@ -81,21 +82,13 @@ TEST(Conv2dAddedRefusals, WhatCannotBeAddedIsRefused) {
   const Tensor weight = Tensor::zeros(desc.weight_shape()), features = Tensor::zeros(desc.input_shape()),
                matrix = Tensor::zeros({1, 8, 8});
   Tensor grad = features.clone();
-  EXPECT_TRUE(throws_error(
-      [&] {
-        conv2d_backward_data(desc, weight, features, {features, matrix}, {}, grad);
-      },
-      "adds nothing as it goes"));
-  EXPECT_TRUE(throws_error(
-      [&] {
-        conv2d_backward_data(desc, weight, features, {features, weight}, {}, grad);
-      },
-      "matrix has shape"));
-  EXPECT_TRUE(throws_error(
-      [&] {
-        conv2d_backward_data(desc, weight, features, {matrix, matrix}, {}, grad);
-      },
-      "features has shape"));
+  const auto add = [&](const Tensor& f, const Tensor& m) {
+    const GramContribution added{f, m};
+    conv2d_backward_data(desc, weight, features, {}, grad, &added);
+  };
+  EXPECT_TRUE(throws_error([&] { add(features, matrix); }, "adds nothing as it goes"));
+  EXPECT_TRUE(throws_error([&] { add(features, weight); }, "matrix has shape"));
+  EXPECT_TRUE(throws_error([&] { add(matrix, matrix); }, "features has shape"));
   if (test::on_cpu()) return;
   const execution::PrecisionScope scope(Precision::tf32);
   EXPECT_TRUE(adds_as_it_goes(desc, test::device()));

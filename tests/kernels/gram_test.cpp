@@ -244,6 +244,7 @@ TEST(Gram, BadArgumentsAreNamed) {
                            "[gram] matrix"));
   EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, wrong, 1.0f, gram); }, "[gram] target"));
   EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, gram, 1.0f, wrong); }, "[gram] difference"));
+  EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, gram, 1.0f, gram); }, "difference is the target"));
   const BitMask wrong_mask = test::positive(flat);
   EXPECT_TRUE(throws_error(
       [&] {

@@ -102,6 +102,18 @@ TEST(StyleLoss, TakesATargetForEachPicture) {
 }
 
 /// Style terms are deferred, others are not: in every order the gradient is the sum of the single ones.
+TEST(StyleLoss, ItsGradientDoesNotDependOnTheWeightThatWasNamed) {
+  const Tensor target = ops::gram_per_position(kStyle);
+  const auto with = [&](float named, float factor) {
+    return gradient(kFeatures, [&](const Variable& x) { return factor * ops::style_loss(x, target, 2.0f, named); });
+  };
+  const std::vector<double> expected = test::to_doubles(with(1.0f, 5.0f));
+  for (const float named : {5.0f, 3.0f, -2.0f}) {
+    EXPECT_LT(test::normalised_error(with(named, 5.0f), expected), 1e-6) << named;
+  }
+  EXPECT_TRUE(throws_error([&] { ops::style_loss(Variable(kFeatures), target, 1.0f, 0.0f); }, "weight is 0"));
+}
+
 TEST(StyleLoss, AddsUpWithOtherTermsInAnyOrder) {
   const Tensor target = ops::gram_per_position(kStyle), content = random_uniform(kFeatures.shape(), 6);
   using Loss = std::function<Variable(const Variable&)>;
