@@ -53,10 +53,10 @@ Tensor trained_picture() {
   settings.style_layers = {{"relu1_1", 0.5}, {"relu2_1", 0.5}};
   settings.steps = 3;
   settings.batch = 1;
-  settings.size = 16;
+  settings.size = 32;
   FastStyleData data;
   data.styles = {wavy_picture(16, 16, 9)};
-  data.photos = [](int64_t step) { return small_photos(step, 1, 16); };
+  data.photos = [](int64_t step) { return small_photos(step, 1, 32); };
   FastStyle training(network, settings, data);
   training.run();
   return training.apply(wavy_picture(16, 16, 2));
