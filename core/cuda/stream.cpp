@@ -37,6 +37,23 @@ void Event::hold(cudaStream_t stream) const {
   MINIDL_CUDA_CHECK(cudaStreamWaitEvent(stream, event_.get(), 0));
 }
 
+namespace {
+
+/// A first answer may be the failure of earlier work, with the stream still recording: then it is ended once more, for
+/// those who use it next.
+cudaError_t end_capture(cudaStream_t stream, cudaGraph_t* captured) {
+  const cudaError_t ended = cudaStreamEndCapture(stream, captured);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (ended == cudaSuccess || cudaStreamIsCapturing(stream, &status) != cudaSuccess) return ended;
+  if (status == cudaStreamCaptureStatusNone) return ended;
+  cudaGraph_t rest = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream, &rest));
+  if (rest) static_cast<void>(cudaGraphDestroy(rest));
+  return ended;
+}
+
+}  // namespace
+
 bool Graph::record(cudaStream_t stream, const std::function<void()>& work) {
   // Relaxed: memory may be taken from the device while work is recorded.
   MINIDL_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
@@ -44,13 +61,13 @@ bool Graph::record(cudaStream_t stream, const std::function<void()>& work) {
   try {
     work();
   } catch (...) {
-    const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
+    const cudaError_t ended = end_capture(stream, &captured);
     static_cast<void>(cudaGetLastError());
     if (captured) static_cast<void>(cudaGraphDestroy(captured));
     if (ended == cudaErrorStreamCaptureInvalidated) return false;
     throw;
   }
-  const cudaError_t ended = cudaStreamEndCapture(stream, &captured);
+  const cudaError_t ended = end_capture(stream, &captured);
   const Owner<cudaGraph_t, cudaGraphDestroy> graph(captured);
   if (ended == cudaErrorStreamCaptureInvalidated) {
     static_cast<void>(cudaGetLastError());

@@ -4,6 +4,8 @@
 #include <minidl/apps/fast_style.h>
 #include <minidl/apps/gatys.h>
 #include <minidl/core/allocator.h>
+#include <minidl/core/cuda/recording.h>
+#include <minidl/kernels/elementwise.h>
 #include <support/compare.h>
 #include <support/small_fast_style.h>
 
@@ -126,6 +128,31 @@ TEST_P(WholeRuns, ReportTheFailureOfAnyCall) {
               reported);
   EXPECT_GT(reported, tried / 4);  // the others free something, and are made again
   EXPECT_TRUE(same_bytes(GetParam()(), expected)) << "afterwards everything works";
+}
+
+TEST(Recordings, SurviveTheFailureOfEachOfTheirCalls) {
+  ::setenv("MINIDL_CUDA_CACHING", "1", 0);
+  if (!records()) GTEST_SKIP() << "recordings need an allocator that keeps memory: MINIDL_CUDA_CACHING=1";
+  const Tensor x = Tensor::full({100}, 2.0f, kDevice);
+  Tensor y = Tensor::empty({100}, Dtype::f32, kDevice);
+  const auto record_and_repeat = [&] {
+    cuda::Recording recording(0);
+    for (int i = 0; i < 3; ++i) recording.run([&] { affine(3.0f, x, 1.0f, y); });
+  };
+  const int64_t before = emulator::calls();
+  record_and_repeat();
+  const int64_t calls = emulator::calls() - before;
+  for (int64_t call = 1; call <= calls; ++call) {
+    emulator::fail_call(call, kLaunchFailure);
+    try {
+      record_and_repeat();
+    } catch (const Error&) {
+    }
+    emulator::fail_call(0, 0);
+    y.fill(0.0f);
+    record_and_repeat();
+    EXPECT_EQ(y.to(Device::cpu()).slice(99, 100).item(), 7.0f) << "after the failure of call " << call;
+  }
 }
 
 }  // namespace
