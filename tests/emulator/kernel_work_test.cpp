@@ -8,7 +8,9 @@
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/gather_product.h>
 #include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/gram.h>
 #include <minidl/kernels/reduce.h>
 #include <support/mma_products.h>
 
@@ -331,6 +333,33 @@ TEST_F(KernelWork, ReductionsReadEachElementOnce) {
     EXPECT_EQ(counted[0].bytes_read, 4 * count + 8 * blocks);
     EXPECT_EQ(counted[0].bytes_written, 8 * (blocks + 1) + atomics);
     EXPECT_EQ(counted[0].barriers, 2 * blocks + 1);
+  }
+}
+
+TEST_F(KernelWork, CurvaturePairsReadEachVectorOnce) {
+  for (const int64_t count : {1, 4096, 9000}) {
+    const Tensor x = device_tensor({count}), other = device_tensor({count});
+    Tensor s = device_tensor({count}), y = device_tensor({count}), none;
+    Tensor products = Tensor::zeros({kPairProducts}, Dtype::f64, x.device());
+    const auto counted = launches([&] { curvature_pair({x, other, x, other, x}, s, y, none, products); });
+    ASSERT_EQ(counted.size(), 1u);
+    const int64_t blocks = cuda::divided_up(count, 4096), sums = 8 * kPairProducts, atomics = 4 * (blocks + 1);
+    EXPECT_EQ(counted[0].bytes_read, 20 * count + sums * blocks);
+    EXPECT_EQ(counted[0].bytes_written, 8 * count + sums * (blocks + 1) + atomics);
+    EXPECT_EQ(counted[0].barriers, (2 * kPairProducts + 1) * blocks + 2 * kPairProducts);
+  }
+}
+
+TEST_F(KernelWork, DifferencesOfGramMatricesReadEachNumberOnce) {
+  for (const int64_t c : {5, 40, 100}) {
+    const Tensor features = device_tensor({1, 3, 4, c}), target = device_tensor({1, c, c});
+    Tensor difference = device_tensor({1, c, c});
+    const auto counted = launches([&] { gram_difference(features, 1.0f, target, 1.0f, difference); });
+    ASSERT_EQ(counted.size(), 2u);
+    const int64_t tiles = cuda::divided_up(c, 32), blocks = tiles * tiles, atomics = 4 * (blocks + 1);
+    EXPECT_EQ(counted[1].bytes_read, 8 * c * c + 8 * blocks);
+    EXPECT_EQ(counted[1].bytes_written, 4 * c * c + 8 * (blocks + 1) + atomics);
+    EXPECT_EQ(counted[1].barriers, 3 * blocks + 1);
   }
 }
 

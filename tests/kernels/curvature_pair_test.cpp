@@ -12,8 +12,8 @@ using test::random_integers;
 using test::random_uniform;
 using test::throws_error;
 
-/// Around the elements of a thread and of a block on a device, and of many blocks.
-const std::vector<int64_t> kCounts = {0, 1, 255, 257, 4096, 4097, 70001};
+/// Around the elements of a thread and of a block on a device, and of more blocks than those have threads.
+const std::vector<int64_t> kCounts = {0, 1, 255, 257, 4096, 4097, 1100001};
 
 struct Result {
   Tensor s, y, y_values, products;

@@ -104,6 +104,7 @@ void expect_differences(const Shape& shape) {
 
 TEST(Gram, DifferenceIsExactOnIntegers) {
   for (const Shape& shape : kShapes) expect_differences(shape);
+  expect_differences({1, 2, 2, 530});  // more tiles than a block has threads
 }
 
 TEST(Gram, BackwardOfSymmetricIsHalfOfThatOfAny) {
