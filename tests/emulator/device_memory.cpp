@@ -77,7 +77,7 @@ void* DeviceMemory::allocate(size_t bytes) {
   if (open_ == 0) protect(allocation, PROT_NONE);
   in_use_ += padded;
   race::new_global(allocation.begin, bytes);
-  allocations_.emplace(allocation.begin, allocation);
+  live_.push_back(&allocations_.emplace(allocation.begin, allocation).first->second);
   return allocation.begin;
 }
 
@@ -90,6 +90,7 @@ bool DeviceMemory::free(void* address) {
     check_guards("cudaFree");
   }
   allocation.live = false;
+  live_.erase(std::find(live_.begin(), live_.end(), &allocation));
   last_found_ = nullptr;
   in_use_ -= round_up(allocation.bytes, kAlignment);
   race::forget(allocation.begin);
@@ -146,14 +147,6 @@ void DeviceMemory::check_guards(const std::string& after) {
     add_finding(Fault::overrun, "before the end of " + after + " something wrote to " + describe(changed));
     std::fill(begin, end, std::byte{kPoison});
   }
-}
-
-std::vector<const DeviceMemory::Allocation*> DeviceMemory::live() const {
-  std::vector<const Allocation*> found;
-  for (const auto& [address, allocation] : allocations_) {
-    if (allocation.live) found.push_back(&allocation);
-  }
-  return found;
 }
 
 }  // namespace minidl::emulator

@@ -62,7 +62,8 @@ class DeviceMemory {
   void check_guards(const std::string& after);
 
   size_t in_use() const { return in_use_; }
-  std::vector<const Allocation*> live() const;
+  /// By address.
+  const std::vector<const Allocation*>& live() const { return live_; }
 
  private:
   static constexpr size_t kRange = size_t{1} << 38;
@@ -77,6 +78,7 @@ class DeviceMemory {
   int64_t count_ = 0;
   int open_ = 0;
   std::map<const std::byte*, Allocation> allocations_;  // by the address of their first byte, freed ones too
+  std::vector<const Allocation*> live_;                 // of them
   mutable const Allocation* last_found_ = nullptr;
 };
 
