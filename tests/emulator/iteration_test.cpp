@@ -25,7 +25,7 @@ std::map<std::string, int> launches_of_iteration(Precision precision) {
   emulator::options().count = true;
   std::map<std::string, int> launches;
   int evaluations = 0;
-  Gatys(network, settings, {.content = wavy_picture(48, 64, 1), .styles = {{wavy_picture(64, 48, 3)}}, .init = {}})
+  Gatys(network, settings, {.content = wavy_picture(32, 32, 1), .styles = {{wavy_picture(32, 32, 3)}}, .init = {}})
       .run([&](const GatysProgress& progress) {
         const std::vector<emulator::LaunchCounters> counters = emulator::take_counters();
         const int evaluated = progress.point.evaluations - evaluations;
