@@ -137,7 +137,7 @@ const double* Recording::Impl::bring(const Tensor& value) {
 void Recording::Impl::run(Recording& recording, const std::function<void()>& work) {
   const cudaStream_t stream = current_stream();
   if (stage == Stage::recorded && !can_rely()) {
-    may_rely = std::exchange(relied_in_vain, true) ? false : may_rely;
+    if (std::exchange(relied_in_vain, true)) may_rely = false;
     forget();
   }
   if (stage == Stage::first && (are_switched_off() || !memory.has_pools())) stage = Stage::never;

@@ -5,12 +5,12 @@
 
 namespace minidl::cuda {
 
-/// Called by all threads of `blocks` blocks of a launch, once each. True in the one that comes last, for all its
-/// threads, which then read what thread 0 of the others stored before. `arrived`, of global memory, is 0 before and
-/// after the launch.
+/// Called by all threads of `blocks` blocks of a launch, of one dimension, once each. True in the one that comes last,
+/// for all its threads, which then read what thread 0 of the others stored before. `arrived`, of global memory, is 0
+/// before and after the launch.
 MINIDL_DEVICE bool is_last_block(unsigned* arrived, unsigned blocks) {
   MINIDL_SHARED(unsigned, before, [1]);
-  if (threadIdx.x == 0 && threadIdx.y == 0) {
+  if (threadIdx.x == 0) {
     __threadfence();
     const unsigned others = atomicAdd(arrived, 1u);
     __threadfence();

@@ -34,9 +34,8 @@ struct SquaredDifference {
   }
 };
 
-constexpr int kMostVectors = kArrivals;  // left and right ones of a launch, multiplied
-
-constexpr int kMostRight = 4;  // vectors of a launch
+constexpr int kMostVectors = kArrivals;  // x of a launch, and its products
+constexpr int kMostRight = 4;            // y
 
 /// Row r is x[r % count] times y[r / count].
 template <typename T>
