@@ -18,20 +18,28 @@ class Conv2dNode : public Node {
       const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
       if (term) {
-        backward_data_with(*term, grad_output, {beta, relu_mask}, grad_input);
+        const Tensor features = term->features();
+        const GramContribution added{features, term->matrix()};
+        conv2d_backward_data(desc_, weight_.get(name()), of_convolution(grad_output), {beta, relu_mask}, grad_input,
+                             &added);
       } else {
-        conv2d_backward_data(desc_, weight_.get("conv2d"), grad_output, {beta, relu_mask}, grad_input);
+        backward_data(grad_output, {beta, relu_mask}, grad_input);
       }
     }
-    parameters_backward(grad_output, grads);
+    if (grads.wants(1) || grads.wants(2)) parameters_backward(of_convolution(grad_output), grads);
   }
 
  protected:
-  void backward_data_with(const GramTerm& term, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
-    const Tensor features = term.features();
-    const GramContribution added{features, term.matrix()};
-    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input, &added);
+  /// The gradient of the convolution's own output, from that of the node's.
+  virtual Tensor of_convolution(const Tensor& grad_output) const { return grad_output; }
+  virtual void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) const {
+    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input);
   }
+
+  Conv2dDesc desc_;
+  Saved input_, weight_;
+
+ private:
   void parameters_backward(const Tensor& grad_output, GradSink& grads) {
     if (grads.wants(1)) {
       const GradSink::Slot slot = grads.slot(1);
@@ -42,9 +50,6 @@ class Conv2dNode : public Node {
       conv2d_backward_bias(grad_output, slot.beta, slot.grad);
     }
   }
-
-  Conv2dDesc desc_;
-  Saved input_, weight_;
 };
 
 class Conv2dPool2dNode final : public Conv2dNode {
@@ -54,19 +59,12 @@ class Conv2dPool2dNode final : public Conv2dNode {
       : Conv2dNode(desc, wants, input, weight), route_(std::move(route)) {}
   const char* name() const override { return "conv2d_pool2d"; }
 
-  void backward(const Tensor& grad_output, GradSink& grads) override {
-    if (grads.wants(0)) {
-      const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
-      const auto [grad_input, beta, relu_mask] = grads.slot(0);
-      if (term) {
-        const Tensor unpooled = unpool_gradient(desc_, route_, grad_output);
-        backward_data_with(*term, unpooled, {beta, relu_mask}, grad_input);
-      } else {
-        conv2d_pool2d_backward_data(desc_, weight_.get("conv2d_pool2d"), route_, grad_output, {beta, relu_mask},
-                                    grad_input);
-      }
-    }
-    if (grads.wants(1) || grads.wants(2)) parameters_backward(unpool_gradient(desc_, route_, grad_output), grads);
+ protected:
+  Tensor of_convolution(const Tensor& grad_output) const override {
+    return unpool_gradient(desc_, route_, grad_output);
+  }
+  void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) const override {
+    conv2d_pool2d_backward_data(desc_, weight_.get(name()), route_, grad_output, how, grad_input);
   }
 
  private:
