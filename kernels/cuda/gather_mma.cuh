@@ -53,11 +53,12 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   if (kAdds && first > of_windows) begin_added();
   const auto fetch = [&](std::byte* stage) {
     const int added = terms.term - of_windows * kStep;  // number of the term among the added ones, from 0
-    if (kAdds && added >= 0 && added < kStep) begin_added();
-    const bool any = kAdds && added >= 0 ? added < out.added.terms : terms.term < length;
+    const bool adds = kAdds && added >= 0;
+    if (adds && added < kStep) begin_added();
+    const bool any = adds ? added < out.added.terms : terms.term < length;
     rows.fetch(windows, terms, any, stage);
-    filters.fetch(kAdds && added >= 0 ? out.added.terms : length, any, stage + Tile::kRows * kRowBytes);
-    if (kAdds && added >= 0) {
+    filters.fetch(adds ? out.added.terms : length, any, stage + Tile::kRows * kRowBytes);
+    if (adds) {
       terms.advance_in_row();
     } else {
       terms.advance(windows);

@@ -90,14 +90,15 @@ void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* 
   }
 }
 
-MINIDL_KERNEL(32, divide_kernel, double numerator, const double* number, double plus, double* quotient) {
-  if (threadIdx.x == 0) store(quotient, numerator / (load(number) + plus));
+/// One thread.
+MINIDL_KERNEL(1, divide_kernel, double numerator, const double* number, double plus, double* quotient) {
+  store(quotient, numerator / (load(number) + plus));
 }
 
 }  // namespace
 
 void divide(double numerator, const double* number, double plus, double* quotient) {
-  MINIDL_LAUNCH(divide_kernel, 1, 32, 0, current_stream(), numerator, number, plus, quotient);
+  MINIDL_LAUNCH(divide_kernel, 1, 1, 0, current_stream(), numerator, number, plus, quotient);
 }
 
 Number sum(int64_t count, const float* x) {
