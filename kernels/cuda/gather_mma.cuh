@@ -36,25 +36,24 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   using Columns = Filters<Element, Tile::kColumns, Tile::kThreads>;
   constexpr bool kAdds = Rows::kReadsRows;
   constexpr int kStep = TermWalk<Element>::kStep;
-  const int of_windows = steps_of<Element>(length), all = of_windows + (kAdds ? steps_of<Element>(out.added.terms) : 0);
+  const int of_windows = steps_of<Element>(length), all = of_windows + steps_of<Element>(out.added.terms);
   const int steps = all - first < steps_of_part ? all - first : steps_of_part;
 
   TermWalk<Element> terms(windows, first);
   Rows rows(windows, picture, count, window0);
   Columns filters(weight, length, out.channels, channel0, terms.term);
-  const auto begin_added = [&] {
-    if constexpr (kAdds) {
-      terms.begin_row(of_windows * kStep);
-      rows.begin_rows(static_cast<const Element*>(out.added.rows), out.added.terms, window0);
-      filters.begin_rows(static_cast<const Element*>(out.added.matrix), out.added.terms, channel0,
-                         terms.term - of_windows * kStep);
-    }
-  };
-  if (kAdds && first > of_windows) begin_added();
+  bool reads_rows = false;
   const auto fetch = [&](std::byte* stage) {
     const int added = terms.term - of_windows * kStep;  // number of the term among the added ones, from 0
     const bool adds = kAdds && added >= 0;
-    if (adds && added < kStep) begin_added();
+    if constexpr (kAdds) {
+      if (adds && !reads_rows) {
+        terms.begin_row(of_windows * kStep);
+        rows.begin_rows(static_cast<const Element*>(out.added.rows), out.added.terms, window0);
+        filters.begin_rows(static_cast<const Element*>(out.added.matrix), out.added.terms, channel0, added);
+        reads_rows = true;
+      }
+    }
     const bool any = adds ? added < out.added.terms : terms.term < length;
     rows.fetch(windows, terms, any, stage);
     filters.fetch(adds ? out.added.terms : length, any, stage + Tile::kRows * kRowBytes);
