@@ -42,16 +42,14 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   TermWalk<Element> terms(windows, first);
   Rows rows(windows, picture, count, window0);
   Columns filters(weight, length, out.channels, channel0, terms.term);
-  bool reads_rows = false;
   const auto fetch = [&](std::byte* stage) {
     const int added = terms.term - of_windows * kStep;  // number of the term among the added ones, from 0
     const bool adds = kAdds && added >= 0;
     if constexpr (kAdds) {
-      if (adds && !reads_rows) {
+      if (adds && !terms.in_row()) {
         terms.begin_row(of_windows * kStep);
         rows.begin_rows(static_cast<const Element*>(out.added.rows), out.added.terms, window0);
         filters.begin_rows(static_cast<const Element*>(out.added.matrix), out.added.terms, channel0, added);
-        reads_rows = true;
       }
     }
     const bool any = adds ? added < out.added.terms : terms.term < length;

@@ -30,6 +30,7 @@ struct TermWalk {
     tap = {kMostMmaTaps, kMostMmaTaps, 0};
     offset = int64_t{sizeof(Element)} * (term - first);
   }
+  MINIDL_DEVICE bool in_row() const { return tap.s == kMostMmaTaps; }
   MINIDL_DEVICE void advance_in_row() {
     term += kStep;
     offset += kRowBytes;
