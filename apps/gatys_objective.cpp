@@ -144,6 +144,10 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
                                         weight > 0 && std::isfinite(weight) ? weight : 1.0f);
   });
   for (const auto& [name, term] : style_terms) tape.postpone(term);
+  // On a CUDA device convolutions write last: in the form in which the next one reads.
+  if (picture.device().kind == Device::Kind::cuda) {
+    for (const auto& [name, term] : content_terms) tape.postpone(term);
+  }
   Terms terms;
   const auto add = [&](const Variable& term, double weight) {
     if (with_gradient && weight > 0) {

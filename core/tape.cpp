@@ -89,6 +89,10 @@ void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) {
   deferred(input).push_back(std::move(term));
 }
 
+void GradSink::add_deferred(int input) {
+  flush(*inputs_[static_cast<size_t>(input)]);
+}
+
 Tape* Tape::current() {
   return current_tape;
 }

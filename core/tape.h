@@ -73,6 +73,8 @@ class GradSink {
   Slot slot(int input);
   /// Leaves a contribution to be added later, by the next writer or when the gradient is read.
   void defer(int input, std::unique_ptr<DeferredGrad> term);
+  /// Adds what is deferred for `input` now, before a writer that should be the last one.
+  void add_deferred(int input);
   /// What is deferred for `input`; a writer that can fuse a term takes it out.
   std::vector<std::unique_ptr<DeferredGrad>>& deferred(int input) {
     return inputs_[static_cast<size_t>(input)]->deferred;

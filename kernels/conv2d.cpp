@@ -202,8 +202,14 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   bool mask_written = false;
   run_engine({desc, Conv2dDirection::forward}, output, [&](const Conv2dEngine& engine, Tensor& target) {
     mask_written = relu_mask && engine.writes_relu_mask && engine.writes_relu_mask(desc);
-    engine.forward(desc, {input.data<float>(), weight, bias ? bias.data<float>() : nullptr, activation,
-                          target.data<float>(), mask_written ? relu_mask->data() : nullptr});
+    engine.forward(desc, {.input = input.data<float>(),
+                          .weight = weight,
+                          .bias = bias ? bias.data<float>() : nullptr,
+                          .activation = activation,
+                          .output = target.data<float>(),
+                          .relu_mask = mask_written ? relu_mask->data() : nullptr,
+                          .input_tensor = &input,
+                          .written_tensor = &target});
   });
   if (relu_mask && !mask_written) positive_mask(output, *relu_mask);
 }
@@ -236,7 +242,9 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
                                 .relu_mask = mask_span(how),
                                 .grad_input = target.data<float>(),
                                 .added_matrix = added ? added->matrix.data<float>() : nullptr,
-                                .added_features = added ? added->features.data<float>() : nullptr});
+                                .added_features = added ? added->features.data<float>() : nullptr,
+                                .grad_output_tensor = &grad_output,
+                                .written_tensor = &target});
   });
 }
 

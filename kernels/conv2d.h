@@ -90,6 +90,9 @@ struct Conv2dForwardArgs {
   float* pooled_output = nullptr;
   uint8_t* choice = nullptr;
   bool max_pooled = false;
+  /// The tensors of the input and of what is written, with which an engine may leave another form of their values
+  /// (keep_derived) for the next one; nullptr: it must not.
+  const Tensor *input_tensor = nullptr, *written_tensor = nullptr;
 };
 struct Conv2dBackwardDataArgs {
   const Tensor& weight;
@@ -102,6 +105,8 @@ struct Conv2dBackwardDataArgs {
   BitSpan positive = {};
   /// [in_c, in_c] and the shape of grad_input, or both nullptr; always so for an engine that does not add.
   const float *added_matrix = nullptr, *added_features = nullptr;
+  /// Of grad_output and grad_input, as of the forward pass.
+  const Tensor *grad_output_tensor = nullptr, *written_tensor = nullptr;
 };
 struct Conv2dBackwardWeightArgs {
   const float* input;

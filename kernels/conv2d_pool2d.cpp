@@ -68,7 +68,9 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
                              .relu_mask = positive ? positive->data() : nullptr,
                              .pooled_output = output.data<float>(),
                              .choice = choice,
-                             .max_pooled = kind == PoolKind::max});
+                             .max_pooled = kind == PoolKind::max,
+                             .input_tensor = &input,
+                             .written_tensor = &output});
     });
     return;
   }
@@ -104,7 +106,8 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
                                  .relu_mask = mask_span(how),
                                  .grad_input = grad_input.data<float>(),
                                  .choice = is_max ? std::as_const(route.choice).data<uint8_t>() : nullptr,
-                                 .positive = is_max ? BitSpan() : route.positive.span()});
+                                 .positive = is_max ? BitSpan() : route.positive.span(),
+                                 .written_tensor = &grad_input});
   });
 }
 

@@ -1,4 +1,5 @@
 #include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/result_writer.cuh>
 
 // The end of a product whose terms were cut into parts: their sums, in order, and then what the writer of results does.
@@ -10,6 +11,7 @@ namespace {
 constexpr int kPartThreads = 256;
 
 /// Of partials [parts, windows, channels].
+template <typename Format>
 MINIDL_KERNEL(kPartThreads, add_parts_kernel, Windows windows, int count, int parts, const float* partials,
               PairOutput out) {
   const int64_t pair = int64_t{blockIdx.x} * kPartThreads + threadIdx.x;
@@ -30,17 +32,21 @@ MINIDL_KERNEL(kPartThreads, add_parts_kernel, Windows windows, int count, int pa
       }
     }
   }
-  write_pair(out, inside, pixel_written(out, 0, window_in_rows(windows, window)), channel,
-             with_bias(out, first, bias_of(out, channel)), with_bias(out, second, bias_of(out, channel + 1)));
+  write_pair<Format>(out, inside, pixel_written(out, 0, window_in_rows(windows, window)), channel,
+                     with_bias(out, first, bias_of(out, channel)), with_bias(out, second, bias_of(out, channel + 1)));
 }
 
 }  // namespace
 
+template <typename Format>
 void add_parts(const Windows& windows, int parts, const float* partials, const GatherOutput& output,
                cudaStream_t stream) {
   const int64_t pairs = windows.count() * ((output.channels + 7) / 8 * 4);
-  MINIDL_LAUNCH(add_parts_kernel, blocks_for(pairs, kPartThreads), kPartThreads, 0, stream, windows,
+  MINIDL_LAUNCH(add_parts_kernel<Format>, blocks_for(pairs, kPartThreads), kPartThreads, 0, stream, windows,
                 static_cast<int>(windows.count()), parts, partials, PairOutput(output));
 }
+template void add_parts<void>(const Windows&, int, const float*, const GatherOutput&, cudaStream_t);
+template void add_parts<Bf16>(const Windows&, int, const float*, const GatherOutput&, cudaStream_t);
+template void add_parts<Half>(const Windows&, int, const float*, const GatherOutput&, cudaStream_t);
 
 }  // namespace minidl::cuda

@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/filter_cache.h>
@@ -145,7 +146,7 @@ Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const 
 /// With a padding of zeros, which the input does not have to be continued for: each phase is a convolution of
 /// grad_output, an operand, with its own filters.
 void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, const void* grad_output,
-                   const GradTarget& target, const AddedRows& added = {}) {
+                   const GradTarget& target, const AddedRows& added = {}, uint16_t* rounded = nullptr) {
   const Padding& padding = d.window.padding;
   const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
@@ -159,7 +160,8 @@ void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Te
                               .out_begin_w = static_cast<int>(w.begin * d.window.stride_w + w.phase - padding.left),
                               .beta = target.beta,
                               .mask = target.relu_mask,
-                              .added = added};
+                              .added = added,
+                              .rounded = rounded};
     products.gather(windows_of_phase(products, d, h, w), grad_output,
                     static_cast<const std::byte*>(packed.raw()) + row * row_bytes, output, current_stream());
   });
@@ -167,7 +169,8 @@ void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Te
 
 int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
   return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) + operand_bytes(products, weight_rows(d), d.in_c) +
-         products.gather_workspace(windows_of(products, d), static_cast<int>(d.out_c));
+         products.gather_workspace(windows_of(products, d), static_cast<int>(d.out_c)) +
+         rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
 }
 
 int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc& of) {
@@ -182,7 +185,8 @@ int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc
   const int64_t packing = kFloat * d.weight_shape().count() + filters;
   const int64_t pictures = operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
   const int64_t packed = filters > 0 ? filters : kFloat * d.weight_shape().count();
-  return std::max(packing, packed + pictures + of_phase) + (continues ? kFloat * d.input_shape().count() : 0);
+  const int64_t rounded = rounded_bytes(products, d.n * d.in_h * d.in_w, d.in_c);
+  return std::max(packing, packed + pictures + of_phase) + (continues ? kFloat * d.input_shape().count() : rounded);
 }
 
 int64_t backward_weight_workspace(const WindowProducts& products, const Conv2dDesc& d) {
@@ -207,19 +211,23 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
   const auto make = [&] { return products.operand(args.weight.data<float>(), weight_rows(d), d.in_c); };
   const bool makes = operand_bytes(products, weight_rows(d), d.in_c) > 0;
   const Tensor filters = weight_form(makes, args.weight, &products.operand, make);
-  const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const bool relu = args.activation == Activation::relu;
+  RoundedResults rounded(products, args.written_tensor, relu);
   const GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
                             .channels = static_cast<int>(d.out_c),
                             .out_h = static_cast<int>(d.out_h()),
                             .out_w = static_cast<int>(d.out_w()),
                             .bias = args.bias,
-                            .relu = args.activation == Activation::relu,
+                            .relu = relu,
                             .positive = args.relu_mask,
                             .pools = args.pooled_output != nullptr,
                             .max_pooled = args.max_pooled,
-                            .choice = args.choice};
+                            .choice = args.choice,
+                            .rounded = rounded.data()};
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
   products.gather(windows, picture.data, filters ? filters.raw() : args.weight.raw(), output, current_stream());
+  rounded.keep();
 }
 
 void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, const Conv2dBackwardDataArgs& args) {
@@ -229,7 +237,7 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
   const Operand grad_output =
       args.choice || args.positive
           ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
-          : Operand(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+          : operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
   if (args.added_features) {
     const Operand features(products, args.added_features, d.in_h * d.in_w, d.in_c),
@@ -237,7 +245,11 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
     const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
     return gather_phases(products, d, packed, grad_output.data, target, added);
   }
-  if (!continues) return gather_phases(products, d, packed, grad_output.data, target);
+  if (!continues) {
+    RoundedResults rounded(products, is_dense(d) ? args.written_tensor : nullptr, bool{args.relu_mask});
+    gather_phases(products, d, packed, grad_output.data, target, {}, rounded.data());
+    return rounded.keep();
+  }
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
   gather_phases(products, d, packed, grad_output.data, {grad.data<float>(), 0.0f});
   pad_backward(of.input_shape(), of.window.padding, grad.data<float>(), target);

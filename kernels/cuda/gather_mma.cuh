@@ -64,7 +64,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   MmaSums<Tile> sums = {};
   mma_loop<Tile::kStageBytes>(shared, steps, fetch,
                               [&](const std::byte* stage) { multiply_stage<Type, Tile>(stage, sums); });
-  write_sums<Tile, kPools>(windows, out, count, window0, channel0, part * windows.n, sums);
+  write_sums<typename Type::Format, Tile, kPools>(windows, out, count, window0, channel0, part * windows.n, sums);
 }
 
 template <typename Type, typename Tile, template <typename, int, int> typename Loader, bool kPools = false>
@@ -116,6 +116,8 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
   MINIDL_CHECK(output.added.terms == 0 ||
                    (!output.pools && windows.mode == Padding::Mode::zero && sizeof(typename Type::Element) == 4),
                "[cuda] rows of 32 bits are added to results that are not pooled, of pictures between zeros");
+  MINIDL_CHECK(!output.rounded || (sizeof(typename Type::Element) == 2 && output.channels % 8 == 0 && !output.pitch),
+               "[cuda] a rounded copy is of outputs with a multiple of 8 channels, of products with operands of 16 bits");
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),
@@ -124,7 +126,7 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
                           .out_w = windows.windows_w,
                           .added = output.added};
   kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, part, stream);
-  add_parts(windows, plan.parts, partials.data<float>(), output, stream);
+  add_parts<typename Type::Format>(windows, plan.parts, partials.data<float>(), output, stream);
 }
 
 }  // namespace

@@ -34,7 +34,9 @@ void gather_mma_bf16(const MmaPlan& plan, const Windows& windows, const void* pi
 void gather_mma_fp16(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,
                      const GatherOutput& output, cudaStream_t stream);
 
-/// Writes the sums of partials [parts, windows, channels], added in order, as `output` says.
+/// Writes the sums of partials [parts, windows, channels], added in order, as `output` says, of products whose operands
+/// are rounded by Format (half_formats.cuh; void: they have 32 bits).
+template <typename Format>
 void add_parts(const Windows& windows, int parts, const float* partials, const GatherOutput& output,
                cudaStream_t stream);
 

@@ -80,6 +80,9 @@ struct GatherOutput {
   bool pools = false, max_pooled = false;
   uint8_t* choice = nullptr;  // nullptr: of averages, or not wanted
   AddedRows added = {};       // on tensor cores
+  /// The output once more, as an operand of the same 16 bits: of products on tensor cores that have such operands, of
+  /// whole outputs with a multiple of 8 channels.
+  uint16_t* rounded = nullptr;
   GatherTile tile = GatherTile::by_size;
 };
 

@@ -1,7 +1,8 @@
 #pragma once
 // The arithmetic of matrix products on tensor cores: what lies in memory, and how fragments of 32 bytes a row (mma.cuh)
 // are multiplied: prepare() makes of a fragment's N registers the Operand<N> that multiply() takes, of kParts times as
-// many.
+// many. Format is what rounds to Element where that has 16 bits.
+#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/mma.cuh>
 
 #include <cstdint>
@@ -12,6 +13,7 @@ namespace minidl::cuda {
 template <typename Memory>
 struct MmaOnePart {
   using Element = Memory;
+  using Format = void;
   static constexpr int kParts = 1;
 
   template <int N>
@@ -38,6 +40,7 @@ struct MmaTf32 : MmaOnePart<float> {
 /// which over thousands of terms is more than fp32 may lose: so they sum eight terms, and those sums are added outside.
 struct MmaTf32x3 {
   using Element = float;
+  using Format = void;
   static constexpr int kParts = 2;
 
   template <int N>
@@ -72,11 +75,15 @@ struct MmaHalves : MmaOnePart<uint16_t> {
   }
 };
 struct MmaBf16 : MmaHalves {
+  using Format = Bf16;
+
   MINIDL_DEVICE static void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
     mma_m16n8k16_bf16(d, a.r, b.r);
   }
 };
 struct MmaFp16 : MmaHalves {
+  using Format = Half;
+
   MINIDL_DEVICE static void multiply(float (&d)[4], const Operand<4>& a, const Operand<2>& b) {
     mma_m16n8k16_f16(d, a.r, b.r);
   }

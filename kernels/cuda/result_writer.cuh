@@ -3,6 +3,8 @@
 #include <minidl/kernels/cuda/gather_output.cuh>
 #include <minidl/kernels/cuda/mma_tile.cuh>
 
+#include <type_traits>
+
 namespace minidl::cuda {
 
 struct PairOutput : GatherOutput {
@@ -41,8 +43,24 @@ MINIDL_DEVICE float pool_cell(const PairOutput& out, float value, int& choice) {
   return result;
 }
 
+/// Elements i and, unless it is of the next pixel, i + 1 of the output. Format: what rounds to `rounded`, or void.
+template <typename Format>
+MINIDL_DEVICE void store_pair(const PairOutput& out, bool both, int64_t i, float first, float second) {
+  if (both && out.aligned) {
+    store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
+  } else {
+    store(out.output + i, first);
+    if (both) store(out.output + i + 1, second);
+  }
+  if constexpr (!std::is_void_v<Format>) {
+    if (out.rounded)
+      store(reinterpret_cast<ushort2*>(out.rounded + i), ushort2{Format::bits(first), Format::bits(second)});
+  }
+}
+
 /// Two neighbouring results of channels `channel` (even) and the next. All lanes of a warp call together, four
 /// neighbours with eight neighbouring channels of one pixel; those without results say so.
+template <typename Format>
 MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel, int channel, float first,
                               float second) {
   const int64_t i = pixel * (out.pitch ? out.pitch : out.channels) + channel;
@@ -50,18 +68,14 @@ MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel,
   if (inside) {
     first = finished(out, i, first);
     if (both) second = finished(out, i + 1, second);
-    if (both && out.aligned) {
-      store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
-    } else {
-      store(out.output + i, first);
-      if (both) store(out.output + i + 1, second);
-    }
+    store_pair<Format>(out, both, i, first, second);
   }
   if (out.positive) write_positive(out, inside, i, first, second);
 }
 
 /// The same of windows in cells, before the ReLU: lanes l, l + 4, l + 8, l + 12 have those of a cell where l / 4 is a
 /// multiple of 4, and lane l writes. `pixel`: before the pool.
+template <typename Format>
 MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel, int64_t cell, int channel, float first,
                               float second) {
   first = relu(first), second = relu(second);
@@ -70,12 +84,7 @@ MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel,
   first = pool_cell(out, first, choice[0]), second = pool_cell(out, second, choice[1]);
   if (!inside || threadIdx.x / 4 % 4 != 0) return;
   const int64_t i = cell * out.channels + channel;
-  if (out.aligned) {
-    store(reinterpret_cast<float2*>(out.output + i), make_float2(first, second));
-  } else {
-    store(out.output + i, first);
-    store(out.output + i + 1, second);
-  }
+  store_pair<Format>(out, true, i, first, second);
   if (!out.choice) return;
   store(out.choice + i, static_cast<uint8_t>(choice[0]));
   store(out.choice + i + 1, static_cast<uint8_t>(choice[1]));
@@ -87,7 +96,7 @@ MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
 }
 
 /// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written.
-template <typename Tile, bool kPools>
+template <typename Format, typename Tile, bool kPools>
 MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int count, int window0, int channel0,
                               int picture0, const MmaSums<Tile>& sums) {
   float bias[Tile::kWarpColumns / 8][2];
@@ -101,10 +110,11 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
     const bool inside = window < count && channel < out.channels;
     first = with_bias(out, first, bias[j][0]), second = with_bias(out, second, bias[j][1]);
     if constexpr (kPools) {
-      write_cell(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel, first,
-                 second);
+      write_cell<Format>(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel,
+                         first, second);
     } else {
-      write_pair(out, inside, pixel_written(out, picture0, window_in_rows(windows, window)), channel, first, second);
+      write_pair<Format>(out, inside, pixel_written(out, picture0, window_in_rows(windows, window)), channel, first,
+                         second);
     }
   });
 }

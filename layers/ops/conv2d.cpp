@@ -16,6 +16,8 @@ class Conv2dNode : public Node {
   void backward(const Tensor& grad_output, GradSink& grads) override {
     if (grads.wants(0)) {
       const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
+      // On a CUDA device the last writer leaves its results in the form in which the next convolution reads them.
+      if (grad_output.device().kind == Device::Kind::cuda) grads.add_deferred(0);
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
       if (term) {
         const Tensor features = term->features();

@@ -43,6 +43,9 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
+struct alignas(4) ushort2 {
+  unsigned short x, y;
+};
 struct alignas(8) ushort4 {
   unsigned short x, y, z, w;
 };

@@ -65,6 +65,10 @@ struct Convolution {
     const int64_t along = taps_inside(layer.extent, layer.kernel, 1, -layer.padding.top, layer.extent);
     return along * along;
   }
+  /// Bytes of results of a ReLU that are left as an operand of 16 bits, too.
+  int64_t rounded(const Tensor& results) const {
+    return element() == 2 && desc.out_c % 8 == 0 ? element() * results.count() : 0;
+  }
   int64_t padded(int64_t channels) const { return cuda::operand_channels(grade.dtype, channels); }
 
   ExpectedLaunch::Limits limits() const {
@@ -113,7 +117,7 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
             c->add_operand(launches, c->desc.out_c * c->taps(), c->desc.in_c);
             c->add_operand(launches, c->pixels(), c->desc.in_c);
             c->add_product(launches, c->desc.in_c, c->desc.out_c,
-                           c->bias.bytes() + (masked ? c->output.count() / 8 : 0));
+                           c->bias.bytes() + (masked ? c->output.count() / 8 : 0) + c->rounded(c->output));
             return launches;
           }};
 }
@@ -134,7 +138,8 @@ KernelCase pooled_forward(const Layer& layer, const Grade& grade) {
             std::vector<ExpectedLaunch> launches;
             c->add_operand(launches, c->desc.out_c * c->taps(), c->desc.in_c);
             c->add_operand(launches, c->pixels(), c->desc.in_c);
-            c->add_product(launches, c->desc.in_c, c->desc.out_c, c->bias.bytes() + c->output.count() / 8);
+            c->add_product(launches, c->desc.in_c, c->desc.out_c,
+                           c->bias.bytes() + c->output.count() / 8 + c->rounded(*output));
             const int64_t spared = c->output.bytes() - output->bytes();
             launches.back().compulsory -= spared;
             launches.back().tile_minimum -= spared;

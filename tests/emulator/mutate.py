@@ -61,6 +61,7 @@ PROGRAMS = [
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
+    ('kernels_rounded_results_test', THREADS, ['result_writer.cuh', 'add_parts.cu']),
     ('kernels_total_variation_test', THREADS, []),
     ('kernels_upsample_conv2d_test', '*OnIntegers*:*Accumulate*' + THREADS, ['upsample_conv2d.cu', 'windows.cuh',
                                                                              'outer_product.cu', 'gather_product.cu']),

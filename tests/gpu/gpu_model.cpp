@@ -139,9 +139,10 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
                ? static_cast<double>(channels)
                : static_cast<double>(operand_channels(half ? Dtype::bf16 : Dtype::f32, channels));
   };
+  // Of bytes: what a product reads of an operand's element, and writes of a result that the next one reads, too.
+  const double read = half ? 2 : kFloat, written = kFloat + (half ? 2 : 0);
   const auto operand = [&](const std::string& name, double pixels, int channels) {
-    const double bytes = kFloat * pixels * channels + (half ? 2 : kFloat) * pixels * padded(channels);
-    if (half || padded(channels) > channels) all.push_back(pass(name + ", operand", bytes));
+    all.push_back(pass(name + ", operand", kFloat * pixels * channels + read * pixels * padded(channels)));
   };
   const double picture = 3 * side * side;
   all.push_back(pass("mean of the network", 2 * kFloat * picture));
@@ -155,24 +156,27 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
         layer.pooled && tensor &&
         plan_mma(static_cast<int64_t>(pixels), layer.out_c, static_cast<int64_t>(9 * padded(layer.in_c)), half ? 2 : 4)
                 .parts == 1;
-    operand(name, pixels, layer.in_c);
+    if (padded(layer.in_c) > layer.in_c) operand(name, pixels, layer.in_c);
     all.push_back(product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c),
-                          kFloat * (in + (pools ? 0.25 : 1.0) * out)));
+                          read * in + written * (pools ? 0.25 : 1.0) * out));
     if (layer.pooled && !pools) all.push_back(pass(name + " pooling", kFloat * out * 1.5 + out / 4, 2));
     if (layer.pooled)
       all.push_back(pass(name + " pooling, gradient", (half ? 2 : kFloat) * out + kFloat * out / 4 + out / 8));
-    if (!layer.pooled) operand(name + " gradient", pixels, layer.out_c);
+    // The gradient of the last layer is that of its style term, a product of other operands.
+    const bool last = &layer == &kLayers[std::size(kLayers) - 1];
+    if (half && last) operand(name + " gradient", pixels, layer.out_c);
     // The gradient of a style term at the input is more terms of the same product where features are as they are.
     const bool adds = arithmetic == Arithmetic::tf32 && style_before;
     all.push_back(product(name + " gradient", gpu, arithmetic, pixels, layer.in_c,
-                          9 * padded(layer.out_c) + (adds ? layer.in_c : 0), kFloat * ((adds ? 2 : 1) * in + out)));
+                          9 * padded(layer.out_c) + (adds ? layer.in_c : 0),
+                          (written + (adds ? kFloat : 0)) * in + read * out));
     style_before = layer.style;
     if (layer.style) {
       const double c = layer.out_c;
       const Arithmetic of_gram = std::min(arithmetic, Arithmetic::tf32);
       all.push_back(gram(name + " Gram matrix", gpu, of_gram, pixels, layer.out_c));
       all.push_back(pass(name + " Gram matrix: parts, loss, coefficients", kFloat * c * c * 8));
-      if (arithmetic != Arithmetic::tf32 || &layer == &kLayers[std::size(kLayers) - 1])
+      if (arithmetic != Arithmetic::tf32 || last)
         all.push_back(product(name + " style gradient", gpu, of_gram, pixels, c, c, 3 * kFloat * out));
     }
   }
@@ -219,8 +223,8 @@ void print_limits() {
       std::count_if(half.begin(), half.end(), [](const Work& w) { return w.name.ends_with(", operand"); });
   fmt::print(R"(
 On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
-keeps a tile's pixels in shared memory for all taps would lift that. At bf16 {} of {} launches round operands to 16 bits: features that stay in 16 bits
-would save them.
+keeps a tile's pixels in shared memory for all taps would lift that. At bf16 a convolution leaves what it writes in 16 bits, too, for the next one: {} of {}
+launches round operands.
 )",
              operands, launches(half));
 }

@@ -1,0 +1,132 @@
+// Operands that a convolution leaves with its output for the next one: the same bytes as without them. They are there
+// with 16 bits on a CUDA device only; elsewhere the same holds.
+#include <minidl/kernels/conv2d_pool2d.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/precision_scope.h>
+#include <support/compare.h>
+#include <support/device.h>
+#include <support/random_tensors.h>
+
+#include <gtest/gtest.h>
+
+namespace minidl {
+namespace {
+
+using test::random_uniform;
+
+struct Chain {
+  Precision precision;
+  int64_t n, h, w, in_c, c, out_c;
+};
+std::ostream& operator<<(std::ostream& out, const Chain& c) {
+  return out << to_string(c.precision) << " " << c.n << "x" << c.h << "x" << c.w << " " << c.in_c << "->" << c.c << "->"
+             << c.out_c;
+}
+
+Conv2dDesc conv3x3(const Shape& input, int64_t out_c) {
+  return Conv2dDesc::make(input, {out_c, 3, 3, input[3]}, {1, 1, Padding::zero(1)});
+}
+Tensor there(const Tensor& host) {
+  return host.to(test::device());
+}
+Tensor output_of(const Shape& shape) {
+  return there(Tensor::full(shape, NAN));
+}
+
+bool same_on_host(const Tensor& a, const Tensor& b) {
+  return test::same_bytes(a.to(Device::cpu()), b.to(Device::cpu()));
+}
+
+class RoundedResults : public ::testing::TestWithParam<Chain> {
+ protected:
+  /// What a second convolution makes of this, the weight the same in all calls.
+  Tensor next(const Tensor& input) const {
+    const Conv2dDesc desc = conv3x3(input.shape(), chain_.out_c);
+    Tensor output = output_of(desc.output_shape());
+    conv2d_forward(desc, input, there(random_uniform(desc.weight_shape(), 7)), Tensor(), Activation::none, output);
+    return output;
+  }
+  Tensor weight_of(const Conv2dDesc& desc) const { return there(random_uniform(desc.weight_shape(), 2)); }
+
+  const Chain chain_ = GetParam();
+  const execution::PrecisionScope scope_{chain_.precision};
+  const Conv2dDesc first_ = conv3x3({chain_.n, chain_.h, chain_.w, chain_.in_c}, chain_.c);
+  const Tensor input_ = there(random_uniform(first_.input_shape(), 1)), bias_ = there(random_uniform({chain_.c}, 3));
+};
+
+TEST_P(RoundedResults, AreThoseOfAReluForTheNextConvolution) {
+  Tensor output = output_of(first_.output_shape());
+  conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, output);
+  const Tensor expected = next(output.clone());
+  EXPECT_TRUE(same_on_host(next(output), expected));
+  EXPECT_TRUE(same_on_host(next(output), expected)) << "once more, when they are used";
+}
+
+TEST_P(RoundedResults, AreThoseOfTheFirstPictures) {
+  Tensor output = output_of(first_.output_shape());
+  conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, output);
+  const Tensor first = std::as_const(output).slice(0, 1);
+  const Tensor expected = next(first.clone());
+  EXPECT_TRUE(same_on_host(next(first), expected));
+}
+
+TEST_P(RoundedResults, AreNotThoseOfOtherChannels) {
+  Tensor output = output_of(first_.output_shape());
+  conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, output);
+  const Tensor other = std::as_const(output).reshape({chain_.n, chain_.h, chain_.w * chain_.c / 4, 4});
+  const Tensor expected = next(other.clone());
+  EXPECT_TRUE(same_on_host(next(other), expected));
+}
+
+TEST_P(RoundedResults, AreGoneWhenTheOutputIsWritten) {
+  Tensor output = output_of(first_.output_shape());
+  conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, output);
+  affine(-2.0f, output, 1.0f, output);
+  const Tensor expected = next(output.clone());
+  EXPECT_TRUE(same_on_host(next(output), expected));
+}
+
+TEST_P(RoundedResults, AreThoseOfAPool) {
+  for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
+    const Shape pooled = pool_of(first_, kind).output_shape();
+    if (pooled.count() == 0) continue;
+    Tensor output = output_of(pooled);
+    PoolRoute route = PoolRoute::make(first_, kind, test::device());
+    conv2d_pool2d_forward(first_, kind, input_, weight_of(first_), bias_, output, &route);
+    const Tensor expected = next(output.clone());
+    EXPECT_TRUE(same_on_host(next(output), expected));
+  }
+}
+
+TEST_P(RoundedResults, AreGradientsOfARelu) {
+  const Conv2dDesc second = conv3x3(first_.output_shape(), chain_.out_c);
+  const Tensor grad_output = there(random_uniform(second.output_shape(), 4));
+  BitMask positive(first_.output_shape(), test::device());
+  positive_mask(there(random_uniform(first_.output_shape(), 5)), positive);
+  const auto input_gradient = [&](const Tensor& grad) {
+    Tensor result = output_of(first_.input_shape());
+    conv2d_backward_data(first_, weight_of(first_), grad, {}, result);
+    return result;
+  };
+  for (const float beta : {0.0f, 1.0f}) {
+    Tensor grad = there(random_uniform(first_.output_shape(), 6));
+    conv2d_backward_data(second, weight_of(second), grad_output, {beta, &positive}, grad);
+    const Tensor expected = input_gradient(grad.clone());
+    EXPECT_TRUE(same_on_host(input_gradient(grad), expected)) << "beta " << beta;
+    conv2d_backward_data(second, weight_of(second), grad_output, {beta, &positive}, grad);
+    conv2d_backward_data(second, weight_of(second), grad_output, {1.0f}, grad);
+    const Tensor sum = input_gradient(grad.clone());
+    EXPECT_TRUE(same_on_host(input_gradient(grad), sum)) << "added to, beta " << beta;
+  }
+}
+
+/// All tiles, maps so small that sums are in parts, channels that fill no operand, and 32 bits, where nothing is left.
+INSTANTIATE_TEST_SUITE_P(
+    Chains, RoundedResults,
+    ::testing::Values(Chain{Precision::bf16, 1, 5, 7, 3, 8, 12}, Chain{Precision::bf16, 2, 12, 10, 8, 64, 8},
+                      Chain{Precision::bf16, 1, 2, 3, 512, 72, 64}, Chain{Precision::bf16, 1, 24, 23, 16, 128, 20},
+                      Chain{Precision::bf16, 1, 6, 5, 8, 12, 8}, Chain{Precision::fp16, 2, 9, 8, 3, 24, 12},
+                      Chain{Precision::fp16, 1, 2, 3, 512, 40, 8}, Chain{Precision::tf32, 1, 5, 7, 4, 8, 12}));
+
+}  // namespace
+}  // namespace minidl
