@@ -31,7 +31,10 @@ std::string FastStyle::Impl::pictures_fingerprint() const {
 }
 
 std::string FastStyle::Impl::fingerprint() const {
-  return settings.fingerprint() + " " + data.photos_fingerprint;
+  FastStyleSettings course = settings;
+  // Every step is the same then, however many follow: a run may go on for more of them than it was begun for.
+  if (course.schedule == LrSchedule::constant) course.steps = 0;
+  return course.fingerprint() + " " + data.photos_fingerprint;
 }
 
 SafetensorsContent FastStyle::Impl::state() const {
@@ -62,10 +65,12 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
   check_same_settings(reader, fingerprint());
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history"),
                             held_out = numbers_of(reader, "validations");
-  MINIDL_CHECK(position.size() == kPositionNumbers && position[0] >= 0 &&
-                   position[0] <= static_cast<double>(settings.steps) && curve.size() % kPointNumbers == 0 &&
-                   held_out.size() % kValidationNumbers == 0,
+  MINIDL_CHECK(position.size() == kPositionNumbers && position[0] >= 0 && position[0] <= 1e15 &&
+                   curve.size() % kPointNumbers == 0 && held_out.size() % kValidationNumbers == 0,
                "[resume] '{}' is damaged: its position in the run makes no sense", file);
+  MINIDL_CHECK(position[0] <= static_cast<double>(settings.steps),
+               "[resume] '{}' has {} steps behind it, and this run has {}: more are needed", file,
+               static_cast<int64_t>(position[0]), settings.steps);
   const optim::State optimizer = state_with_prefix(reader, kOptimizerPrefix);
   const SafetensorsContent before = net.state(), parameters = part_of(reader, kNetPrefix);
   net.load_state(parameters);

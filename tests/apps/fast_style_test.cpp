@@ -343,6 +343,33 @@ TEST_F(FastStyleRun, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(throws_error([&] { FastStyleSettings::preset("pretty"); }, "default, paper or pytorch-examples"));
 }
 
+TEST_F(FastStyleRun, GoesOnForMoreSteps) {
+  FastStyleSettings settings = small_fast_settings();
+  settings.schedule = LrSchedule::constant;
+  settings.steps = 2;
+  FastStyle shorter(network_, settings, small_fast_data());
+  shorter.run();
+  const std::filesystem::path path = folder_ / "state";
+  write_safetensors(path, shorter.state());
+  settings.steps = 5;
+  FastStyle whole(network_, settings, small_fast_data()), longer(network_, settings, small_fast_data());
+  whole.run();
+  longer.load_state(path);
+  longer.run();
+  expect_same_net(longer.net().state(), whole.net().state());
+
+  settings.steps = 1;
+  EXPECT_TRUE(throws_error([&] { FastStyle(network_, settings, small_fast_data()).load_state(path); },
+                           "has 2 steps behind it, and this run has 1"));
+  settings.schedule = LrSchedule::cosine;  // whose rates are those of so many steps
+  settings.steps = 2;
+  FastStyle falling(network_, settings, small_fast_data());
+  write_safetensors(path, falling.state());
+  settings.steps = 5;
+  EXPECT_TRUE(throws_error([&] { FastStyle(network_, settings, small_fast_data()).load_state(path); },
+                           "steps was 2, is now 5"));
+}
+
 TEST_F(FastStyleRun, RefusesStatesOfOtherRuns) {
   FastStyle training(network_, small_fast_settings(), small_fast_data());
   training.run([](const FastStyleProgress&) { return false; });
