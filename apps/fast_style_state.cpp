@@ -31,10 +31,7 @@ std::string FastStyle::Impl::pictures_fingerprint() const {
 }
 
 std::string FastStyle::Impl::fingerprint() const {
-  FastStyleSettings course = settings;
-  // Every step is the same then, however many follow: a run may go on for more of them than it was begun for.
-  if (course.schedule == LrSchedule::constant) course.steps = 0;
-  return course.fingerprint() + " " + data.photos_fingerprint;
+  return settings.fingerprint() + " " + data.photos_fingerprint;
 }
 
 SafetensorsContent FastStyle::Impl::state() const {
@@ -62,7 +59,8 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
   MINIDL_CHECK(metadata_of(reader, "format") == kFormat, "[resume] '{}' is not a state file of a training run", file);
   MINIDL_CHECK(metadata_of(reader, "pictures") == pictures_fingerprint(),
                "[resume] '{}' was saved with other style pictures", file);
-  check_same_settings(reader, fingerprint());
+  // At a constant rate every step is the same, however many follow: a run may go on for more than it was begun for.
+  check_same_settings(reader, fingerprint(), settings.schedule == LrSchedule::constant ? "steps" : "");
   const std::vector<double> position = numbers_of(reader, "position"), curve = numbers_of(reader, "history"),
                             held_out = numbers_of(reader, "validations");
   MINIDL_CHECK(position.size() == kPositionNumbers && position[0] >= 0 && position[0] <= 1e15 &&

@@ -71,9 +71,16 @@ std::string metadata_of(const SafetensorsReader& reader, const std::string& key)
   return found == reader.metadata().end() ? std::string() : found->second;
 }
 
-void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint) {
+void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint,
+                         const std::string& other_than) {
   const std::string saved = metadata_of(reader, "settings");
-  MINIDL_CHECK(saved == fingerprint, "[resume] '{}' was saved with other settings: {}", reader.path().string(),
+  const auto without = [&](const std::string& text) {
+    std::map<std::string, std::string> values = by_name(text);
+    values.erase(other_than);
+    return values;
+  };
+  const bool same = other_than.empty() ? saved == fingerprint : without(saved) == without(fingerprint);
+  MINIDL_CHECK(same, "[resume] '{}' was saved with other settings: {}", reader.path().string(),
                differences(saved, fingerprint));
 }
 

@@ -23,8 +23,9 @@ void append_with_prefix(SafetensorsContent& content, std::string_view prefix,
 std::map<std::string, Tensor> state_with_prefix(const SafetensorsReader& reader, std::string_view prefix);
 /// Empty when it is missing.
 std::string metadata_of(const SafetensorsReader& reader, const std::string& key);
-/// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."): says what differs ("beta was
-/// 30, is now 3").
-void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint);
+/// Throws Error unless the file's "settings" are `fingerprint` ("alpha 1 beta 30 ..."), but for that of the name
+/// `other_than`: says what differs ("beta was 30, is now 3").
+void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint,
+                         const std::string& other_than = {});
 
 }  // namespace minidl

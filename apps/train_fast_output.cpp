@@ -94,7 +94,9 @@ void TrainFastOutput::after_step(const FastStyleProgress& progress) {
   output_.report_skipped(batches_);
   const bool is_last = progress.step == progress.steps;
   if (!previews_.empty() && (progress.step % options_.preview_every == 0 || is_last)) save_previews(progress.step);
-  if (progress.step % options_.training.checkpoint_every == 0 && !is_last) save_checkpoint(progress.step);
+  // With a constant rate a run that is over may go on for more steps.
+  const bool may_go_on = options_.settings.schedule == LrSchedule::constant;
+  if (is_last ? may_go_on : progress.step % options_.training.checkpoint_every == 0) save_checkpoint(progress.step);
 }
 
 void TrainFastOutput::save_checkpoint(int64_t step) {

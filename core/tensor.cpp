@@ -104,6 +104,12 @@ void Tensor::keep_derived(const void* key, std::shared_ptr<const void> value) co
   storage_->derived.push_back({key, offset_bytes_, std::move(value)});
 }
 
+void Tensor::forget_derived() const {
+  std::vector<Storage::Derived> old;  // destroyed when the lock is no longer held
+  const std::scoped_lock lock(storage_->mutex);
+  old.swap(storage_->derived);
+}
+
 uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std::memory_order_relaxed) : 0; }
 
 Tensor Tensor::reshape(Shape shape) const {

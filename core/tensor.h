@@ -83,8 +83,11 @@ class Tensor {
   /// What keep_derived() left under `key` for the contents that start where this tensor does; nullptr when nothing was
   /// left or the storage was opened for writing since.
   std::shared_ptr<const void> derived(const void* key) const;
-  /// Keeps something computed from these contents until the storage is opened for writing or freed.
+  /// Keeps something computed from these contents: it is not given out when the storage was opened for writing since, and
+  /// freed with the next that is kept, with the storage, or by forget_derived(). nullptr takes it away.
   void keep_derived(const void* key, std::shared_ptr<const void> value) const;
+  /// Frees everything that is kept with the storage.
+  void forget_derived() const;
 
  private:
   struct Storage;

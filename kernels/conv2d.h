@@ -90,8 +90,8 @@ struct Conv2dForwardArgs {
   float* pooled_output = nullptr;
   uint8_t* choice = nullptr;
   bool max_pooled = false;
-  /// The tensors of the input and of what is written, with which an engine may leave another form of their values
-  /// (keep_derived) for the next one; nullptr: it must not.
+  /// The tensor that is written, with which an engine may leave another form of its values (keep_derived), and that of the
+  /// input, from which it may take one; nullptr: it must not.
   const Tensor *input_tensor = nullptr, *written_tensor = nullptr;
 };
 struct Conv2dBackwardDataArgs {

@@ -111,6 +111,8 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
         break;
     }
     i = last;
+    const bool before_conv = i < deepest && network_.layers[i + 1].kind == Kind::conv;
+    if (!before_conv) x.value().forget_derived();  // a convolution leaves what only another one takes
     const std::string& name = network_.layers[i].name;
     if (!wanted.contains(name)) continue;
     Variable seen = x;

@@ -5,6 +5,7 @@
 #include <minidl/core/cuda/stream.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@ namespace {
 constexpr size_t kNumbers = 512;  // of a block of pinned memory
 
 thread_local Recording* current_recording = nullptr;
+std::atomic<uint64_t> passes{0};
 
 bool are_switched_off() {
   const char* setting = std::getenv("MINIDL_CUDA_GRAPHS");
@@ -95,6 +97,7 @@ struct Recording::Impl {
     numbers.clear();
     reliances.clear();
     brought = 0;
+    pass = ++passes;
     const WorkScope scope(recording, memory, pool);
     work();
   }
@@ -115,6 +118,7 @@ struct Recording::Impl {
   PooledAllocator& memory;
   PooledAllocator::Pool* pool = nullptr;
   Graph graph;
+  uint64_t pass = 0;
   Stage stage = Stage::first;
   bool may_rely = true, relied_in_vain = false;
   std::vector<Reliance> reliances;
@@ -204,6 +208,10 @@ Tensor Recording::outside_store(const std::function<Tensor()>& make) {
 bool Recording::rely_on(const Tensor& source, const Tensor& derived) {
   if (impl_->may_rely) impl_->reliances.push_back({source, source.version(), derived});
   return impl_->may_rely;
+}
+
+uint64_t Recording::current_pass() {
+  return current_recording ? current_recording->impl_->pass : 0;
 }
 
 Recording* Recording::current() {

@@ -1,6 +1,7 @@
 #pragma once
 #include <minidl/core/tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -40,6 +41,9 @@ class Recording {
 
   /// The one whose work is being done on this thread, or nullptr.
   static Recording* current();
+  /// A number of its own for each time that work is done on this thread; 0 outside of work. What one time leaves must
+  /// not be read by another one, which may be recorded.
+  static uint64_t current_pass();
   /// A scalar [] of f32 or f64 on the CPU that holds coefficient * value * times whenever run() has returned. `value`
   /// and `times`, 1 when undefined, are each one f64 on the device. For use in work.
   Tensor read(const Tensor& value, double coefficient, const Tensor& times = {}, Dtype dtype = Dtype::f32);

@@ -7,8 +7,8 @@ namespace minidl::cuda {
 namespace {
 
 struct Rounded {
-  Tensor operand;               // [pixels, channels]
-  const Recording* made_during;  // nullptr: no recording, to which the memory would not belong
+  Tensor operand;      // [pixels, channels]
+  uint64_t made_in;  // Recording::current_pass()
 };
 
 /// What Tensor::keep_derived() keeps it under.
@@ -39,7 +39,7 @@ uint16_t* RoundedResults::data() {
 void RoundedResults::keep() const {
   if (!operand_) return;
   written_->keep_derived(key_of(operand_.dtype()),
-                         std::make_shared<const Rounded>(Rounded{operand_, Recording::current()}));
+                         std::make_shared<const Rounded>(Rounded{operand_, Recording::current_pass()}));
 }
 
 int64_t rounded_bytes(const WindowProducts& products, int64_t pixels, int64_t channels) {
@@ -53,7 +53,7 @@ Operand operand_of(const WindowProducts& products, const Tensor* tensor, const f
     if (const auto left = std::static_pointer_cast<const Rounded>(tensor->derived(key))) {
       tensor->keep_derived(key, nullptr);
       const bool fits = left->operand.shape()[0] >= pixels && left->operand.shape()[1] == channels;
-      if (fits && left->made_during == Recording::current()) return Operand(left->operand);
+      if (fits && left->made_in == Recording::current_pass()) return Operand(left->operand);
     }
   }
   return Operand(products, values, pixels, channels);

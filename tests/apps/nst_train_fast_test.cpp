@@ -156,6 +156,15 @@ TEST_F(NstTrainFast, ResumesFromAFileOrAFolder) {
   EXPECT_EQ(bytes("file.safetensors"), expected);
 }
 
+TEST_F(NstTrainFast, GoesOnForMoreStepsAtAConstantRate) {
+  const std::vector<std::string> constant = {"--lr-schedule", "constant"};
+  run_well(constant, "whole.safetensors", 6);
+  run_well(constant, "net.safetensors", 4);
+  run_well({"--lr-schedule", "constant", "--resume"}, "net.safetensors", 6);
+  EXPECT_EQ(bytes("net.safetensors"), bytes("whole.safetensors"));
+  EXPECT_TRUE(has("net.checkpoints/step-000000006.safetensors"));
+}
+
 TEST_F(NstTrainFast, LeavesOutDamagedPhotos) {
   std::ofstream(path("photos/broken.jpg")) << "no picture";
   std::ofstream(path("photos/empty.png"));

@@ -4,6 +4,7 @@
 #include <minidl/apps/gatys.h>
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/profile.h>
+#include <minidl/kernels/precision_scope.h>
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/small_fast_style.h>
@@ -65,6 +66,24 @@ TEST_F(RecordedRuns, OfAPictureAreTheSame) {
     for (size_t i = 0; i < recorded.history.size(); ++i)
       EXPECT_EQ(recorded.history[i].total, each_time.history[i].total) << i;
   }
+}
+
+/// With channels in eights, of which convolutions leave operands of 16 bits for each other.
+TEST_F(RecordedRuns, OfAPictureInBf16AreTheSame) {
+  const execution::PrecisionScope scope(Precision::bf16);
+  const auto [recorded, each_time] = both([&] {
+    layers::Vgg network(tiny_vgg({2, 2}, 8));
+    network.to(kDevice);
+    GatysSettings settings = small_settings();
+    settings.content_layers = {{"relu2_2", 1.0}};
+    settings.style_layers = {{"relu1_1", 0.5}, {"relu2_1", 0.5}};
+    settings.iterations = 5;
+    return Gatys(network, settings, small_pictures()).run();
+  });
+  EXPECT_TRUE(same_bytes(recorded.picture, each_time.picture));
+  ASSERT_EQ(recorded.history.size(), each_time.history.size());
+  for (size_t i = 0; i < recorded.history.size(); ++i)
+    EXPECT_EQ(recorded.history[i].total, each_time.history[i].total) << i;
 }
 
 TEST_F(RecordedRuns, OfATrainingAreTheSame) {

@@ -133,6 +133,7 @@ constexpr Layer kLayers[] = {{"conv1_1", 3, 64, 1, true, false},     {"conv1_2",
 std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) {
   std::vector<Work> all;
   bool style_before = false;
+  bool of_relu = false;  // the input is the output of one, not of a pool
   const bool half = arithmetic == Arithmetic::bf16;
   const auto padded = [&](int channels) {
     return arithmetic == Arithmetic::fp32
@@ -169,7 +170,8 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     const bool adds = arithmetic == Arithmetic::tf32 && style_before;
     all.push_back(product(name + " gradient", gpu, arithmetic, pixels, layer.in_c,
                           9 * padded(layer.out_c) + (adds ? layer.in_c : 0),
-                          (written + (adds ? kFloat : 0)) * in + read * out));
+                          (kFloat + (of_relu ? written - kFloat : 0) + (adds ? kFloat : 0)) * in + read * out));
+    of_relu = !layer.pooled;
     style_before = layer.style;
     if (layer.style) {
       const double c = layer.out_c;
@@ -223,7 +225,7 @@ void print_limits() {
       std::count_if(half.begin(), half.end(), [](const Work& w) { return w.name.ends_with(", operand"); });
   fmt::print(R"(
 On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
-keeps a tile's pixels in shared memory for all taps would lift that. At bf16 a convolution leaves what it writes in 16 bits, too, for the next one: {} of {}
+keeps a tile's pixels in shared memory for all taps would lift that. At bf16 a convolution leaves results of a ReLU in 16 bits, too, for the next one: {} of {}
 launches round operands.
 )",
              operands, launches(half));
