@@ -16,6 +16,16 @@ std::map<std::string, std::string> by_name(const std::string& fingerprint) {
   return values;
 }
 
+/// The other settings; all of them for an empty name.
+std::string without(const std::string& fingerprint, const std::string& name) {
+  if (name.empty()) return fingerprint;
+  std::string others, word, value;
+  for (std::istringstream words(fingerprint); words >> word >> value;) {
+    if (word != name) others += word + " " + value + " ";
+  }
+  return others;
+}
+
 std::string differences(const std::string& before, const std::string& now) {
   const std::map<std::string, std::string> was = by_name(before);
   std::string text;
@@ -73,15 +83,10 @@ std::string metadata_of(const SafetensorsReader& reader, const std::string& key)
 
 void check_same_settings(const SafetensorsReader& reader, const std::string& fingerprint,
                          const std::string& other_than) {
-  const std::string saved = metadata_of(reader, "settings");
-  const auto without = [&](const std::string& text) {
-    std::map<std::string, std::string> values = by_name(text);
-    values.erase(other_than);
-    return values;
-  };
-  const bool same = other_than.empty() ? saved == fingerprint : without(saved) == without(fingerprint);
-  MINIDL_CHECK(same, "[resume] '{}' was saved with other settings: {}", reader.path().string(),
-               differences(saved, fingerprint));
+  const std::string saved = without(metadata_of(reader, "settings"), other_than),
+                    now = without(fingerprint, other_than);
+  MINIDL_CHECK(saved == now, "[resume] '{}' was saved with other settings: {}", reader.path().string(),
+               differences(saved, now));
 }
 
 }  // namespace minidl

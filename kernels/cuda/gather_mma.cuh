@@ -116,8 +116,9 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
   MINIDL_CHECK(output.added.terms == 0 ||
                    (!output.pools && windows.mode == Padding::Mode::zero && sizeof(typename Type::Element) == 4),
                "[cuda] rows of 32 bits are added to results that are not pooled, of pictures between zeros");
-  MINIDL_CHECK(!output.rounded || (sizeof(typename Type::Element) == 2 && output.channels % 8 == 0 && !output.pitch),
-               "[cuda] a rounded copy is of outputs with a multiple of 8 channels, of products with operands of 16 bits");
+  MINIDL_CHECK(
+      !output.rounded || (sizeof(typename Type::Element) == 2 && output.channels % 8 == 0 && !output.pitch),
+      "[cuda] a rounded copy is of outputs with a multiple of 8 channels, of products with operands of 16 bits");
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),

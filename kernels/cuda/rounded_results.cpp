@@ -7,7 +7,7 @@ namespace minidl::cuda {
 namespace {
 
 struct Rounded {
-  Tensor operand;      // [pixels, channels]
+  Tensor operand;    // [pixels, channels]
   uint64_t made_in;  // Recording::current_pass()
 };
 

@@ -1,16 +1,16 @@
 #pragma once
 #include <minidl/kernels/cuda/window_products.h>
 
-/// Results that a product with operands of 16 bits leaves in that form, too, with the tensor that it writes, so that the
-/// product which reads them next does not have to round them: one launch less, and four bytes less to read.
+/// Results that a product with operands of 16 bits leaves in that form, too, with the tensor that it writes, so that
+/// the product which reads them next does not have to round them: one launch less, and four bytes less to read.
 namespace minidl::cuda {
 
 /// Those of a pass that exists as long as this.
 class RoundedResults {
  public:
   /// `written`, whose last dimension are the channels, or nullptr, which leaves nothing. `of_relu`: whether these are
-  /// results of a ReLU or gradients of them, which mostly go into another convolution; others go into norms, and nothing
-  /// is left of them, as of channels that are not a multiple of 8.
+  /// results of a ReLU or gradients of them, which mostly go into another convolution; others go into norms, and
+  /// nothing is left of them, as of channels that are not a multiple of 8.
   RoundedResults(const WindowProducts& products, const Tensor* written, bool of_relu);
   /// Where they go; nullptr: nowhere.
   uint16_t* data();
@@ -24,8 +24,8 @@ class RoundedResults {
 /// Most that is allocated for them.
 int64_t rounded_bytes(const WindowProducts& products, int64_t pixels, int64_t channels);
 
-/// The values of `tensor` (nullptr: of one that is not known), [pixels, channels], as an operand: what was left of them,
-/// taken away from the tensor, or made. Taken only in the pass of a Recording in which it was left.
+/// The values of `tensor` (nullptr: of one that is not known), [pixels, channels], as an operand: what was left of
+/// them, taken away from the tensor, or made. Taken only in the pass of a Recording in which it was left.
 Operand operand_of(const WindowProducts& products, const Tensor* tensor, const float* values, int64_t pixels,
                    int64_t channels);
 

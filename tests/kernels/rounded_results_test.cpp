@@ -13,6 +13,7 @@
 namespace minidl {
 namespace {
 
+using test::copy_on_device;
 using test::random_uniform;
 
 struct Chain {
@@ -27,11 +28,8 @@ std::ostream& operator<<(std::ostream& out, const Chain& c) {
 Conv2dDesc conv3x3(const Shape& input, int64_t out_c) {
   return Conv2dDesc::make(input, {out_c, 3, 3, input[3]}, {1, 1, Padding::zero(1)});
 }
-Tensor there(const Tensor& host) {
-  return host.to(test::device());
-}
 Tensor output_of(const Shape& shape) {
-  return there(Tensor::full(shape, NAN));
+  return copy_on_device(Tensor::full(shape, NAN));
 }
 
 bool same_on_host(const Tensor& a, const Tensor& b) {
@@ -48,15 +46,17 @@ class RoundedResults : public ::testing::TestWithParam<Chain> {
   Tensor next(const Tensor& input) const {
     const Conv2dDesc desc = conv3x3(input.shape(), chain_.out_c);
     Tensor output = output_of(desc.output_shape());
-    conv2d_forward(desc, input, there(random_uniform(desc.weight_shape(), 7)), Tensor(), Activation::none, output);
+    conv2d_forward(desc, input, copy_on_device(random_uniform(desc.weight_shape(), 7)), Tensor(), Activation::none,
+                   output);
     return output;
   }
-  Tensor weight_of(const Conv2dDesc& desc) const { return there(random_uniform(desc.weight_shape(), 2)); }
+  Tensor weight_of(const Conv2dDesc& desc) const { return copy_on_device(random_uniform(desc.weight_shape(), 2)); }
 
   const Chain chain_ = GetParam();
   std::optional<execution::PrecisionScope> scope_;
   const Conv2dDesc first_ = conv3x3({chain_.n, chain_.h, chain_.w, chain_.in_c}, chain_.c);
-  const Tensor input_ = there(random_uniform(first_.input_shape(), 1)), bias_ = there(random_uniform({chain_.c}, 3));
+  const Tensor input_ = copy_on_device(random_uniform(first_.input_shape(), 1)),
+               bias_ = copy_on_device(random_uniform({chain_.c}, 3));
 };
 
 TEST_P(RoundedResults, AreThoseOfAReluForTheNextConvolution) {
@@ -105,16 +105,16 @@ TEST_P(RoundedResults, AreThoseOfAPool) {
 
 TEST_P(RoundedResults, AreGradientsOfARelu) {
   const Conv2dDesc second = conv3x3(first_.output_shape(), chain_.out_c);
-  const Tensor grad_output = there(random_uniform(second.output_shape(), 4));
+  const Tensor grad_output = copy_on_device(random_uniform(second.output_shape(), 4));
   BitMask positive(first_.output_shape(), test::device());
-  positive_mask(there(random_uniform(first_.output_shape(), 5)), positive);
+  positive_mask(copy_on_device(random_uniform(first_.output_shape(), 5)), positive);
   const auto input_gradient = [&](const Tensor& grad) {
     Tensor result = output_of(first_.input_shape());
     conv2d_backward_data(first_, weight_of(first_), grad, {}, result);
     return result;
   };
   for (const float beta : {0.0f, 1.0f}) {
-    Tensor grad = there(random_uniform(first_.output_shape(), 6));
+    Tensor grad = copy_on_device(random_uniform(first_.output_shape(), 6));
     conv2d_backward_data(second, weight_of(second), grad_output, {beta, &positive}, grad);
     const Tensor expected = input_gradient(grad.clone());
     EXPECT_TRUE(same_on_host(input_gradient(grad), expected)) << "beta " << beta;
