@@ -22,7 +22,7 @@
 #include <minidl/kernels/activation.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
-#include <minidl/kernels/box_mean.h>
+#include <minidl/kernels/smooth.h>
 #include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/conv2d_pool2d.h>

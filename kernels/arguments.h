@@ -50,9 +50,10 @@ struct TotalVariationForm {
   bool interior;  // only the pairs that start in the (h-1) x (w-1) interior
 };
 
-/// output = x + factor * result; without x, the result.
-struct AddedTo {
-  const float* x;
+/// output = factor * (x + strength * B B x), B the mean over width x width pixels.
+struct Smoothing {
+  float strength;
+  int64_t width;
   float factor;
 };
 

@@ -31,24 +31,25 @@ void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& outp
   MINIDL_ON(device, add_scaled(x.count(), a, x.data<float>(), b, y.data<float>(), output.data<float>()));
 }
 
-void add_combination(const Tensor& a, std::span<const Tensor> x, Tensor& output) {
-  check_f32(output, "add_combination", "output");
-  MINIDL_CHECK(a && a.dtype() == Dtype::f64 && a.shape() == Shape{std::ssize(x)},
-               "[add_combination] the factors are {} of {}, they must be [{}] of f64", a.shape(), to_string(a.dtype()),
-               x.size());
-  common_device("add_combination", output, a);
-  check_vectors(x, output.shape(), "add_combination", "x");
-  for (const Tensor& term : x) {
-    common_device("add_combination", output, term);
-    MINIDL_CHECK(!term.shares_storage_with(output), "[add_combination] output is one of the tensors to be added");
+void combination(float a, const Tensor& x, const Tensor& b, std::span<const Tensor> y, Tensor& output) {
+  const Device device = check_same("combination", {{"x", x}, {"output", output}});
+  MINIDL_CHECK(b && b.dtype() == Dtype::f64 && b.shape() == Shape{std::ssize(y)},
+               "[combination] the factors are {} of {}, they must be [{}] of f64", b.shape(), to_string(b.dtype()),
+               y.size());
+  common_device("combination", output, b);
+  check_vectors(y, output.shape(), "combination", "y");
+  for (const Tensor& term : y) {
+    common_device("combination", output, term);
+    MINIDL_CHECK(!term.shares_storage_with(output), "[combination] output is one of the tensors to be added");
   }
-  const ProfileRange range("add_combination");
-  const Device device = output.device();
-  const auto* const factors = a.data<double>();
-  if (!x.empty() && x.front().dtype() == Dtype::bf16) {
-    MINIDL_ON(device, add_combination_bf16(output.count(), factors, pointers<uint16_t>(x), output.data<float>()));
+  const ProfileRange range("combination");
+  const int64_t count = output.count();
+  const float* const first = x.data<float>();
+  const auto* const factors = b.data<double>();
+  if (!y.empty() && y.front().dtype() == Dtype::bf16) {
+    MINIDL_ON(device, combination_bf16(count, a, first, factors, pointers<uint16_t>(y), output.data<float>()));
   } else {
-    MINIDL_ON(device, add_combination(output.count(), factors, pointers<float>(x), output.data<float>()));
+    MINIDL_ON(device, combination(count, a, first, factors, pointers<float>(y), output.data<float>()));
   }
 }
 

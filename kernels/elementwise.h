@@ -10,9 +10,9 @@ namespace minidl {
 
 /// output = a * x + b * y.
 void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& output);
-/// output += sum of a[i] * x[i], in this order, in f64 and rounded to f32 once; every x[i] crosses memory once.
-/// All x are f32 or all bf16; `output` is none of them. `a` is f64 [|x|].
-void add_combination(const Tensor& a, std::span<const Tensor> x, Tensor& output);
+/// output = a * x + sum of b[k] * y[k], in this order, in f64 and rounded to f32 once; every y[k] crosses memory once.
+/// All y are f32 or all bf16; `output` may be x, and is none of them. `b` is f64 [|y|].
+void combination(float a, const Tensor& x, const Tensor& b, std::span<const Tensor> y, Tensor& output);
 /// output = x * y.
 void multiply(const Tensor& x, const Tensor& y, Tensor& output);
 /// output = a * x + b.

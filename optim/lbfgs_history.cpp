@@ -116,8 +116,17 @@ void LbfgsHistory::restart(double scale) {
 Tensor LbfgsHistory::precondition(const Tensor& x) const {
   if (!preconditioner_) return x;
   Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
-  preconditioner_(x, output);
+  preconditioner_(x, 1.0f, output);
   return output;
+}
+
+/// output = factor * M x.
+void LbfgsHistory::precondition(const Tensor& x, double factor, Tensor& output) const {
+  if (preconditioner_) {
+    preconditioner_(x, static_cast<float>(factor), output);
+  } else {
+    affine(static_cast<float>(factor), x, 0.0f, output);
+  }
 }
 
 /// S'gradient; completes the columns of R, the newest in the same pass.
@@ -144,21 +153,20 @@ Tensor LbfgsHistory::products_with(const Tensor& gradient) {
 }
 
 void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) {
-  affine(-1.0f, gradient, 0.0f, direction);
-  Tensor a;
-  if (!s_.empty()) {
-    a = products_with(gradient);
-    lbfgs_first_loop(columns_, a);
-    add_combination(a, y_, direction);
+  if (s_.empty()) return precondition(gradient, -scale_, direction);
+  Tensor a = products_with(gradient);
+  lbfgs_first_loop(columns_, a);
+  {
+    Tensor rest = Tensor::empty(gradient.shape(), Dtype::f32, gradient.device());  // Y a - g
+    combination(-1.0f, gradient, a, y_, rest);
+    precondition(rest, scale_, direction);  // -r
   }
-  affine(static_cast<float>(scale_), precondition(direction), 0.0f, direction);  // -r
-  if (s_.empty()) return;
   const auto count = static_cast<int64_t>(s_.size());
   Tensor b = Tensor::empty({1, count}, Dtype::f64, gradient.device());
   dots(y_, std::span(&direction, 1), b);
   b = b.reshape({count});
   lbfgs_second_loop(columns_, a, b);
-  add_combination(b, s_, direction);
+  combination(1.0f, direction, b, s_, direction);
 }
 
 }  // namespace minidl::optim

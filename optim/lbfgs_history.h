@@ -69,6 +69,7 @@ class LbfgsHistory {
   void make_room(Device device);
   Tensor column(size_t j) const;
 
+  void precondition(const Tensor& x, double factor, Tensor& output) const;
   Tensor stored(const Tensor& x) const;
 
   size_t capacity_;

@@ -5,15 +5,15 @@
 
 namespace minidl::optim {
 
-/// Writes M x to `output`, another tensor of the same shape. M is symmetric and positive definite: a guess, up to a
+/// Writes factor * M x to `output`, another tensor of the same shape. M is symmetric and positive definite: a guess, up to a
 /// factor, at the inverse Hessian, from which L-BFGS starts instead of the identity.
-using Preconditioner = std::function<void(const Tensor& x, Tensor& output)>;
+using Preconditioner = std::function<void(const Tensor& x, float factor, Tensor& output)>;
 
 /// For pictures [n, h, w, c], f32:  M = I + strength * B B,  B the mean over `width` x `width` pixels, zero outside the
 /// picture (B is symmetric, so M is positive definite). Losses of a network's features are steepest in a picture's
 /// finest detail and flat in what neighbouring pixels have in common; a plain gradient step, which the steepest
 /// directions limit, hardly moves the rest. (M times the gradient is a Sobolev gradient: Neuberger 1997.) Width 0
-/// stands for a twelfth of the longer side, at least 3. Needs one temporary tensor while it runs. Throws Error unless
+/// stands for a twelfth of the longer side, at least 3. Needs one temporary tensor while it runs (kernels/smooth.h). Throws Error unless
 /// strength >= 0 and width is 0 or odd.
 Preconditioner smoothing(float strength = 30.0f, int64_t width = 0);
 

@@ -39,26 +39,31 @@ void add_terms(int64_t count, const double* a, const T* const* x, double* sums) 
 }
 
 template <typename T>
-void add_combination_of(int64_t count, const double* a, std::span<const T* const> x, float* output) {
+void combination_of(int64_t count, float a, const float* x, const double* b, std::span<const T* const> y,
+                    float* output) {
   constexpr size_t kTerms = 8;  // read side by side
   parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) HWY_ATTR {
     const int64_t size = end - begin;
-    std::vector<double> sums(output + begin, output + end);
+    std::vector<double> sums(static_cast<size_t>(size));
+    for (int64_t i = 0; i < size; ++i)
+      sums[static_cast<size_t>(i)] = static_cast<double>(a) * static_cast<double>(x[begin + i]);
     std::vector<const T*> terms;
-    for (const T* term : x) terms.push_back(term + begin);
+    for (const T* term : y) terms.push_back(term + begin);
     size_t k = 0;
-    for (; k + kTerms <= terms.size(); k += kTerms) add_terms<kTerms>(size, &a[k], &terms[k], sums.data());
-    for (; k < terms.size(); ++k) add_terms<1>(size, &a[k], &terms[k], sums.data());
+    for (; k + kTerms <= terms.size(); k += kTerms) add_terms<kTerms>(size, &b[k], &terms[k], sums.data());
+    for (; k < terms.size(); ++k) add_terms<1>(size, &b[k], &terms[k], sums.data());
     for (int64_t i = 0; i < size; ++i) output[begin + i] = static_cast<float>(sums[static_cast<size_t>(i)]);
   });
 }
 
-void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
-  add_combination_of(count, a, x, output);
+void combination(int64_t count, float a, const float* x, const double* b, std::span<const float* const> y,
+                 float* output) {
+  combination_of(count, a, x, b, y, output);
 }
 
-void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
-  add_combination_of(count, a, x, output);
+void combination_bf16(int64_t count, float a, const float* x, const double* b, std::span<const uint16_t* const> y,
+                      float* output) {
+  combination_of(count, a, x, b, y, output);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {
@@ -132,8 +137,8 @@ HWY_AFTER_NAMESPACE();
 namespace minidl::cpu {
 
 HWY_EXPORT(add_scaled);
-HWY_EXPORT(add_combination);
-HWY_EXPORT(add_combination_bf16);
+HWY_EXPORT(combination);
+HWY_EXPORT(combination_bf16);
 HWY_EXPORT(multiply);
 HWY_EXPORT(affine);
 HWY_EXPORT(relu_forward);
@@ -148,11 +153,13 @@ HWY_EXPORT(clamp);
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
   MINIDL_DISPATCH(add_scaled)(count, a, x, b, y, output);
 }
-void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
-  MINIDL_DISPATCH(add_combination)(count, a, x, output);
+void combination(int64_t count, float a, const float* x, const double* b, std::span<const float* const> y,
+                 float* output) {
+  MINIDL_DISPATCH(combination)(count, a, x, b, y, output);
 }
-void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
-  MINIDL_DISPATCH(add_combination_bf16)(count, a, x, output);
+void combination_bf16(int64_t count, float a, const float* x, const double* b, std::span<const uint16_t* const> y,
+                      float* output) {
+  MINIDL_DISPATCH(combination_bf16)(count, a, x, b, y, output);
 }
 void multiply(int64_t count, const float* x, const float* y, float* output) {
   MINIDL_DISPATCH(multiply)(count, x, y, output);

@@ -85,23 +85,23 @@ constexpr int kTerms = 128;  // of one launch: 1 KiB of the 4 KiB that arguments
 
 template <typename T>
 struct Terms {
-  const T* x[kTerms];
+  const T* y[kTerms];
   int count;
 };
 
-/// One element a thread: sum = (partial of earlier terms) + sum of a[k] x[k][i], kept in f64 until the last launch adds
-/// it to the output.
+/// One element a thread: sum = (partial of earlier terms, at first a x[i]) + sum of b[k] y[k][i], kept in f64 until the
+/// last launch writes it to the output.
 template <typename T>
-MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, const double* a, Terms<T> terms,
-              const double* earlier, double* partial, float* output) {
+MINIDL_KERNEL(kCombinationThreads, combination_kernel, int64_t count, float a, const float* x, const double* b,
+              Terms<T> terms, const double* earlier, double* partial, float* output) {
   MINIDL_SHARED(double, factors, [kTerms]);
   const int thread = static_cast<int>(threadIdx.x);
-  if (thread < terms.count) store(&factors[thread], load(a + thread));
+  if (thread < terms.count) store(&factors[thread], load(b + thread));
   __syncthreads();
   const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + thread;
   if (i >= count) return;
-  double sum = earlier ? load(earlier + i) : static_cast<double>(load(output + i));
-  for (int k = 0; k < terms.count; ++k) sum += load(&factors[k]) * load_double(terms.x[k] + i);
+  double sum = earlier ? load(earlier + i) : static_cast<double>(a) * load_double(x + i);
+  for (int k = 0; k < terms.count; ++k) sum += load(&factors[k]) * load_double(terms.y[k] + i);
   if (partial) {
     store(partial + i, sum);
   } else {
@@ -110,19 +110,22 @@ MINIDL_KERNEL(kCombinationThreads, add_combination_kernel, int64_t count, const 
 }
 
 template <typename T>
-void add_combination_of(int64_t count, const double* a, std::span<const T* const> x, float* output) {
-  if (count == 0 || x.empty()) return;
+void combination_of(int64_t count, float a, const float* x, const double* b, std::span<const T* const> y,
+                    float* output) {
+  if (count == 0) return;
+  if (y.empty()) return affine(count, a, x, 0.0f, output);
   Tensor partial;
-  for (size_t begin = 0; begin < x.size(); begin += kTerms) {
-    const size_t terms = std::min<size_t>(kTerms, x.size() - begin);
-    const bool last = begin + terms == x.size();
+  for (size_t begin = 0; begin < y.size(); begin += kTerms) {
+    const size_t terms = std::min<size_t>(kTerms, y.size() - begin);
+    const bool last = begin + terms == y.size();
     Terms<T> some{};
     some.count = static_cast<int>(terms);
-    std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.x);
+    std::copy_n(y.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.y);
     if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
     double* sums = partial ? partial.data<double>() : nullptr;
-    MINIDL_LAUNCH((add_combination_kernel<T>), blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
-                  current_stream(), count, a + begin, some, begin > 0 ? sums : nullptr, last ? nullptr : sums, output);
+    MINIDL_LAUNCH((combination_kernel<T>), blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
+                  current_stream(), count, a, x, b + begin, some, begin > 0 ? sums : nullptr, last ? nullptr : sums,
+                  output);
   }
 }
 
@@ -132,12 +135,14 @@ void add_scaled(int64_t count, float a, const float* x, float b, const float* y,
   map<2>(count, {{x, y}}, AddScaled{a, b}, Output{output});
 }
 
-void add_combination(int64_t count, const double* a, std::span<const float* const> x, float* output) {
-  add_combination_of(count, a, x, output);
+void combination(int64_t count, float a, const float* x, const double* b, std::span<const float* const> y,
+                 float* output) {
+  combination_of(count, a, x, b, y, output);
 }
 
-void add_combination_bf16(int64_t count, const double* a, std::span<const uint16_t* const> x, float* output) {
-  add_combination_of(count, a, x, output);
+void combination_bf16(int64_t count, float a, const float* x, const double* b, std::span<const uint16_t* const> y,
+                      float* output) {
+  combination_of(count, a, x, b, y, output);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {

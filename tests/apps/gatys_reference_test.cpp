@@ -49,8 +49,9 @@ TEST_P(GatysReference, LossesAndGradient) {
   const auto& [pooling, engine] = GetParam();
   const auto numbers = test_data("reference/gatys.safetensors"), weights = test_data(kVggFile);
   if (numbers.empty() || weights.empty()) GTEST_SKIP() << kNoTestData;
-  if (kUnderSanitizer && (engine.name == std::string("reference") || engine.name == std::string("im2col")))
-    GTEST_SKIP() << "60 GFLOP without Winograd take too long under a sanitizer";
+  if (kUnderSanitizer && engine.name != std::string("winograd"))
+    GTEST_SKIP()
+        << "60 GFLOP of one engine are enough under a sanitizer, which meets all of them in the tests of kernels";
   const SafetensorsReader reference(numbers);
   GatysSettings settings = GatysSettings::preset("paper");
   settings.size = 0;

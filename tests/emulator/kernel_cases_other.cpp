@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
-#include <minidl/kernels/box_mean.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/dispatch.h>
@@ -14,6 +13,7 @@
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/reduce.h>
+#include <minidl/kernels/smooth.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
 
@@ -276,14 +276,14 @@ KernelCase updates(const Shape& shape) {
   return {text(*x) + ": x + a sum of 3, of 3 of bf16, Adam, SGD",
           [=] {
             const Tensor terms[3] = {*x, *first, *second};
-            add_combination(a, terms, *parameter);
+            combination(1.0f, *parameter, a, terms, *parameter);
             const Tensor terms16[3] = {x16, y16, z16};
-            add_combination(a, terms16, *parameter);
+            combination(1.0f, *parameter, a, terms16, *parameter);
             adam_update({}, 1, *x, *first, *second, *parameter);
             sgd_update(0.1f, 0.9f, 0.0f, *x, *first, *parameter);
           },
-          always({{"add_combination_kernel", 5 * bytes},
-                  {"add_combination_kernel", 2 * bytes + 3 * bytes / 2},
+          always({{"combination_kernel", 5 * bytes},
+                  {"combination_kernel", 2 * bytes + 3 * bytes / 2},
                   {"adam_update_kernel", 7 * bytes},
                   {"sgd_update_kernel", 5 * bytes}})};
 }
@@ -326,18 +326,18 @@ KernelCase lbfgs_loops(int64_t pairs) {
 KernelCase pictures(int64_t extent) {
   const auto x = shared({1, extent, extent, 3}), y = shared({1, extent, extent, 3});
   const int64_t bytes = x->bytes();
-  return {text(*x) + ": total variation, its gradient, mean over 9x9",
+  return {text(*x) + ": total variation, its gradient, smoothing over 9x9",
           [=] {
             total_variation(*x);
             total_variation_backward(*x, 1.0f, {1.0f}, *y);
-            box_mean(*x, 9, *y);
+            smooth(*x, 30.0f, 9, 1.0f, *y);
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             // Neighbours come from caches.
             return {{"reduce_kernel", bytes + kDouble * (2 * blocks.at(0) + 1), 0, {.sectors = 1.3, .bytes = 3.05}},
                     {"map_kernel", 3 * bytes, 0, {.sectors = 1.15, .bytes = 2.4}},
-                    {"column_sums_kernel", 3 * bytes, 0, {.bytes = 4.0}},
-                    {"row_sums_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
+                    {"column_means_kernel", 2 * bytes, 0, {.bytes = 9.0}},
+                    {"smooth_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
           }};
 }
 

@@ -42,7 +42,7 @@ PROGRAMS = [
     ('core_tensor_test', THREADS, []),
     ('kernels_adam_update_test', THREADS, []),
     ('kernels_batch_norm_test', THREADS, []),
-    ('kernels_box_mean_test', THREADS, []),
+    ('kernels_smooth_test', THREADS, []),
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
     ('kernels_cuda_kernels_test', THREADS, []),

@@ -68,15 +68,19 @@ TEST(Elementwise, ACombinationIsExactOnIntegers) {
       if (terms > 19 && shape.count() > 300) continue;
       std::vector<Tensor> x;
       std::vector<double> a;
-      Tensor output = random_integers(shape, 40);
-      std::vector<double> sums = test::to_doubles(output);
+      const Tensor first = random_integers(shape, 40);
+      std::vector<double> sums = test::to_doubles(first);
+      for (double& sum : sums) sum *= -0.5;
       for (size_t k = 0; k < terms; ++k) {
         x.push_back(random_integers(shape, 41 + k));
         a.push_back(static_cast<double>(k % 5) - 1.5);
         for (size_t i = 0; i < sums.size(); ++i) sums[i] += a[k] * static_cast<double>(x[k].span<float>()[i]);
       }
-      ON_DEVICE(add_combination)(doubles(a), x, output);
+      Tensor output = Tensor::full(shape, kNan), in_place = first.clone();
+      ON_DEVICE(combination)(-0.5f, first, doubles(a), x, output);
       EXPECT_TRUE(equals(output, sums)) << terms;
+      ON_DEVICE(combination)(-0.5f, in_place, doubles(a), x, in_place);
+      EXPECT_TRUE(equals(in_place, sums)) << terms;
     }
   }
 }
@@ -104,9 +108,10 @@ TEST(Elementwise, ACombinationOfBf16IsThatOfItsValues) {
         x[k] = test::from_bf16(rounded[k]);
         a.push_back(static_cast<double>(k % 5) - 1.7);
       }
-      Tensor output = random_uniform(shape, 40), of_values = output.clone();
-      ON_DEVICE(add_combination)(doubles(a), rounded, output);
-      ON_DEVICE(add_combination)(doubles(a), x, of_values);
+      const Tensor first = random_uniform(shape, 40);
+      Tensor output = Tensor::full(shape, kNan), of_values = output.clone();
+      ON_DEVICE(combination)(0.7f, first, doubles(a), rounded, output);
+      ON_DEVICE(combination)(0.7f, first, doubles(a), x, of_values);
       EXPECT_TRUE(test::same_bytes(output, of_values)) << terms;
     }
   }
@@ -116,11 +121,11 @@ TEST(Elementwise, ACombinationIsRoundedOnce) {
   // 2^25 + 1 - 2^25: lost in f32, within eight terms and across them.
   const Tensor large = Tensor::full({21}, 33554432.0f), one = Tensor::full({21}, 1.0f);
   Tensor output = Tensor::zeros({21});
-  ON_DEVICE(add_combination)(doubles({1, 1, -1}), std::vector{large, one, large}, output);
+  ON_DEVICE(combination)(1.0f, output, doubles({1, 1, -1}), std::vector{large, one, large}, output);
   EXPECT_TRUE(equals(output, one));
   std::vector<Tensor> x(10, large);
   x[3] = one;
-  ON_DEVICE(add_combination)(doubles({1, 1, 1, 1, 1, -1, -1, -1, -1, 0}), x, output);
+  ON_DEVICE(combination)(1.0f, output, doubles({1, 1, 1, 1, 1, -1, -1, -1, -1, 0}), x, output);
   EXPECT_TRUE(equals(output, Tensor::full({21}, 2.0f)));
 }
 
@@ -282,7 +287,7 @@ TEST(Elementwise, BytesDoNotDependOnThreads) {
     ON_DEVICE(add_scaled)(0.3f, x, 0.7f, y, output);
     ON_DEVICE(tanh_forward)(output, 150.0f, output);
     ON_DEVICE(accumulate_product)(x, y, Accumulate{0.9f, &mask}, output);
-    ON_DEVICE(add_combination)(doubles(std::vector<double>(9, 0.3)), std::vector<Tensor>(9, x), output);
+    ON_DEVICE(combination)(1.0f, output, doubles(std::vector<double>(9, 0.3)), std::vector<Tensor>(9, x), output);
     return output;
   }));
 }
@@ -318,19 +323,22 @@ TEST(Elementwise, BadArgumentsAreNamed) {
   const Tensor one = doubles({1.0}), two = doubles({1.0, 2.0});
   EXPECT_TRUE(throws_error(
       [&] {
-        ON_DEVICE(add_combination)
-        (one, itself, output);
+        ON_DEVICE(combination)
+        (1.0f, x, one, itself, output);
       },
-      "[add_combination] output is one of"));
+      "[combination] output is one of"));
   EXPECT_TRUE(throws_error(
       [&] {
-        ON_DEVICE(add_combination)
-        (one, others, output);
+        ON_DEVICE(combination)
+        (1.0f, x, one, others, output);
       },
-      "[add_combination] x has shape [3,2]"));
-  EXPECT_TRUE(throws_error([&] { ON_DEVICE(add_combination)
-                                 (two, others, output); },
-                           "the factors are [2] of f64, they must be [1] of f64"));
+      "[combination] y has shape [3,2]"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(combination)
+        (1.0f, x, two, others, output);
+      },
+      "the factors are [2] of f64, they must be [1] of f64"));
   EXPECT_TRUE(throws_error(
       [&] {
         ON_DEVICE(multiply)

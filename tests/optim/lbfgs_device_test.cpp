@@ -25,10 +25,12 @@ TEST_P(LbfgsOnDevice, GoesWhereTheCpuGoes) {
   test::PictureQuadratic here(Device::cpu()), there(test::device());
   Lbfgs on_cpu(Tensor::zeros(here.shape()), settings);
   Lbfgs on_device(Tensor::zeros(here.shape(), Dtype::f32, test::device()), settings);
+  const double tolerance =
+      c.dtype == Dtype::bf16 ? 5e-3 : 1e-3;  // the last bit of a sum may round a change the other way
   for (int i = 0; i < c.steps; ++i) {
     const LbfgsReport expected = on_cpu.step(std::ref(here)), report = on_device.step(std::ref(there));
     ASSERT_EQ(report.evaluations, expected.evaluations) << i;
-    ASSERT_NEAR(report.loss, expected.loss, 1e-3 * expected.loss) << i;
+    ASSERT_NEAR(report.loss, expected.loss, tolerance * expected.loss) << i;
     ASSERT_NEAR(report.grad_norm, expected.grad_norm, 1e-2 * expected.grad_norm) << i;
   }
   Lbfgs resumed(on_device.parameter().clone(), settings);

@@ -28,9 +28,9 @@ void add(double a, const Vector& x, Vector& target) {
 }
 
 /// M for tests: diagonal, between 1 and 5.
-void weigh(const Tensor& x, Tensor& output) {
+void weigh(const Tensor& x, float factor, Tensor& output) {
   for (size_t i = 0; i < x.span<float>().size(); ++i)
-    output.span<float>()[i] = static_cast<float>(1 + i % 5) * x.span<float>()[i];
+    output.span<float>()[i] = factor * static_cast<float>(1 + i % 5) * x.span<float>()[i];
 }
 
 /// -H g by the two loops as the book has them, vector by vector, in f64.

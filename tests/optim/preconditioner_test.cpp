@@ -16,7 +16,7 @@ const std::vector<Shape> kShapes = {{1, 1, 1, 3}, {1, 2, 9, 1}, {1, 13, 7, 3}, {
 
 Tensor preconditioned(const Preconditioner& preconditioner, const Tensor& x) {
   Tensor output = Tensor::empty(x.shape());
-  preconditioner(x, output);
+  preconditioner(x, 1.0f, output);
   return output;
 }
 

@@ -1,4 +1,5 @@
 #include <minidl/core/parallel.h>
+#include <minidl/core/tensor.h>
 #include <minidl/kernels/cpu/kernels.h>
 
 #include <algorithm>
@@ -27,9 +28,10 @@ void sum_across(int64_t width, int64_t channels, int64_t reach, double scale, co
   }
 }
 
-}  // namespace
-
-void box_mean(const Shape& shape, int64_t width, const float* input, const AddedTo& added, float* output) {
+/// Means of `input`. Calls finish(row, begin) for each row of `output` when it was written, with its first element's
+/// number.
+template <typename Finish>
+void box_mean(const Shape& shape, int64_t width, const float* input, float* output, const Finish& finish) {
   const int64_t h = shape[1], w = shape[2], c = shape[3], row = w * c;
   const int64_t reach = std::min(width / 2, std::max(h, w));  // more pixels are all outside
   const double scale = 1.0 / (static_cast<double>(width) * static_cast<double>(width));
@@ -44,11 +46,23 @@ void box_mean(const Shape& shape, int64_t width, const float* input, const Added
     for (int64_t y = begin - reach; y < begin + reach; ++y) add(y, 1.0);
     for (int64_t y = begin; y < end; ++y) {
       add(y + reach, 1.0);
-      sum_across(w, c, reach, scale, columns, output + (picture + y) * row);
+      const int64_t at = (picture + y) * row;
+      sum_across(w, c, reach, scale, columns, output + at);
+      finish(output + at, at);
       add(y - reach, -1.0);
     }
   });
-  if (added.x) add_scaled(shape.count(), 1.0f, added.x, added.factor, output, output);
+}
+
+}  // namespace
+
+void smooth(const Shape& shape, const Smoothing& how, const float* x, float* output) {
+  Tensor means = Tensor::empty(shape);
+  box_mean(shape, how.width, x, means.data<float>(), [](float*, int64_t) {});
+  const int64_t row = shape[2] * shape[3];
+  box_mean(shape, how.width, means.data<float>(), output, [&](float* values, int64_t begin) {
+    for (int64_t i = 0; i < row; ++i) values[i] = how.factor * (x[begin + i] + how.strength * values[i]);
+  });
 }
 
 }  // namespace minidl::cpu
