@@ -73,7 +73,8 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
   // Terms are made as the features pass by, so that none of these is kept longer than its term needs it.
   const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
   const std::map<std::string, double>& style_factors = style_factors_.at(static_cast<size_t>(style));
-  std::map<std::string, Variable> content_terms, style_terms;
+  std::map<std::string, Variable> content_terms;
+  layers::StyleTerms passing;
   network_.visit(seen(output), taps_, [&](const std::string& name, const Variable& features) {
     if (const auto target = targets.content.find(name); target != targets.content.end()) {
       content_terms[name] =
@@ -81,9 +82,10 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
     }
     if (const auto target = grams.find(name); target != grams.end()) {
       const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
-      style_terms[name] = ops::style_loss(features, target->second, static_cast<float>(factor));
+      passing.add(name, {features, target->second, static_cast<float>(factor)});
     }
   });
+  const std::map<std::string, Variable> style_terms = passing.finish();
   Variable total;
   const auto add = [&](FastStyleTerm::Kind kind, const std::string& layer, const Variable& term, double weight) {
     terms.push_back({kind, layer, term.value(), weight});

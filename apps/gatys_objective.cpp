@@ -135,14 +135,16 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   std::map<std::string, float> style_weights;
   for (const layers::WeightedLayer& layer : settings_.style_layers)
     style_weights[layer.name] = static_cast<float>(style_weight(layer));
-  std::map<std::string, Variable> content_terms, style_terms;  // computed as the features pass by
+  std::map<std::string, Variable> content_terms;  // computed as the features pass by
+  layers::StyleTerms passing;
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
     if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
     if (!grams_.contains(name)) return;
     const float weight = style_weights.at(name);
-    style_terms[name] = ops::style_loss(features, grams_.at(name), paper_factor(name),
-                                        weight > 0 && std::isfinite(weight) ? weight : 1.0f);
+    passing.add(name,
+                {features, grams_.at(name), paper_factor(name), weight > 0 && std::isfinite(weight) ? weight : 1.0f});
   });
+  const std::map<std::string, Variable> style_terms = passing.finish();
   for (const auto& [name, term] : style_terms) tape.postpone(term);
   // On a CUDA device convolutions write last: in the form in which the next one reads.
   if (picture.device().kind == Device::Kind::cuda) {

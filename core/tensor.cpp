@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct Tensor::Storage {
   };
   std::mutex mutex;  // of what follows
   uint64_t derived_version = 0;
+  std::optional<uint64_t> shared_version;  // of the contents of which what is derived is shared
   std::vector<Derived> derived;
 };
 
@@ -102,6 +104,17 @@ void Tensor::keep_derived(const void* key, std::shared_ptr<const void> value) co
     return;
   }
   storage_->derived.push_back({key, offset_bytes_, std::move(value)});
+}
+
+std::shared_ptr<const void> Tensor::take_derived(const void* key) const {
+  std::shared_ptr<const void> value = derived(key);
+  if (value && storage_->shared_version != storage_->version) keep_derived(key, nullptr);
+  return value;
+}
+
+void Tensor::share_derived() const {
+  const std::scoped_lock lock(storage_->mutex);
+  storage_->shared_version = storage_->version;
 }
 
 void Tensor::forget_derived() const {

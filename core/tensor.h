@@ -86,6 +86,10 @@ class Tensor {
   /// Keeps something computed from these contents: it is not given out when the storage was opened for writing since, and
   /// freed with the next that is kept, with the storage, or by forget_derived(). nullptr takes it away.
   void keep_derived(const void* key, std::shared_ptr<const void> value) const;
+  /// What derived() gives, and takes it away, unless it is shared.
+  std::shared_ptr<const void> take_derived(const void* key) const;
+  /// Until the storage is opened for writing, what is kept with it is for several readers: take_derived() leaves it.
+  void share_derived() const;
   /// Frees everything that is kept with the storage.
   void forget_derived() const;
 

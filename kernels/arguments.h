@@ -45,6 +45,17 @@ struct GramShape {
   float scale;
 };
 
+/// Of one layer: pictures' targets are `apart` elements apart. `written` is the tensor of `difference`, with which another
+/// form of it may be left.
+struct GramDifferenceArrays {
+  GramShape shape;
+  const float *features, *target;
+  int64_t apart;
+  float factor;
+  float* difference;
+  const Tensor* written;
+};
+
 struct TotalVariationForm {
   int64_t n, h, w, c;
   bool interior;  // only the pairs that start in the (h-1) x (w-1) interior

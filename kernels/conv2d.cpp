@@ -220,6 +220,14 @@ bool adds_as_it_goes(const Conv2dDesc& desc, Device device) {
   return engine.adds && engine.adds(desc);
 }
 
+void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_input, const GramContribution* added) {
+  if (!added) return;
+  check_shape(added->features, desc.input_shape(), op, "features");
+  check_shape(added->matrix, {1, desc.in_c, desc.in_c}, op, "matrix");
+  const Device device = common_device(op, grad_input, added->features, added->matrix);
+  MINIDL_CHECK(adds_as_it_goes(desc, device), "[{}] the engine of {} adds nothing as it goes; add it after", op, desc);
+}
+
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
                           const Accumulate& how, Tensor& grad_input, const GramContribution* added) {
   const char* op = "conv2d backward_data";
@@ -227,22 +235,16 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   check_shape(grad_output, desc.output_shape(), op, "grad_output");
   check_shape(grad_input, desc.input_shape(), op, "grad_input");
   check_accumulate(how, grad_input, op);
-  const Device device = common_device(op, weight, grad_output, grad_input);
-  if (added) {
-    check_shape(added->features, desc.input_shape(), op, "features");
-    check_shape(added->matrix, {1, desc.in_c, desc.in_c}, op, "matrix");
-    common_device(op, grad_input, added->features, added->matrix);
-    MINIDL_CHECK(adds_as_it_goes(desc, device), "[{}] the engine of {} adds nothing as it goes; add it after", op,
-                 desc);
-  }
+  common_device(op, weight, grad_output, grad_input);
+  check_added(op, desc, grad_input, added);
   run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
     engine.backward_data(desc, {.weight = weight,
                                 .grad_output = grad_output.data<float>(),
                                 .beta = how.beta,
                                 .relu_mask = mask_span(how),
                                 .grad_input = target.data<float>(),
-                                .added_matrix = added ? added->matrix.data<float>() : nullptr,
-                                .added_features = added ? added->features.data<float>() : nullptr,
+                                .added_matrix = added ? &added->matrix : nullptr,
+                                .added_features = added ? &added->features : nullptr,
                                 .grad_output_tensor = &grad_output,
                                 .written_tensor = &target});
   });

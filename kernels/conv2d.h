@@ -69,6 +69,8 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
                           const GramContribution* added = nullptr);
 /// Whether the engine that backward_data uses under the current settings adds a GramContribution.
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device);
+/// Throws Error for one (not nullptr) that does not fit or cannot be added; `op` names the operation.
+void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_input, const GramContribution* added);
 
 /// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].
 void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);
@@ -103,8 +105,8 @@ struct Conv2dBackwardDataArgs {
   /// Unless both are empty, grad_output is that of 2x2 windows, whose gradient goes where one of these says.
   const uint8_t* choice = nullptr;
   BitSpan positive = {};
-  /// [in_c, in_c] and the shape of grad_input, or both nullptr; always so for an engine that does not add.
-  const float *added_matrix = nullptr, *added_features = nullptr;
+  /// [1, in_c, in_c] and the shape of grad_input, or both nullptr; always so for an engine that does not add.
+  const Tensor *added_matrix = nullptr, *added_features = nullptr;
   /// Of grad_output and grad_input, as of the forward pass.
   const Tensor *grad_output_tensor = nullptr, *written_tensor = nullptr;
 };

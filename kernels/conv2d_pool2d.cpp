@@ -83,7 +83,8 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
 }
 
 void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const PoolRoute& route,
-                                 const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) {
+                                 const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
+                                 const GramContribution* added) {
   const char* op = "conv2d_pool2d backward_data";
   check_shape(weight, desc.weight_shape(), op, "weight");
   check_shape(grad_output, pool_of(desc, route.kind).output_shape(), op, "grad_output");
@@ -91,10 +92,11 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
   check_accumulate(how, grad_input, op);
   check_route(desc, route, op);
   common_device(op, weight, grad_output, grad_input, route.choice);
+  check_added(op, desc, grad_input, added);
   const Conv2dProblem problem{desc, Conv2dDirection::backward_data};
   const Conv2dEngine* engine = pooling_engine(problem, grad_input.device());
   if (!engine) {
-    conv2d_backward_data(desc, weight, unpool_gradient(desc, route, grad_output), how, grad_input);
+    conv2d_backward_data(desc, weight, unpool_gradient(desc, route, grad_output), how, grad_input, added);
     return;
   }
   const ProfileRange range("conv2d", "backward_data");
@@ -107,6 +109,8 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
                                  .grad_input = grad_input.data<float>(),
                                  .choice = is_max ? std::as_const(route.choice).data<uint8_t>() : nullptr,
                                  .positive = is_max ? BitSpan() : route.positive.span(),
+                                 .added_matrix = added ? &added->matrix : nullptr,
+                                 .added_features = added ? &added->features : nullptr,
                                  .written_tensor = &grad_input});
   });
 }

@@ -29,7 +29,7 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
 
 /// conv2d_backward_data of the gradient before the pool.
 void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const PoolRoute& route, const Tensor& grad_output,
-                                 const Accumulate& how, Tensor& grad_input);
+                                 const Accumulate& how, Tensor& grad_input, const GramContribution* added = nullptr);
 
 /// The gradient before the pool and the ReLU, [n, out_h, out_w, out_c], for what needs it whole.
 Tensor unpool_gradient(const Conv2dDesc& desc, const PoolRoute& route, const Tensor& grad_output);

@@ -6,6 +6,7 @@
 #include <minidl/kernels/upsample_conv2d.h>
 
 #include <span>
+#include <vector>
 
 /// Choosing between the implementations of an operation on the CPU and on a CUDA device.
 namespace minidl::cpu {

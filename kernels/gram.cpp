@@ -36,16 +36,27 @@ void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale,
 }
 
 Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference) {
-  check_gram(features, difference, "difference");
-  const Shape& shape = difference.shape();
-  if (target.shape() != Shape({1, shape[1], shape[1]})) check_shape(target, shape, "gram", "target");
-  MINIDL_CHECK(!difference.shares_storage_with(target) || difference.count() == 0,
-               "[gram] difference is the target; give it a tensor of its own");
-  const int64_t apart = target.shape()[0] == shape[0] ? shape[1] * shape[1] : 0;
+  const GramDifference term{features, scale, target, factor, difference};
+  return gram_differences({&term, 1}).front();
+}
+
+std::vector<Number> gram_differences(std::span<const GramDifference> terms) {
+  if (terms.empty()) return {};
+  const Device device = terms.front().features.device();
+  std::vector<GramDifferenceArrays> arrays;
+  for (const auto& [features, scale, target, factor, difference] : terms) {
+    check_gram(features, difference, "difference");
+    const Shape& shape = difference.shape();
+    if (target.shape() != Shape({1, shape[1], shape[1]})) check_shape(target, shape, "gram", "target");
+    MINIDL_CHECK(!difference.shares_storage_with(target) || difference.count() == 0,
+                 "[gram] difference is the target; give it a tensor of its own");
+    common_device("gram", terms.front().features, features, target, difference);
+    const int64_t apart = target.shape()[0] == shape[0] ? shape[1] * shape[1] : 0;
+    arrays.push_back({shape_of(features, scale), features.data<float>(), target.data<float>(), apart, factor,
+                      difference.data<float>(), &difference});
+  }
   const ProfileRange range("gram", "difference");
-  return MINIDL_ON(common_device("gram", features, target, difference),
-                   gram_difference(shape_of(features, scale), features.data<float>(), target.data<float>(), apart,
-                                   factor, difference.data<float>()));
+  return MINIDL_ON(device, gram_differences(arrays));
 }
 
 void gram_backward_symmetric(const Tensor& features, const Tensor& matrix, float scale, const Accumulate& how,

@@ -2,6 +2,9 @@
 #include <minidl/kernels/accumulate.h>
 #include <minidl/kernels/number.h>
 
+#include <span>
+#include <vector>
+
 namespace minidl {
 
 /// Gram matrices of feature maps (Gatys et al. 2015, eq. 3): gram[n,i,j] = scale * sum over h,w of features[n,h,w,i] * features[n,h,w,j].
@@ -15,6 +18,15 @@ void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale,
 /// difference[n,i,j] = factor * (gram[n,i,j] - target[n,i,j]), with gram as gram_forward() computes it; target [n, c, c],
 /// or [1, c, c] for all pictures, another tensor. The sum of squares of gram - target.
 Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference);
+/// The same of several layers, on a device all that follows the products in one launch.
+struct GramDifference {
+  const Tensor& features;
+  float scale;
+  const Tensor& target;
+  float factor;
+  Tensor& difference;
+};
+std::vector<Number> gram_differences(std::span<const GramDifference> terms);
 
 /// grad_features[n,h,w,i] = scale * sum over j of matrix[n,i,j] * features[n,h,w,j], of a symmetric matrix [n, c, c]: half of
 /// what gram_backward() gives for it.

@@ -6,9 +6,13 @@
 #include <minidl/kernels/number.h>
 #include <minidl/kernels/pool2d.h>
 
+#include <span>
+#include <vector>
+
 /// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
 /// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC. An argument that is taken by
 /// value and that nobody else holds (give it up with std::move) is overwritten by the result when no node is recorded.
+
 namespace minidl::ops {
 
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
@@ -90,6 +94,13 @@ Variable content_loss(const Variable& features, const Tensor& target, const Fact
 /// fused into another pass when the loss goes into what is differentiated multiplied by `weight`, finite and not 0; with any other factor it is
 /// right, too, and a pass of its own. Throws Error for a target or a weight that does not fit.
 Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f, float weight = 1.0f);
+/// Those of several layers, on a CUDA device with fewer launches: their losses in the same order.
+struct StyleTerm {
+  Variable features;
+  Tensor target;
+  float factor = 1.0f, weight = 1.0f;
+};
+std::vector<Variable> style_losses(std::span<const StyleTerm> terms);
 /// factor * sum of squared differences of neighbours. kernels/total_variation.h.
 enum class TotalVariationKind { full, interior };
 Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationKind kind = TotalVariationKind::full);

@@ -1,7 +1,7 @@
-#include <minidl/layers/ops.h>
 #include <minidl/layers/style_loss.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace minidl::layers {
 namespace {
@@ -13,6 +13,23 @@ std::vector<WeightedLayer> equally_weighted(const std::vector<std::string>& name
 }
 
 }  // namespace
+
+void StyleTerms::add(const std::string& layer, const ops::StyleTerm& term) {
+  if (term.features.value().device().kind != Device::Kind::cuda) {
+    losses_[layer] = ops::style_losses({&term, 1}).front();
+    return;
+  }
+  waiting_.push_back(layer);
+  waiting_terms_.push_back(term);
+}
+
+std::map<std::string, Variable> StyleTerms::finish() {
+  const std::vector<Variable> losses = ops::style_losses(waiting_terms_);
+  for (size_t i = 0; i < losses.size(); ++i) losses_[waiting_[i]] = losses[i];
+  waiting_.clear();
+  waiting_terms_.clear();
+  return std::exchange(losses_, {});
+}
 
 StyleTargets::StyleTargets(Vgg& network, const Tensor& style, std::vector<std::string> layers)
     : StyleTargets(network, style, equally_weighted(layers)) {}

@@ -1,4 +1,5 @@
 #pragma once
+#include <minidl/layers/ops.h>
 #include <minidl/layers/vgg.h>
 
 #include <span>
@@ -10,6 +11,20 @@ struct WeightedLayer {
   std::string name;
   double weight = 1.0;
   friend bool operator==(const WeightedLayer&, const WeightedLayer&) = default;
+};
+
+/// Style terms of one picture that are made as its features pass by: on a CUDA device all together when finish() is called, which takes fewer
+/// launches; elsewhere at once, while the features are in a cache.
+class StyleTerms {
+ public:
+  void add(const std::string& layer, const ops::StyleTerm& term);
+  /// By layer.
+  std::map<std::string, Variable> finish();
+
+ private:
+  std::vector<std::string> waiting_;
+  std::vector<ops::StyleTerm> waiting_terms_;
+  std::map<std::string, Variable> losses_;
 };
 
 /// Gram matrices / M of a style picture at some layers, to be compared with those of another picture (Gatys et al. 2015, eqs. 3 to 5).

@@ -208,9 +208,9 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
   }
   if (!is_best) {
     add_scaled(1.0f, start, static_cast<float>(report.step), direction, parameter);
-    best.pair = {difference(parameter, start), difference(best.gradient, gradient)};
+    best.pair = {difference(parameter, start), difference(best.gradient, gradient), {}};
   }
-  history.add(best.pair.s, best.pair.y, best.products);
+  history.add(best.pair, best.products);
   loss = best.loss;
   grad_norm = std::sqrt(best.products.gradient_square);
   gradient = std::move(best.gradient);

@@ -44,23 +44,23 @@ Tensor LbfgsHistory::stored(const Tensor& x) const {
 LbfgsHistory::Pair LbfgsHistory::measure(const SearchPoint& point, Tensor& products) const {
   const Shape& shape = point.position.shape();
   const auto make = [&](Dtype dtype) { return Tensor::empty(shape, dtype, point.position.device()); };
-  Pair pair{make(dtype_), make(dtype_)};
-  Tensor y_values = dtype_ == Dtype::f32 ? Tensor() : make(Dtype::f32);
+  Pair pair{make(dtype_), make(dtype_), dtype_ == Dtype::f32 ? Tensor() : make(Dtype::f32)};
   Tensor measured = products.slice(0, kPairProducts);
-  curvature_pair(point, pair.s, pair.y, y_values, measured);
-  const Tensor& y = y_values ? y_values : pair.y;
+  curvature_pair(point, pair.s, pair.y, pair.y_values, measured);
+  const Tensor& y = pair.y_values ? pair.y_values : pair.y;
   const Tensor of_y = precondition(y);
   Tensor last = products.slice(kPairProducts, kPairProducts + 1).reshape({1, 1});
   dots(std::span(&of_y, 1), std::span(&y, 1), last);
   return pair;
 }
 
-bool LbfgsHistory::add(const Tensor& s, const Tensor& y, const PointProducts& products) {
+bool LbfgsHistory::add(const Pair& pair, const PointProducts& products) {
   if (!(products.sy > kMinCurvature * std::sqrt(products.ss * products.yy))) return false;
   scale_ = kScaleFactor * products.sy / products.y_my;
   if (s_.size() == capacity_) drop_oldest();
-  s_.push_back(stored(s));
-  y_.push_back(stored(y));
+  s_.push_back(stored(pair.s));
+  y_.push_back(stored(pair.y));
+  newest_y_values_ = pair.y_values;
   return true;
 }
 
@@ -71,7 +71,7 @@ bool LbfgsHistory::add(Tensor s, Tensor y) {
                y_values = values_of(y);
   Tensor products = Tensor::empty({kPairProducts + 1}, Dtype::f64, s.device());
   measure({s_values, none, y_values, none, none}, products);
-  return add(s, y, PointProducts::from(products.to(Device::cpu()).data<double>()));
+  return add({s, y, {}}, PointProducts::from(products.to(Device::cpu()).data<double>()));
 }
 
 void LbfgsHistory::drop_oldest() {
@@ -109,6 +109,7 @@ Tensor LbfgsHistory::column(size_t j) const {
 void LbfgsHistory::restart(double scale) {
   s_.clear();
   y_.clear();
+  newest_y_values_ = {};
   known_ = 0;
   scale_ = scale;
 }
@@ -144,7 +145,9 @@ Tensor LbfgsHistory::products_with(const Tensor& gradient) {
     dots(s_, std::span(&gradient, 1), products);
     return products.reshape({count});
   }
-  const Tensor vectors[] = {gradient, values_of(y_.back())};
+  Tensor y = std::exchange(newest_y_values_, {});
+  if (!y) y = values_of(y_.back());
+  const Tensor vectors[] = {gradient, y};
   Tensor both = Tensor::empty({2, count}, Dtype::f64, gradient.device());
   dots(s_, vectors, both);
   column(newest).copy_from(both.slice(1, 2).reshape({count}));

@@ -29,16 +29,16 @@ class LbfgsHistory {
   LbfgsHistory(LbfgsHistory&&) = default;  // no copies: they would write to the same products
   LbfgsHistory& operator=(LbfgsHistory&&) = default;
 
-  /// A pair of changes, as it would be kept.
+  /// A pair of changes, as it would be kept, and y's values as f32 where y is bf16.
   struct Pair {
-    Tensor s, y;
+    Tensor s, y, y_values;
   };
   /// That from the start to a point; writes the products to `products`, f64 [6] on the point's device in the order of
   /// PointProducts, where nothing waits for them.
   Pair measure(const SearchPoint& point, Tensor& products) const;
   /// Keeps a pair with these products, f32 or bf16, in place of the oldest when there is no room, if s'y > 1e-10 ||s||
-  /// ||y||: H stays positive definite. True when kept.
-  bool add(const Tensor& s, const Tensor& y, const PointProducts& products);
+  /// ||y||: H stays positive definite. True when kept. y's values, if they are given, are held until the next apply().
+  bool add(const Pair& pair, const PointProducts& products);
   /// The same for a pair that was not measured; waits for the device.
   bool add(Tensor s, Tensor y);
   /// Forgets the pairs: H is scale * M.
@@ -76,6 +76,7 @@ class LbfgsHistory {
   Dtype dtype_;
   Preconditioner preconditioner_;
   std::vector<Tensor> s_, y_;
+  Tensor newest_y_values_;  // undefined: not at hand
   // [j, i] = s_i'y_j for i <= j, the columns of R; the first known_ are there, the others are computed by the next
   // apply().
   Tensor columns_;

@@ -82,16 +82,18 @@ void gram_forward(const GramShape& shape, const float* features, float* gram) {
   }
 }
 
-Number gram_difference(const GramShape& shape, const float* features, const float* target, int64_t apart, float factor,
-                       float* difference) {
-  gram_forward(shape, features, difference);
-  const int64_t count = shape.c * shape.c;
-  for (int64_t n = 0; n < shape.n; ++n) {
-    float* const own = difference + n * count;
-    add_scaled(count, 1.0f, own, -1.0f, target + n * apart, own);
+std::vector<Number> gram_differences(std::span<const GramDifferenceArrays> terms) {
+  std::vector<Number> squares;
+  for (const GramDifferenceArrays& term : terms) {
+    gram_forward(term.shape, term.features, term.difference);
+    const int64_t n = term.shape.n, count = term.shape.c * term.shape.c;
+    for (int64_t i = 0; i < n; ++i) {
+      float* const own = term.difference + i * count;
+      add_scaled(count, 1.0f, own, -1.0f, term.target + i * term.apart, own);
+    }
+    squares.push_back(squared_norm(n * count, term.difference));
+    affine(n * count, term.factor, term.difference, 0.0f, term.difference);
   }
-  const Number squares = squared_norm(shape.n * count, difference);
-  affine(shape.n * count, factor, difference, 0.0f, difference);
   return squares;
 }
 

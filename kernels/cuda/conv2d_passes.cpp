@@ -186,7 +186,9 @@ int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc
   const int64_t pictures = operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
   const int64_t packed = filters > 0 ? filters : kFloat * d.weight_shape().count();
   const int64_t rounded = rounded_bytes(products, d.n * d.in_h * d.in_w, d.in_c);
-  return std::max(packing, packed + pictures + of_phase) + (continues ? kFloat * d.input_shape().count() : rounded);
+  const int64_t added = conv2d_adds(products, d) ? operand_bytes(products, d.in_h * d.in_w + d.in_c, d.in_c) : 0;
+  return std::max(packing, packed + pictures + added + of_phase) +
+         (continues ? kFloat * d.input_shape().count() : rounded);
 }
 
 int64_t backward_weight_workspace(const WindowProducts& products, const Conv2dDesc& d) {
@@ -239,15 +241,18 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
           ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
           : operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
-  if (args.added_features) {
-    const Operand features(products, args.added_features, d.in_h * d.in_w, d.in_c),
-        matrix(products, args.added_matrix, d.in_c, d.in_c);
-    const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
-    return gather_phases(products, d, packed, grad_output.data, target, added);
-  }
   if (!continues) {
     RoundedResults rounded(products, is_dense(d) ? args.written_tensor : nullptr, bool{args.relu_mask});
-    gather_phases(products, d, packed, grad_output.data, target, {}, rounded.data());
+    if (args.added_features) {
+      const auto values = [](const Tensor* tensor) { return tensor->data<float>(); };
+      const Operand features =
+                        operand_of(products, args.added_features, values(args.added_features), d.in_h * d.in_w, d.in_c),
+                    matrix = operand_of(products, args.added_matrix, values(args.added_matrix), d.in_c, d.in_c);
+      const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
+      gather_phases(products, d, packed, grad_output.data, target, added, rounded.data());
+    } else {
+      gather_phases(products, d, packed, grad_output.data, target, {}, rounded.data());
+    }
     return rounded.keep();
   }
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
@@ -272,7 +277,8 @@ bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) 
 }
 
 bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d) {
-  return !products.reads_values && products.dtype == Dtype::f32 && products.channels(d.in_c) == d.in_c && d.n == 1 &&
+  // What a style term multiplies by may be too small for fp16.
+  return !products.reads_values && products.dtype != Dtype::f16 && products.channels(d.in_c) == d.in_c && d.n == 1 &&
          is_dense(d) && !is_continued(d.window.padding);
 }
 

@@ -15,7 +15,7 @@ void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d,
 /// Whether the pass pools what it writes, or spreads a pooled gradient where it makes an operand of it.
 bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem);
 
-/// Whether backward_data adds a product of features as it goes: not where these would have to be rounded first.
+/// Whether backward_data adds a product of features as it goes.
 bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d);
 
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem);

@@ -67,6 +67,10 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   write_sums<typename Type::Format, Tile, kPools>(windows, out, count, window0, channel0, part * windows.n, sums);
 }
 
+/// Nothing that is in fp16 is added: who needs it has numbers that are too small for that.
+template <typename Type>
+constexpr bool kAddsRows = !std::is_same_v<typename Type::Format, Half>;
+
 template <typename Type, typename Tile, template <typename, int, int> typename Loader, bool kPools = false>
 void launch_loader(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
                    const GatherOutput& output, cudaStream_t stream) {
@@ -81,7 +85,7 @@ void launch_loader(const Windows& windows, const MmaPlan& plan, const void* pict
 template <typename Type, typename Tile>
 void launch_tile(const Windows& windows, const MmaPlan& plan, const void* picture, const void* weight,
                  const GatherOutput& output, cudaStream_t stream) {
-  if constexpr (sizeof(typename Type::Element) == 4) {
+  if constexpr (kAddsRows<Type>) {
     if (output.added.terms > 0) {
       return launch_loader<Type, Tile, WindowsAndRows>(windows, plan, picture, weight, output, stream);
     }
@@ -113,9 +117,9 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
   if (windows.count() == 0) return;
   MINIDL_CHECK(!output.pools || (plan.parts == 1 && windows.mode == Padding::Mode::zero),
                "[cuda] results are pooled of products in one part and of pictures between zeros");
-  MINIDL_CHECK(output.added.terms == 0 ||
-                   (!output.pools && windows.mode == Padding::Mode::zero && sizeof(typename Type::Element) == 4),
-               "[cuda] rows of 32 bits are added to results that are not pooled, of pictures between zeros");
+  MINIDL_CHECK(
+      output.added.terms == 0 || (!output.pools && windows.mode == Padding::Mode::zero && kAddsRows<Type>),
+      "[cuda] rows, of any format but fp16, are added to results that are not pooled, of pictures between zeros");
   MINIDL_CHECK(
       !output.rounded || (sizeof(typename Type::Element) == 2 && output.channels % 8 == 0 && !output.pitch),
       "[cuda] a rounded copy is of outputs with a multiple of 8 channels, of products with operands of 16 bits");

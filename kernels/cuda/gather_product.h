@@ -55,7 +55,8 @@ GatherTile gather_tile(int64_t windows, int64_t channels);
 
 /// More terms of each result, the product of row i of `rows` [windows, terms], i the window's number, and row k of
 /// `matrix` [channels, terms], both in the form of the other operands: so a 1x1 convolution of another picture is added
-/// as the product goes. Of 32 bits, of pictures between zeros, whose results are not pooled; terms fill 16 bytes.
+/// as the product goes. Of any format but fp16, of pictures between zeros, whose results are not pooled; terms fill 16
+/// bytes.
 struct AddedRows {
   const void *rows = nullptr, *matrix = nullptr;
   int terms = 0;

@@ -1,15 +1,17 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/mirrored_sums.h>
+#include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/window_products.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/execution.h>
 #include <minidl/kernels/cuda/map.cuh>
 
-#include <utility>
+#include <vector>
 
-// Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored; their
-// gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both are products of TF32: of
-// 16-bit numbers, sums over a picture would keep too little.
+// Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored
+// (mirrored_sums.cu); their gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both
+// are products of TF32: of 16-bit numbers, sums over a picture would keep too little.
 namespace minidl::cuda {
 namespace {
 
@@ -24,7 +26,7 @@ Windows pixels_of(const GramShape& shape, const WindowProducts& products) {
           .windows_w = positions};
 }
 
-const WindowProducts& products_now() {
+const WindowProducts& products_of_gram() {
   return execution::precision() == Precision::fp32 ? products_simt : products_tf32;
 }
 
@@ -55,40 +57,76 @@ void check_range(const GramShape& shape) {
                shape.positions);
 }
 
-/// Calls body(outer, n) for each picture, of which outer(target, output) writes the Gram matrix.
-template <typename Body>
-void for_products(const GramShape& shape, const float* features, const Body& body) {
-  check_range(shape);
-  const WindowProducts& products = products_now();
-  OuterProduct product{.windows = pixels_of(shape, products),
-                       .rows = static_cast<int>(shape.c),
-                       .scale = shape.scale,
-                       .symmetric = true};
-  for (int64_t n = 0; n < shape.n; ++n) {
-    const Operand picture(products, features + n * shape.positions * shape.c, shape.positions, shape.c);
-    const auto outer = [&](const OuterTarget& target, float* output) {
-      product.target = target;
-      products.outer(product, picture.data, picture.data, static_cast<int>(shape.c), output, current_stream());
-    };
-    body(outer, n);
+/// The Gram matrices of pictures that are added and compared together.
+class GramSums {
+ public:
+  /// Starts the products of one picture. `sum`: what becomes of it, but for the parts.
+  void add(const GramShape& shape, const float* picture, MirroredSum sum) {
+    check_range(shape);
+    const WindowProducts& products = products_of_gram();
+    const OuterProduct product{
+        .windows = pixels_of(shape, products), .rows = static_cast<int>(shape.c), .symmetric = true};
+    const Operand operand(products, picture, shape.positions, shape.c);
+    const Tensor& parts =
+        parts_.emplace_back(products.outer_parts(product, operand.data, operand.data, current_stream()));
+    sum.partials = parts.data<float>();
+    sum.parts = static_cast<int>(parts.shape()[0]);
+    sum.rows = product.rows;
+    sum.pitch = static_cast<int>(product.windows.length());
+    sum.scale = shape.scale;
+    sums_.push_back(sum);
   }
+  void finish(double* squares) const { mirrored_sums(sums_, squares, current_stream()); }
+
+ private:
+  std::vector<Tensor> parts_;
+  std::vector<MirroredSum> sums_;
+};
+
+/// Whether convolutions of the current precision may multiply by a difference, which is one matrix, and read it in
+/// bf16.
+bool is_read_in_bf16(const GramShape& shape) {
+  return shape.n == 1 && shape.c % 8 == 0 && execution::precision() == Precision::bf16;
 }
 
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
-  for_products(shape, features, [&](const auto& outer, int64_t n) { outer({}, gram + n * shape.c * shape.c); });
+  if (shape.c == 0) return;
+  GramSums sums;
+  for (int64_t n = 0; n < shape.n; ++n)
+    sums.add(shape, features + n * shape.positions * shape.c, {.output = gram + n * shape.c * shape.c});
+  sums.finish(nullptr);
 }
 
-Number gram_difference(const GramShape& shape, const float* features, const float* target, int64_t apart, float factor,
-                       float* difference) {
-  const int64_t count = shape.c * shape.c;
-  if (shape.n == 0 || count == 0) return 0.0;
-  Tensor squares = Tensor::empty({1}, Dtype::f64, current_device());
-  for_products(shape, features, [&](const auto& outer, int64_t n) {
-    outer({target + n * apart, squares.data<double>(), n > 0, factor}, difference + n * count);
-  });
-  return Number(std::move(squares));
+std::vector<Number> gram_differences(std::span<const GramDifferenceArrays> terms) {
+  GramSums sums;
+  std::vector<RoundedResults> rounded;
+  std::vector<Number> results;
+  Tensor squares = Tensor::empty({std::ssize(terms)}, Dtype::f64, current_device());
+  int number = 0;  // of terms that are not empty
+  for (const GramDifferenceArrays& term : terms) {
+    const GramShape& shape = term.shape;
+    const int64_t count = shape.c * shape.c;
+    if (shape.n == 0 || count == 0) {
+      results.emplace_back(0.0);
+      continue;
+    }
+    rounded.emplace_back(products_bf16, is_read_in_bf16(shape) ? term.written : nullptr, true);
+    for (int64_t n = 0; n < shape.n; ++n) {
+      sums.add(shape, term.features + n * shape.positions * shape.c,
+               {.target = term.target + n * term.apart,
+                .factor = term.factor,
+                .term = number,
+                .output = term.difference + n * count,
+                .rounded = rounded.back().data()});
+    }
+    results.emplace_back(squares.slice(number, number + 1));
+    ++number;
+  }
+  sums.finish(squares.data<double>());
+  for (const RoundedResults& matrix : rounded) matrix.keep();
+  return results;
 }
 
 void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
@@ -102,7 +140,7 @@ void gram_backward_symmetric(const GramShape& shape, const float* features, cons
                              const GradTarget& target) {
   check_range(shape);
   if (shape.c == 0 || shape.positions == 0) return;
-  const WindowProducts& products = products_now();
+  const WindowProducts& products = products_of_gram();
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
     const Operand picture(products, features + at, shape.positions, shape.c),

@@ -153,15 +153,20 @@ constexpr std::array kLaunchOuterTile = {
     launch_outer_tile<Type, MmaTile<128, 64, 32, 32>>, launch_outer_tile<Type, MmaTile<128, 128, 64, 32>>};
 
 template <typename Type>
-void outer_mma(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture, int in_c,
-               float* output, cudaStream_t stream) {
+Tensor outer_mma_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                       cudaStream_t stream) {
   static_assert(kLaunchOuterTile<Type>.size() == std::size(kOuterTiles));
-  if (product.rows == 0 || product.windows.length() == 0) return;
   Tensor partials = Tensor::empty({plan.parts, product.rows, product.windows.length()}, Dtype::f32, current_device());
-  if (plan.parts > 0) {
+  if (partials.count() > 0) {
     kLaunchOuterTile<Type>[plan.tile](product, plan, rows, picture, partials.data<float>(), stream);
   }
-  add_outer_parts(product, plan.parts, in_c, partials.data<float>(), output, stream);
+  return partials;
+}
+
+template <typename Type>
+void outer_mma(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture, int in_c,
+               float* output, cudaStream_t stream) {
+  add_outer_parts(product, in_c, outer_mma_parts<Type>(plan, product, rows, picture, stream), output, stream);
 }
 
 }  // namespace

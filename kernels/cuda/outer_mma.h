@@ -25,6 +25,16 @@ void outer_mma_bf16(const OuterPlan& plan, const OuterProduct& product, const vo
 void outer_mma_fp16(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture, int in_c,
                     float* output, cudaStream_t stream);
 
+/// As outer_product_parts().
+Tensor outer_mma_tf32_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                            cudaStream_t stream);
+Tensor outer_mma_tf32x3_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                              cudaStream_t stream);
+Tensor outer_mma_bf16_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                            cudaStream_t stream);
+Tensor outer_mma_fp16_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                            cudaStream_t stream);
+
 /// Bytes that it allocates.
 int64_t outer_mma_workspace(const OuterPlan& plan, const OuterProduct& product);
 

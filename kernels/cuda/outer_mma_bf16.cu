@@ -7,4 +7,9 @@ void outer_mma_bf16(const OuterPlan& plan, const OuterProduct& product, const vo
   outer_mma<MmaBf16>(plan, product, rows, picture, in_c, output, stream);
 }
 
+Tensor outer_mma_bf16_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                            cudaStream_t stream) {
+  return outer_mma_parts<MmaBf16>(plan, product, rows, picture, stream);
+}
+
 }  // namespace minidl::cuda

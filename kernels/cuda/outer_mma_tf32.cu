@@ -7,4 +7,9 @@ void outer_mma_tf32(const OuterPlan& plan, const OuterProduct& product, const vo
   outer_mma<MmaTf32>(plan, product, rows, picture, in_c, output, stream);
 }
 
+Tensor outer_mma_tf32_parts(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture,
+                            cudaStream_t stream) {
+  return outer_mma_parts<MmaTf32>(plan, product, rows, picture, stream);
+}
+
 }  // namespace minidl::cuda

@@ -1,9 +1,8 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/mirrored_sums.h>
 #include <minidl/kernels/cuda/outer_product.h>
-#include <minidl/kernels/cuda/last_block.cuh>
 #include <minidl/kernels/cuda/map.cuh>
-#include <minidl/kernels/cuda/reduce.cuh>
 #include <minidl/kernels/cuda/windows.cuh>
 
 #include <algorithm>
@@ -148,54 +147,6 @@ MINIDL_KERNEL(kSumThreads, outer_product_sum_kernel, OuterProduct product, Parti
   store(output + i, result);
 }
 
-constexpr int kMirrorTile = 32, kMirrorRows = kReduceThreads / kMirrorTile;
-
-/// Of a symmetric product, whose half above the diagonal is that below. A block has a tile of 32 x 32; those above turn
-/// the one below in shared memory, so that all is accessed in rows. With a target, blocks leave their sums of squares
-/// in `squares`, and the last one adds them. Grid (rows / 32, rows / 32), blocks of 256.
-template <bool kHasTarget>
-MINIDL_KERNEL(kReduceThreads, mirrored_sum_kernel, OuterProduct product, Partials partials, double* squares,
-              unsigned* arrived, float* output) {
-  MINIDL_SHARED(float, sums, [kMirrorTile][kMirrorTile + 1]);
-  const int n = product.rows, column = static_cast<int>(threadIdx.x) % kMirrorTile,
-            first = static_cast<int>(threadIdx.x) / kMirrorTile;
-  const int column0 = static_cast<int>(blockIdx.x) * kMirrorTile, row0 = static_cast<int>(blockIdx.y) * kMirrorTile;
-  const bool above = column0 > row0;
-  const int source_row0 = above ? column0 : row0, source_column0 = above ? row0 : column0;
-  for (int row = first; row < kMirrorTile; row += kMirrorRows) {
-    if (source_row0 + row >= n || source_column0 + column >= n) continue;
-    const int64_t i = int64_t{source_row0 + row} * n + source_column0 + column;
-    store(&sums[row][column], partials.sum(product.scale, i));
-  }
-  __syncthreads();
-  double square = 0.0;
-  for (int row = first; row < kMirrorTile; row += kMirrorRows) {
-    if (row0 + row >= n || column0 + column >= n) continue;
-    const int64_t i = int64_t{row0 + row} * n + column0 + column;
-    float result = load(above ? &sums[column][row] : &sums[row][column]);
-    if constexpr (kHasTarget) {
-      result -= load(product.target.matrix + i);
-      square += static_cast<double>(result) * static_cast<double>(result);
-      result *= product.target.factor;
-    } else if (product.beta != 0.0f) {
-      result += product.beta * load(output + i);
-    }
-    store(output + i, result);
-  }
-  if constexpr (kHasTarget) {
-    const unsigned blocks = gridDim.x * gridDim.y;
-    square = combine_block<Sum>(square);
-    if (threadIdx.x == 0) store(squares + blockIdx.y * gridDim.x + blockIdx.x, square);
-    if (!is_last_block(arrived, blocks)) return;
-    square = 0.0;
-    for (unsigned i = threadIdx.x; i < blocks; i += kReduceThreads) square += load(squares + i);
-    square = combine_block<Sum>(square);
-    if (threadIdx.x == 0) {
-      store(product.target.squares, product.target.adds ? load(product.target.squares) + square : square);
-    }
-  }
-}
-
 template <int kTile, int kVector>
 void launch_tiles(const OuterProduct& product, const Parts& parts, const float* rows, const float* picture,
                   float* partials, cudaStream_t stream) {
@@ -211,33 +162,40 @@ int64_t outer_product_workspace(const OuterProduct& product) {
   return int64_t{sizeof(float)} * parts.count * product.rows * parts.length;
 }
 
-void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream) {
+Tensor outer_product_parts(OuterProduct product, const float* rows, const float* picture, cudaStream_t stream) {
   const Parts parts(product);
-  if (product.rows == 0 || parts.length == 0) return;
   if (product.row_h == 0) product.row_h = product.windows.windows_h, product.row_w = product.windows.windows_w;
   Tensor partials = Tensor::empty({parts.count, product.rows, parts.length}, Dtype::f32, current_device());
-  if (parts.count > 0) {
+  if (partials.count() > 0) {
     const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);
     const auto launch = !vectors ? launch_tiles<64, 1> : parts.tile == 128 ? launch_tiles<128, 4> : launch_tiles<64, 4>;
     launch(product, parts, rows, picture, partials.data<float>(), stream);
   }
-  add_outer_parts(product, parts.count, product.windows.in_c, partials.data<float>(), output, stream);
+  return partials;
 }
 
-void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
+void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream) {
+  const Tensor partials = outer_product_parts(product, rows, picture, stream);
+  add_outer_parts(product, product.windows.in_c, partials, output, stream);
+}
+
+void add_outer_parts(const OuterProduct& product, int in_c, const Tensor& partials, float* output,
                      cudaStream_t stream) {
-  const int64_t taps = int64_t{product.windows.k_h} * product.windows.k_w;
-  const Partials sums{partials, parts, product.rows * product.windows.length(), in_c, product.windows.in_c};
+  const auto parts = static_cast<int>(partials.shape()[0]);
   if (product.symmetric) {
-    const unsigned tiles = blocks_for(product.rows, kMirrorTile);
-    const bool has_target = product.target.matrix != nullptr;
-    Tensor squares = has_target ? Tensor::empty({tiles, tiles}, Dtype::f64, current_device()) : Tensor();
-    const auto kernel = has_target ? mirrored_sum_kernel<true> : mirrored_sum_kernel<false>;
-    MINIDL_LAUNCH(kernel, dim3(tiles, tiles), kReduceThreads, 0, stream, product, sums,
-                  has_target ? squares.data<double>() : nullptr, arrivals(), output);
-    return;
+    MINIDL_CHECK(product.beta == 0.0f, "[cuda] nothing is added to a symmetric product");
+    const MirroredSum sum{.partials = partials.data<float>(),
+                          .parts = parts,
+                          .rows = product.rows,
+                          .pitch = static_cast<int>(product.windows.length()),
+                          .scale = product.scale,
+                          .output = output};
+    return mirrored_sums({&sum, 1}, nullptr, stream);
   }
-  const int64_t count = product.rows * taps * in_c;
+  const int64_t taps = int64_t{product.windows.k_h} * product.windows.k_w, count = product.rows * taps * in_c;
+  if (count == 0) return;
+  const Partials sums{partials.data<float>(), parts, product.rows * product.windows.length(), in_c,
+                      product.windows.in_c};
   MINIDL_LAUNCH(outer_product_sum_kernel, blocks_for(count, kSumThreads), kSumThreads, 0, stream, product, sums, count,
                 output);
 }

@@ -1,18 +1,10 @@
 #pragma once
 #include <cuda_runtime.h>
+#include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/gather_product.h>
 
 /// The matrix product under gradients of weights and under Gram matrices: sums of outer products over windows.
 namespace minidl::cuda {
-
-/// What is taken off a symmetric result, [rows, rows]: output = factor * (result - matrix), and the sum of squares of
-/// the difference is written to `squares` or, with `adds`, added to it.
-struct OuterTarget {
-  const float* matrix = nullptr;  // nullptr: nothing is taken off
-  double* squares = nullptr;
-  bool adds = false;
-  float factor = 1.0f;
-};
 
 /// result[k, r, s, c] = scale * sum over windows w of rows[w, k] * (what tap (r, s) and channel c of window w reads)
 struct OuterProduct {
@@ -23,21 +15,22 @@ struct OuterProduct {
   /// Where `rows` has the row of window (n, h, w): at pixel (h * row_stride + row_begin_h, w * row_stride +
   /// row_begin_w) of a picture [n, row_h, row_w]; with row_h 0 they lie side by side.
   int row_h = 0, row_w = 0, row_stride = 1, row_begin_h = 0, row_begin_w = 0;
-  bool symmetric = false;  // rows are the windows themselves, 1x1: only one half is computed, and mirrored
-  OuterTarget target = {};
+  bool symmetric = false;  // rows are the windows themselves, 1x1: only one half is computed, and mirrored; beta is 0
 };
 
 /// rows [windows, rows], picture as in Windows, output [rows, k_h, k_w, in_c]. Windows are cut into parts of a length
 /// that depends on the sizes alone; each part is summed in fp32, the parts in order in f64.
 void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream);
+/// The sums of each part, [parts, rows, windows.length()], unscaled; of a symmetric product what is not above the
+/// diagonal.
+Tensor outer_product_parts(OuterProduct product, const float* rows, const float* picture, cudaStream_t stream);
 
 /// How many windows of `windows` a part has when the result is cut into `tiles`: enough parts to occupy a device, of
 /// 256 to 2048 windows, and of more where a grid has no more parts.
 int64_t windows_of_part(int64_t windows, int64_t tiles);
 
-/// The end of it: adds partials [parts, rows, k_h, k_w, windows.in_c]. Of their channels the output has the first in_c.
-void add_outer_parts(const OuterProduct& product, int parts, int in_c, const float* partials, float* output,
-                     cudaStream_t stream);
+/// The end of it: adds partials [parts, rows, windows.length()]. Of their channels the output has the first in_c.
+void add_outer_parts(const OuterProduct& product, int in_c, const Tensor& partials, float* output, cudaStream_t stream);
 
 /// Bytes that it allocates.
 int64_t outer_product_workspace(const OuterProduct& product);

@@ -49,9 +49,7 @@ int64_t rounded_bytes(const WindowProducts& products, int64_t pixels, int64_t ch
 Operand operand_of(const WindowProducts& products, const Tensor* tensor, const float* values, int64_t pixels,
                    int64_t channels) {
   if (tensor && has_halves(products)) {
-    const void* const key = key_of(products.dtype);
-    if (const auto left = std::static_pointer_cast<const Rounded>(tensor->derived(key))) {
-      tensor->keep_derived(key, nullptr);
+    if (const auto left = std::static_pointer_cast<const Rounded>(tensor->take_derived(key_of(products.dtype)))) {
       const bool fits = left->operand.shape()[0] >= pixels && left->operand.shape()[1] == channels;
       if (fits && left->made_in == Recording::current_pass()) return Operand(left->operand);
     }

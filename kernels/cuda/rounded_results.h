@@ -25,7 +25,7 @@ class RoundedResults {
 int64_t rounded_bytes(const WindowProducts& products, int64_t pixels, int64_t channels);
 
 /// The values of `tensor` (nullptr: of one that is not known), [pixels, channels], as an operand: what was left of
-/// them, taken away from the tensor, or made. Taken only in the pass of a Recording in which it was left.
+/// them, taken away from the tensor unless it is shared (Tensor::share_derived), or made. Taken only in the pass of a Recording in which it was left.
 Operand operand_of(const WindowProducts& products, const Tensor* tensor, const float* values, int64_t pixels,
                    int64_t channels);
 

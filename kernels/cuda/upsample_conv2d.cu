@@ -1,9 +1,13 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
-#include <minidl/kernels/cuda/outer_product.h>
+#include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/cuda/window_products.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
+
+#include <algorithm>
+#include <cstddef>
 
 // Upsampling by 2 and a 3x3 convolution as convolutions of the small picture. With the taps w0, w1, w2 of one axis the
 // outputs of pixel i are
@@ -12,7 +16,8 @@
 // so each of the four phases of the output is a 2x2 convolution whose taps are sums of those of the weight, and the
 // gradient of pixel q is
 //   w2 g[2 q - 1] + (w1 + w2) g[2 q] + (w0 + w1) g[2 q + 1] + w0 g[2 q + 2]:
-// a 4x4 convolution of the gradient with stride 2. 16 products for each pixel and pair of channels instead of 36. The
+// a 4x4 convolution of the gradient with stride 2, and the gradient of its taps is a sum of pixels times its windows.
+// 16 products for each pixel and pair of channels instead of 36, in the arithmetic of the current precision. The
 // kernels here make the taps and, backward, add up those of a weight; one element a thread.
 namespace minidl::cuda {
 namespace {
@@ -61,19 +66,18 @@ MINIDL_KERNEL(kMapThreads, gradient_weight_kernel, WeightSize size, const float*
   store(taps + at, sum_of_taps(size, weight, k, c, taps_of_gradient(tap / 4), taps_of_gradient(tap % 4)));
 }
 
-/// grad_weight [out_c, 3, 3, in_c] = beta * grad_weight + the gradients of the phases' taps that (r, s) takes part in.
-MINIDL_KERNEL(kMapThreads, phase_gradient_kernel, WeightSize size, const float* phases, float beta,
-              float* grad_weight) {
+/// grad_weight [out_c, 3, 3, in_c] = beta * grad_weight + the gradients of the taps of the 4x4 convolution that (r, s)
+/// takes part in, taps [out_c, 4, 4, in_c], the last one first.
+MINIDL_KERNEL(kMapThreads, weight_gradient_kernel, WeightSize size, const float* taps, float beta, float* grad_weight) {
   const int64_t at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (at >= 9 * size.out_c * size.in_c) return;
   const int64_t c = at % size.in_c, k = at / (9 * size.in_c);
   const int tap = static_cast<int>(at / size.in_c % 9);
   float sum = 0.0f;
-  for (int phase = 0; phase < 4; ++phase) {
-    for (int part = 0; part < 4; ++part) {
-      const unsigned rows = taps_of_phase(phase / 2, part / 2), columns = taps_of_phase(phase % 2, part % 2);
-      if (rows >> tap / 3 & columns >> tap % 3 & 1) {
-        sum += load(phases + ((phase * size.out_c + k) * 4 + part) * size.in_c + c);
+  for (int t = 0; t < 4; ++t) {
+    for (int u = 0; u < 4; ++u) {
+      if (taps_of_gradient(t) >> tap / 3 & taps_of_gradient(u) >> tap % 3 & 1) {
+        sum += load(taps + (k * 16 + 15 - (t * 4 + u)) * size.in_c + c);
       }
     }
   }
@@ -90,12 +94,23 @@ Padding::Mode mode_of(const UpsampleConv2dDesc& d) {
   return d.padding == Padding::Mode::zero ? Padding::Mode::zero : Padding::Mode::replicate;
 }
 
+/// Pixels by which the small picture is continued where the gradient of what repeats the border is asked for.
+int border_of(const UpsampleConv2dDesc& d) {
+  return mode_of(d) == Padding::Mode::replicate ? 1 : 0;
+}
+
+/// In the current precision, where its indices suffice.
+const WindowProducts& products_of(const UpsampleConv2dDesc& d) {
+  constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
+  return 2 * d.in_w + 2 <= kMostRow / (std::max(d.in_c, d.out_c) + 8) ? products_now() : products_simt;
+}
+
 /// What the 2x2 windows of phase (a, b) read.
-Windows windows_of(const UpsampleConv2dDesc& d, int a, int b) {
+Windows windows_of(const WindowProducts& products, const UpsampleConv2dDesc& d, int a, int b) {
   return {.n = static_cast<int>(d.n),
           .in_h = static_cast<int>(d.in_h),
           .in_w = static_cast<int>(d.in_w),
-          .in_c = static_cast<int>(d.in_c),
+          .in_c = static_cast<int>(products.channels(d.in_c)),
           .mode = mode_of(d),
           .k_h = 2,
           .k_w = 2,
@@ -105,15 +120,44 @@ Windows windows_of(const UpsampleConv2dDesc& d, int a, int b) {
           .begin_w = b - 1};
 }
 
+/// What a pixel of the small picture, continued by `border`, has of the gradient of the output.
+Windows windows_of_gradient(const WindowProducts& products, const UpsampleConv2dDesc& d, int border) {
+  return {.n = static_cast<int>(d.n),
+          .in_h = static_cast<int>(2 * d.in_h),
+          .in_w = static_cast<int>(2 * d.in_w),
+          .in_c = static_cast<int>(products.channels(d.out_c)),
+          .k_h = 4,
+          .k_w = 4,
+          .windows_h = static_cast<int>(d.in_h) + 2 * border,
+          .windows_w = static_cast<int>(d.in_w) + 2 * border,
+          .stride_h = 2,
+          .stride_w = 2,
+          .begin_h = -2 * border - 1,
+          .begin_w = -2 * border - 1};
+}
+
+/// The 16 taps of a filter bank [k, 4, 4, c] in reverse, as [c, 4, 4, k].
+Tensor reversed(const Tensor& taps, int64_t k, int64_t c) {
+  Tensor packed = Tensor::empty({c, 4, 4, k}, Dtype::f32, taps.device());
+  const Taps all{
+      .out_c = static_cast<int>(k), .k_h = 4, .k_w = 4, .in_c = static_cast<int>(c), .count_h = 4, .count_w = 4};
+  pack_reversed(all, taps.data<float>(), packed.data<float>(), current_stream());
+  return packed;
+}
+
 }  // namespace
 
 void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, const Tensor& weight, const float* bias,
                              float* output) {
   check_range(d);
-  const int64_t filters = d.out_c * 4 * d.in_c;
-  Tensor phases = Tensor::empty({4, filters}, Dtype::f32, weight.device());
-  MINIDL_LAUNCH(phase_weight_kernel, blocks_for(4 * filters, kMapThreads), kMapThreads, 0, current_stream(),
+  const WindowProducts& products = products_of(d);
+  const int64_t filters = d.out_c * 4;  // of a phase
+  Tensor phases = Tensor::empty({4 * filters, d.in_c}, Dtype::f32, weight.device());
+  MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
+  const Operand rows(products, phases.data<float>(), 4 * filters, d.in_c),
+      picture(products, input, d.n * d.in_h * d.in_w, d.in_c);
+  const int64_t phase_bytes = filters * products.channels(d.in_c) * static_cast<int64_t>(size_of(products.dtype));
   for (int phase = 0; phase < 4; ++phase) {
     const GatherOutput result{.output = output,
                               .channels = static_cast<int>(d.out_c),
@@ -124,70 +168,56 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, co
                               .out_begin_h = phase / 2,
                               .out_begin_w = phase % 2,
                               .bias = bias};
-    gather_product(windows_of(d, phase / 2, phase % 2), input, phases.data<float>() + phase * filters, result,
-                   current_stream());
+    products.gather(windows_of(products, d, phase / 2, phase % 2), picture.data,
+                    static_cast<const std::byte*>(rows.data) + phase * phase_bytes, result, current_stream());
   }
 }
 
 void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const float* grad_output,
                                    const GradTarget& target) {
   check_range(d);
-  const int64_t count = d.in_c * 16 * d.out_c;
-  Tensor sums = Tensor::empty({count}, Dtype::f32, weight.device());
-  Tensor taps = Tensor::empty({count}, Dtype::f32, weight.device());
-  MINIDL_LAUNCH(gradient_weight_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(),
+  const WindowProducts& products = products_of(d);
+  Tensor sums = Tensor::empty({d.out_c, 4, 4, d.in_c}, Dtype::f32, weight.device());
+  MINIDL_LAUNCH(gradient_weight_kernel, blocks_for(sums.count(), kMapThreads), kMapThreads, 0, current_stream(),
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), sums.data<float>());
-  const Taps all{.out_c = static_cast<int>(d.out_c),
-                 .k_h = 4,
-                 .k_w = 4,
-                 .in_c = static_cast<int>(d.in_c),
-                 .count_h = 4,
-                 .count_w = 4};
-  pack_reversed(all, sums.data<float>(), taps.data<float>(), current_stream());
+  const Tensor taps = reversed(sums, d.out_c, d.in_c);
+  const Operand filters(products, taps.data<float>(), d.in_c * 16, d.out_c),
+      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
   // Of a picture continued by one repeated pixel, the gradient of the continued one is taken first.
-  const int border = mode_of(d) == Padding::Mode::replicate ? 1 : 0;
-  const auto h = static_cast<int>(d.in_h) + 2 * border, w = static_cast<int>(d.in_w) + 2 * border;
-  const Windows windows{.n = static_cast<int>(d.n),
-                        .in_h = static_cast<int>(2 * d.in_h),
-                        .in_w = static_cast<int>(2 * d.in_w),
-                        .in_c = static_cast<int>(d.out_c),
-                        .k_h = 4,
-                        .k_w = 4,
-                        .windows_h = h,
-                        .windows_w = w,
-                        .stride_h = 2,
-                        .stride_w = 2,
-                        .begin_h = -2 * border - 1,
-                        .begin_w = -2 * border - 1};
+  const int border = border_of(d);
+  const Windows windows = windows_of_gradient(products, d, border);
   Tensor continued;
-  if (border) continued = Tensor::empty({d.n, h, w, d.in_c}, Dtype::f32, weight.device());
+  if (border)
+    continued = Tensor::empty({d.n, windows.windows_h, windows.windows_w, d.in_c}, Dtype::f32, weight.device());
   const GatherOutput result{.output = border ? continued.data<float>() : target.grad,
                             .channels = static_cast<int>(d.in_c),
-                            .out_h = h,
-                            .out_w = w,
+                            .out_h = windows.windows_h,
+                            .out_w = windows.windows_w,
                             .beta = border ? 0.0f : target.beta,
                             .mask = border ? BitSpan() : target.relu_mask};
-  gather_product(windows, grad_output, taps.data<float>(), result, current_stream());
+  products.gather(windows, picture.data, filters.data, result, current_stream());
   if (border) pad_backward(d.input_shape(), Padding::replicate(1), continued.data<float>(), target);
 }
 
+/// The gradient of the taps of the 4x4 convolution first, whose operands are those of backward_data.
 void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* input, const float* grad_output,
                                      float beta, float* grad_weight) {
   check_range(d);
-  const int64_t filters = d.out_c * 4 * d.in_c;
-  Tensor phases = Tensor::empty({4, filters}, Dtype::f32, current_device());
-  for (int phase = 0; phase < 4; ++phase) {
-    const OuterProduct product{.windows = windows_of(d, phase / 2, phase % 2),
-                               .rows = static_cast<int>(d.out_c),
-                               .row_h = static_cast<int>(2 * d.in_h),
-                               .row_w = static_cast<int>(2 * d.in_w),
-                               .row_stride = 2,
-                               .row_begin_h = phase / 2,
-                               .row_begin_w = phase % 2};
-    outer_product(product, grad_output, input, phases.data<float>() + phase * filters, current_stream());
+  const WindowProducts& products = products_of(d);
+  const int border = border_of(d);
+  const OuterProduct product{.windows = windows_of_gradient(products, d, border), .rows = static_cast<int>(d.in_c)};
+  Tensor continued;
+  if (border) {
+    continued = Tensor::empty({product.windows.count(), d.in_c}, Dtype::f32, current_device());
+    pad_forward(d.input_shape(), Padding::replicate(1), input, continued.data<float>());
   }
-  MINIDL_LAUNCH(phase_gradient_kernel, blocks_for(9 * d.out_c * d.in_c, kMapThreads), kMapThreads, 0, current_stream(),
-                WeightSize{d.out_c, d.in_c}, phases.data<float>(), beta, grad_weight);
+  const Operand rows(products, border ? continued.data<float>() : input, product.windows.count(), d.in_c),
+      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
+  Tensor taps = Tensor::empty({d.in_c, 4, 4, d.out_c}, Dtype::f32, current_device());
+  products.outer(product, rows.data, picture.data, static_cast<int>(d.out_c), taps.data<float>(), current_stream());
+  const Tensor turned = reversed(taps, d.in_c, d.out_c);
+  MINIDL_LAUNCH(weight_gradient_kernel, blocks_for(9 * d.out_c * d.in_c, kMapThreads), kMapThreads, 0, current_stream(),
+                WeightSize{d.out_c, d.in_c}, turned.data<float>(), beta, grad_weight);
 }
 
 }  // namespace minidl::cuda

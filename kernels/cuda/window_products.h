@@ -20,6 +20,8 @@ struct WindowProducts {
   /// Channels of operands may be more than those of the output: they are `in_c` in memory.
   void (*outer)(const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream);
+  /// outer_product_parts() with these operands.
+  Tensor (*outer_parts)(const OuterProduct& product, const void* rows, const void* picture, cudaStream_t stream);
   int64_t (*outer_workspace)(const OuterProduct& product);
 
   int64_t channels(int64_t channels) const { return reads_values ? channels : operand_channels(dtype, channels); }
@@ -29,6 +31,9 @@ struct WindowProducts {
 extern const WindowProducts products_simt;
 /// On tensor cores: operands rounded to TF32, bf16 or fp16, or in two parts of TF32 each.
 extern const WindowProducts products_tf32, products_bf16, products_fp16, products_tf32x3;
+
+/// Those of the current precision: in fp32 on ordinary cores.
+const WindowProducts& products_now();
 
 /// Values as an operand of the products, and what keeps them there.
 struct Operand {

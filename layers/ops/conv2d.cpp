@@ -22,10 +22,9 @@ class Conv2dNode : public Node {
       if (term) {
         const Tensor features = term->features();
         const GramContribution added{features, term->matrix()};
-        conv2d_backward_data(desc_, weight_.get(name()), of_convolution(grad_output), {beta, relu_mask}, grad_input,
-                             &added);
+        backward_data(grad_output, {beta, relu_mask}, grad_input, &added);
       } else {
-        backward_data(grad_output, {beta, relu_mask}, grad_input);
+        backward_data(grad_output, {beta, relu_mask}, grad_input, nullptr);
       }
     }
     if (grads.wants(1) || grads.wants(2)) parameters_backward(of_convolution(grad_output), grads);
@@ -34,8 +33,9 @@ class Conv2dNode : public Node {
  protected:
   /// The gradient of the convolution's own output, from that of the node's.
   virtual Tensor of_convolution(const Tensor& grad_output) const { return grad_output; }
-  virtual void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) const {
-    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input);
+  virtual void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
+                             const GramContribution* added) const {
+    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input, added);
   }
 
   Conv2dDesc desc_;
@@ -65,8 +65,9 @@ class Conv2dPool2dNode final : public Conv2dNode {
   Tensor of_convolution(const Tensor& grad_output) const override {
     return unpool_gradient(desc_, route_, grad_output);
   }
-  void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input) const override {
-    conv2d_pool2d_backward_data(desc_, weight_.get(name()), route_, grad_output, how, grad_input);
+  void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
+                     const GramContribution* added) const override {
+    conv2d_pool2d_backward_data(desc_, weight_.get(name()), route_, grad_output, how, grad_input, added);
   }
 
  private:

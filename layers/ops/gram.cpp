@@ -55,21 +55,54 @@ Tensor gram_per_position(const Tensor& features) {
 }
 
 Variable style_loss(const Variable& features, const Tensor& target, float factor, float weight) {
+  const StyleTerm term{features, target, factor, weight};
+  return style_losses({&term, 1}).front();
+}
+
+namespace {
+
+void check_style(const Variable& features, const Tensor& target, float weight) {
   const Shape& shape = features.shape();
   MINIDL_CHECK(shape.rank() == 4 && shape.count() > 0, "[style_loss] features {} must be [n,h,w,c] and not empty",
                shape);
-  const int64_t n = shape[0], positions = shape[1] * shape[2], c = shape[3];
+  const int64_t n = shape[0], c = shape[3];
   MINIDL_CHECK(target.shape() == Shape({1, c, c}) || target.shape() == Shape({n, c, c}),
                "[style_loss] target {} does not fit features {}: it must be [1,{},{}] or [{},{},{}]", target.shape(),
                shape, c, c, n, c, c);
   MINIDL_CHECK(weight != 0 && std::isfinite(weight), "[style_loss] weight is {}, it must be finite and not 0", weight);
-  Tensor difference = Tensor::empty({n, c, c}, Dtype::f32, features.value().device());
-  const double scale = factor / static_cast<double>(c * c * n);
-  Tensor loss = gram_difference(features.value(), 1.0f / static_cast<float>(positions), target,
-                                static_cast<float>(weight * scale / static_cast<double>(positions)), difference)
-                    .scaled(scale / 4.0);
-  return record(std::move(loss), {features},
-                [&](const Wants&) { return std::make_unique<StyleLossNode>(features, std::move(difference), weight); });
+}
+
+/// Of the mean over the batch: loss = this / 4 * the sum of squares.
+double scale_of(const StyleTerm& term) {
+  const Shape& shape = term.features.shape();
+  return term.factor / static_cast<double>(shape[3] * shape[3] * shape[0]);
+}
+
+}  // namespace
+
+std::vector<Variable> style_losses(std::span<const StyleTerm> terms) {
+  std::vector<Tensor> differences;
+  std::vector<GramDifference> all;
+  differences.reserve(terms.size());
+  for (const StyleTerm& term : terms) {
+    check_style(term.features, term.target, term.weight);
+    const Tensor& features = term.features.value();
+    const Shape& shape = features.shape();
+    const auto positions = static_cast<double>(shape[1] * shape[2]);
+    Tensor& difference =
+        differences.emplace_back(Tensor::empty({shape[0], shape[3], shape[3]}, Dtype::f32, features.device()));
+    all.push_back({features, static_cast<float>(1.0 / positions), term.target,
+                   static_cast<float>(term.weight * scale_of(term) / positions), difference});
+  }
+  const std::vector<Number> squares = gram_differences(all);
+  std::vector<Variable> losses;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const StyleTerm& term = terms[i];
+    losses.push_back(record(squares[i].scaled(scale_of(term) / 4.0), {term.features}, [&](const Wants&) {
+      return std::make_unique<StyleLossNode>(term.features, std::move(differences[i]), term.weight);
+    }));
+  }
+  return losses;
 }
 
 }  // namespace minidl::ops

@@ -67,9 +67,13 @@ struct OuterLaunches {
       }
       minimum = kFloat * values * positions;
     }
+    int64_t added = rows * length;  // of each part
+    if (symmetric) {                // in tiles of 32 x 32 on and below the diagonal
+      added = 0;
+      for (int64_t row = 0; row < rows; ++row) added += std::min(rows, (row / 32 + 1) * 32);
+    }
     return {{"outer_product_kernel", input_bytes + partials, minimum + partials, product_limits},
-            {symmetric ? "mirrored_sum_kernel" : "outer_product_sum_kernel",
-             kFloat * parts * rows * length + output_bytes}};
+            {symmetric ? "mirrored_sums_kernel" : "outer_product_sum_kernel", kFloat * parts * added + output_bytes}};
   }
 };
 
@@ -286,21 +290,18 @@ KernelCase upsampled_weight(int64_t extent, int64_t in_c, int64_t out_c) {
       fmt::format("upsampled by 2 and 3x3 {}x{}, {} -> {}: gradient of the weight", extent, extent, in_c, out_c),
       [=] { upsample_conv2d_backward_weight(d, input, output, 0.0f, *grad); },
       [=](const std::vector<int64_t>& blocks) {
-        const int64_t pixels = extent * extent, length = 4 * in_c;
-        const OuterLaunches outer{.rows = out_c,
-                                  .length = length,
-                                  .positions = pixels,
-                                  .inside = pixels * length,
-                                  .input_bytes = input.bytes() + output.bytes() / 4,
-                                  .output_bytes = kFloat * out_c * length};
-        std::vector<ExpectedLaunch> launches;
-        for (size_t phase = 0; phase < 4; ++phase) {
-          for (const ExpectedLaunch& launch : outer.expected({blocks.at(2 * phase), blocks.at(2 * phase + 1)})) {
-            launches.push_back(launch);
-          }
-        }
-        launches.push_back(
-            {"phase_gradient_kernel", kFloat * 16 * in_c * out_c + grad->bytes(), 0, {.sectors = 1.1, .bytes = 2.0}});
+        const int64_t h = extent + 2, continued = kFloat * h * h * in_c, taps = kFloat * 16 * in_c * out_c;
+        const int64_t reached = taps_inside(h, 4, 2, -3, 2 * extent);
+        const OuterLaunches outer{.rows = in_c,
+                                  .length = 16 * out_c,
+                                  .positions = h * h,
+                                  .inside = reached * reached * out_c,
+                                  .input_bytes = continued + output.bytes(),
+                                  .output_bytes = taps};
+        std::vector<ExpectedLaunch> launches = {{"pad_forward_kernel", continued + input.bytes(), 0, {.bytes = 1.4}}};
+        for (const ExpectedLaunch& launch : outer.expected({blocks.at(1)})) launches.push_back(launch);
+        launches.push_back({"pack_reversed_kernel", 2 * taps});
+        launches.push_back({"weight_gradient_kernel", taps + grad->bytes(), 0, {.bytes = 2.0}});
         return launches;
       }};
 }

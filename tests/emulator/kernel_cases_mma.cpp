@@ -81,16 +81,20 @@ struct Convolution {
     const int64_t bytes = cuda::operand_bytes(grade.dtype, rows, channels);
     if (bytes > 0) launches.push_back({"operand_kernel", kFloat * rows * channels + bytes, 0, limits()});
   }
-  /// windows [pixels, channels of the result] with in_c channels a tap; `beside`: bytes beside the operands.
-  void add_product(std::vector<ExpectedLaunch>& launches, int64_t in_c, int64_t channels, int64_t beside) const {
+  /// windows [pixels, channels of the result] with in_c channels a tap; `beside`: bytes beside the operands; `added`:
+  /// terms of rows that are added.
+  void add_product(std::vector<ExpectedLaunch>& launches, int64_t in_c, int64_t channels, int64_t beside,
+                   int64_t added = 0) const {
     const int64_t terms = taps() * padded(in_c), results = kFloat * pixels() * channels;
     const cuda::MmaPlan plan = cuda::plan_mma(pixels(), channels, terms, element());
     const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
     const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
-    const int64_t read = element() * (inside() * padded(in_c) * cuda::divided_up(channels, tile.columns) +
-                                      channels * terms * cuda::divided_up(pixels(), tile.rows));
-    launches.push_back({"gather_mma_kernel", element() * (pixels() * padded(in_c) + channels * terms) + written,
-                        read + written, limits(), 2 * pixels() * channels * taps() * in_c});
+    const int64_t read =
+        element() * ((inside() * padded(in_c) + pixels() * added) * cuda::divided_up(channels, tile.columns) +
+                     channels * (terms + added) * cuda::divided_up(pixels(), tile.rows));
+    launches.push_back({"gather_mma_kernel",
+                        element() * (pixels() * (padded(in_c) + added) + channels * (terms + added)) + written,
+                        read + written, limits(), 2 * pixels() * channels * (taps() * in_c + added)});
     if (plan.parts > 1) {
       // Bias and mask are read for each result.
       launches.push_back({"add_parts_kernel",
@@ -177,6 +181,28 @@ KernelCase backward_data(const Layer& layer, const Grade& grade) {
           }};
 }
 
+/// With the gradient of a style term at its input, whose features and matrix are operands, too.
+KernelCase backward_data_with_style(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  const Tensor features = device_tensor(c->desc.input_shape()), matrix = device_tensor({1, c->desc.in_c, c->desc.in_c});
+  return {c->name(", gradient with that of a style term"),
+          [=] {
+            c->run([&] {
+              const GramContribution added{features, matrix};
+              conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input, &added);
+            });
+          },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
+            c->add_operand(launches, c->desc.in_c * c->taps(), c->desc.out_c);
+            c->add_operand(launches, c->pixels(), c->desc.out_c);
+            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_operand(launches, c->desc.in_c, c->desc.in_c);
+            c->add_product(launches, c->desc.out_c, c->desc.in_c, 0, c->desc.in_c);
+            return launches;
+          }};
+}
+
 KernelCase backward_weight(const Layer& layer, const Grade& grade) {
   const auto c = std::make_shared<Convolution>(layer, grade);
   return {c->name(", gradient of the weight"),
@@ -237,6 +263,7 @@ std::vector<std::function<KernelCase()>> mma_cases(bool small) {
     const Layer pooled = small ? Layer{"32x32, 32 -> 64", 32, 32, 64} : Layer{"64x64, 32 -> 64", 64, 32, 64};
     cases.push_back([=] { return pooled_forward(pooled, grade); });
     if (size_of(grade.dtype) == 2) cases.push_back([=] { return pooled_backward_data(pooled, grade); });
+    cases.push_back([=] { return backward_data_with_style(small ? pooled : layers[1], grade); });
   }
   return cases;
 }

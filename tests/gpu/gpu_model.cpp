@@ -146,6 +146,7 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     all.push_back(pass(name + ", operand", kFloat * pixels * channels + read * pixels * padded(channels)));
   };
   const double picture = 3 * side * side;
+  double coefficients = 0;  // of all Gram matrices
   all.push_back(pass("mean of the network", 2 * kFloat * picture));
   for (const Layer& layer : kLayers) {
     const std::string name = layer.name;
@@ -166,29 +167,30 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     // The gradient of the last layer is that of its style term, a product of other operands.
     const bool last = &layer == &kLayers[std::size(kLayers) - 1];
     if (half && last) operand(name + " gradient", pixels, layer.out_c);
-    // The gradient of a style term at the input is more terms of the same product where features are as they are.
-    const bool adds = arithmetic == Arithmetic::tf32 && style_before;
+    // The gradient of a style term at the input is more terms of the same product.
+    const bool adds = tensor && style_before;
     all.push_back(product(name + " gradient", gpu, arithmetic, pixels, layer.in_c,
                           9 * padded(layer.out_c) + (adds ? layer.in_c : 0),
-                          (kFloat + (of_relu ? written - kFloat : 0) + (adds ? kFloat : 0)) * in + read * out));
+                          (kFloat + (of_relu ? written - kFloat : 0) + (adds ? read : 0)) * in + read * out));
     of_relu = !layer.pooled;
     style_before = layer.style;
     if (layer.style) {
       const double c = layer.out_c;
       const Arithmetic of_gram = std::min(arithmetic, Arithmetic::tf32);
       all.push_back(gram(name + " Gram matrix", gpu, of_gram, pixels, layer.out_c));
-      all.push_back(pass(name + " Gram matrix: parts, loss, coefficients", kFloat * c * c * 8));
-      if (arithmetic != Arithmetic::tf32 || last)
+      coefficients += c * c;
+      if (!tensor || last)
         all.push_back(product(name + " style gradient", gpu, of_gram, pixels, c, c, 3 * kFloat * out));
     }
   }
+  all.push_back(pass("Gram matrices: parts, losses, coefficients", kFloat * coefficients * 8));
   const double content = side * side / 64 * 512;
   all.push_back(pass("content loss", 2 * kFloat * content));
   all.push_back(pass("content gradient", 3 * kFloat * content));
   all.push_back(pass("total variation and its gradient", 4 * kFloat * picture, 2));
   all.push_back(pass("L-BFGS: position, curvature pair, its products", (3 + 8) * kFloat * picture, 4));
-  all.push_back(pass("L-BFGS: smoothing, twice", 2 * (2 * 24 + kFloat) * picture, 8));
-  all.push_back(pass("L-BFGS: passes over 10 pairs of bf16", (4 * 10 * 2 + 12 * kFloat) * picture, 9));
+  all.push_back(pass("L-BFGS: smoothing, twice", 2 * 5 * kFloat * picture, 4));
+  all.push_back(pass("L-BFGS: passes over 10 pairs of bf16", (4 * 10 * 2 + 8 * kFloat) * picture, 6));
   return all;
 }
 

@@ -71,7 +71,11 @@ const AddedCase kCases[] = {
     {"mma_tf32", Precision::tf32, 20, 17, 260, 36, 3}, {"mma_tf32", Precision::tf32, 4, 4, 64, 260, 3},
     {"mma_tf32", Precision::tf32, 3, 2, 516, 512, 1},  {"mma_tf32", Precision::tf32, 1, 1, 1028, 512, 1},
     {"mma_tf32", Precision::tf32, 1, 1, 1028, 8, 3},   {"mma_3xtf32", Precision::fp32, 9, 8, 16, 64, 3},
-    {"mma_3xtf32", Precision::fp32, 4, 4, 64, 260, 3},
+    {"mma_3xtf32", Precision::fp32, 4, 4, 64, 260, 3}, {"mma_bf16", Precision::bf16, 5, 7, 8, 8, 3},
+    {"mma_bf16", Precision::bf16, 9, 8, 16, 64, 3},    {"mma_bf16", Precision::bf16, 13, 11, 72, 12, 3},
+    {"mma_bf16", Precision::bf16, 12, 23, 136, 4, 1},  {"mma_bf16", Precision::bf16, 20, 17, 264, 36, 3},
+    {"mma_bf16", Precision::bf16, 4, 4, 64, 260, 3},   {"mma_bf16", Precision::bf16, 3, 2, 520, 512, 1},
+    {"mma_bf16", Precision::bf16, 1, 1, 1032, 8, 3},
 };
 INSTANTIATE_TEST_SUITE_P(Cases, Conv2dAdded, ::testing::ValuesIn(kCases));
 
@@ -101,8 +105,10 @@ TEST(Conv2dAddedRefusals, WhatCannotBeAddedIsRefused) {
   EXPECT_FALSE(adds_as_it_goes(other, test::device())) << "strides";
   other = Conv2dDesc::make({1, 4, 4, 8}, {8, 3, 3, 8}, {1, 1, Padding::reflect(1)});
   EXPECT_FALSE(adds_as_it_goes(other, test::device())) << "reflected";
-  const execution::PrecisionScope halves(Precision::bf16);
-  EXPECT_FALSE(adds_as_it_goes(desc, test::device())) << "features would be rounded first";
+  const execution::PrecisionScope bf16(Precision::bf16);
+  EXPECT_TRUE(adds_as_it_goes(desc, test::device()));
+  const execution::PrecisionScope fp16(Precision::fp16);
+  EXPECT_FALSE(adds_as_it_goes(desc, test::device())) << "numbers of style terms are too small for fp16";
 }
 
 }  // namespace

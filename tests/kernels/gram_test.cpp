@@ -107,6 +107,31 @@ TEST(Gram, DifferenceIsExactOnIntegers) {
   expect_differences({1, 2, 2, 530});  // more tiles than a block has threads
 }
 
+/// Layers of different sizes, one of more pictures than a launch has matrices, and one without any.
+TEST(Gram, DifferencesOfSeveralLayersAreThoseOfEach) {
+  const std::vector<Shape> shapes = {{2, 3, 5, 33}, {40, 2, 3, 5}, {0, 4, 4, 3}, {1, 7, 1, 64}, {27, 1, 2, 1}};
+  std::vector<Tensor> features, targets, together, apart;
+  std::vector<double> squares, expected;
+  for (const Shape& shape : shapes) {
+    features.push_back(test::copy_on_device(random_uniform(shape, 20 + features.size())));
+    targets.push_back(test::copy_on_device(random_uniform({1, shape[3], shape[3]}, 30 + features.size())));
+    for (std::vector<Tensor>* differences : {&together, &apart})
+      differences->push_back(test::copy_on_device(Tensor::full({shape[0], shape[3], shape[3]}, NAN)));
+  }
+  std::vector<GramDifference> terms;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    terms.push_back({features[i], 0.5f, targets[i], -0.25f, together[i]});
+    expected.push_back(gram_difference(features[i], 0.5f, targets[i], -0.25f, apart[i]).get());
+  }
+  for (const Number& number : gram_differences(terms)) squares.push_back(number.get());
+  EXPECT_EQ(squares.size(), shapes.size());
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    EXPECT_TRUE(test::same_bytes(together[i].to(Device::cpu()), apart[i].to(Device::cpu()))) << i;
+    EXPECT_NEAR(squares[i], expected[i], 1e-12 * expected[i]) << i;
+  }
+  EXPECT_TRUE(gram_differences({}).empty());
+}
+
 TEST(Gram, BackwardOfSymmetricIsHalfOfThatOfAny) {
   for (const Shape& shape : kShapes) {
     const Tensor features = random_integers(shape, 18), symmetric = gram_of(random_integers(shape, 19, -1, 1), 1.0f);
@@ -240,9 +265,12 @@ TEST(Gram, BadArgumentsAreNamed) {
         (features, gram, 1.0f, Accumulate{}, gram);
       },
       "[gram] grad_features"));
-  EXPECT_TRUE(throws_error([&] { ON_DEVICE(gram_backward_symmetric)
-                                 (features, wrong, 1.0f, Accumulate{}, grad); },
-                           "[gram] matrix"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_backward_symmetric)
+        (features, wrong, 1.0f, Accumulate{}, grad);
+      },
+      "[gram] matrix"));
   EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, wrong, 1.0f, gram); }, "[gram] target"));
   EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, gram, 1.0f, wrong); }, "[gram] difference"));
   EXPECT_TRUE(throws_error([&] { gram_difference(features, 1.0f, gram, 1.0f, gram); }, "difference is the target"));

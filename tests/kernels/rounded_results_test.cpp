@@ -2,6 +2,7 @@
 // there at all is counted in emulator/iteration_test.
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/gram.h>
 #include <minidl/kernels/precision_scope.h>
 #include <support/compare.h>
 #include <support/device.h>
@@ -122,6 +123,32 @@ TEST_P(RoundedResults, AreGradientsOfARelu) {
     conv2d_backward_data(second, weight_of(second), grad_output, {1.0f}, grad);
     const Tensor sum = input_gradient(grad.clone());
     EXPECT_TRUE(same_on_host(input_gradient(grad), sum)) << "added to, beta " << beta;
+  }
+}
+
+/// With `shares`, the next convolution leaves the features' operand to the style term, whose matrix has one, too.
+TEST_P(RoundedResults, AreWhatAStyleTermAdds) {
+  const Conv2dDesc second = conv3x3(first_.output_shape(), chain_.out_c);
+  if (!adds_as_it_goes(second, test::device())) GTEST_SKIP() << "added by a pass of its own";
+  const Tensor grad_output = copy_on_device(random_uniform(second.output_shape(), 4)),
+               target = copy_on_device(random_uniform({1, chain_.c, chain_.c}, 8));
+  for (const bool shares : {false, true}) {
+    Tensor features = output_of(first_.output_shape());
+    conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, features);
+    if (shares) features.share_derived();
+    const Tensor expected_next = next(features.clone()), actual_next = next(features);
+    EXPECT_TRUE(same_on_host(actual_next, expected_next));
+    Tensor matrix = output_of({1, chain_.c, chain_.c});
+    gram_difference(features, 1.0f, target, 0.5f, matrix);
+    const auto input_gradient = [&](const Tensor& f, const Tensor& m) {
+      Tensor grad = output_of(second.input_shape());
+      const GramContribution added{f, m};
+      conv2d_backward_data(second, weight_of(second), grad_output, {}, grad, &added);
+      return grad;
+    };
+    const Tensor expected = input_gradient(features.clone(), matrix.clone());
+    EXPECT_TRUE(same_on_host(input_gradient(features, matrix), expected)) << shares;
+    EXPECT_TRUE(same_on_host(input_gradient(features, matrix), expected)) << "once more";
   }
 }
 
