@@ -8,7 +8,7 @@
 #                  small_vgg19, and the_scream.jpg with --preview; with NAME.jpg for a style
 #     --work       where states, previews and curves go (build/builtin)
 #     --preview    photo to look at: styles paint it as they learn, the network is judged by it
-#     NAME         small_vgg19, which is the network for optimisation, and styles: stained_glass, woodcut, starry_night, great_wave,
+#     NAME         small_vgg19, which is the network for optimisation, and styles: stained_glass, woodcut, starry_night, the_scream,
 #                  composition_vii (all)
 set -euo pipefail
 
@@ -38,7 +38,7 @@ done
 [[ -d "$data" ]] || usage "--data '$data' is not a folder"
 [[ -f "$weights" ]] || usage "--weights '$weights' is not a file"
 [[ -x "$bin/nst_train_fast" && -x "$bin/nst_distill" ]] || usage "$bin has no programs: cmake --build --preset release"
-((${#names[@]})) || names=(small_vgg19 stained_glass woodcut starry_night great_wave composition_vii)
+((${#names[@]})) || names=(small_vgg19 stained_glass woodcut starry_night the_scream composition_vii)
 mkdir -p "$work/pictures"
 
 network_styles=(composition_vii great_wave shipwreck starry_night udnie woman_with_hat style stained_glass woodcut)
@@ -95,7 +95,7 @@ for name in "${names[@]}"; do
       need "${network_styles[@]}"
       [[ -z "$preview" ]] || need the_scream
       ;;
-    stained_glass | woodcut | starry_night | great_wave | composition_vii) need "$name" ;;
+    stained_glass | woodcut | starry_night | the_scream | composition_vii) need "$name" ;;
     *) usage "there is no model $name" ;;
   esac
 done

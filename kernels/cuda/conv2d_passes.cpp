@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/pack_weight.h>
+#include <minidl/kernels/cuda/pixel_pairs.h>
 #include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
@@ -44,9 +45,6 @@ Windows cells_of(const WindowProducts& products, const Conv2dDesc& d) {
 
 int64_t operand_bytes(const WindowProducts& products, int64_t rows, int64_t channels) {
   return products.reads_values ? 0 : cuda::operand_bytes(products.dtype, rows, channels);
-}
-int64_t weight_rows(const Conv2dDesc& d) {
-  return d.out_c * d.k_h * d.k_w;
 }
 
 /// Along one axis: the pixels i of the input for which i + pad = phase modulo the stride, and the taps that reach them.
@@ -126,8 +124,24 @@ Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std:
   return filters && recording->rely_on(weight, filters) ? filters : make();
 }
 
+/// Filters [channels, k_h, k_w, in_c] as an operand; undefined where they can be read as they are.
+Tensor filters_of(const WindowProducts& products, bool paired, const float* filters, int64_t channels, int64_t k_h,
+                  int64_t k_w, int64_t in_c) {
+  if (!paired) return products.operand(filters, channels * k_h * k_w, in_c);
+  const Tensor pairs = paired_filters(filters, channels, k_h, k_w, in_c);
+  const Tensor operand = products.operand(pairs.data<float>(), pairs.count() / std::max<int64_t>(1, in_c), in_c);
+  return operand ? operand : pairs;
+}
+/// Bytes of these, where something is made of them.
+int64_t filter_bytes(const WindowProducts& products, bool paired, int64_t channels, int64_t k_h, int64_t k_w,
+                     int64_t in_c) {
+  const int64_t rows = paired ? 2 * channels * k_h * (k_w + 1) : channels * k_h * k_w;
+  const int64_t bytes = operand_bytes(products, rows, in_c);
+  return bytes == 0 && paired ? kFloat * rows * in_c : bytes;
+}
+
 /// The weight as backward_data multiplies by it: the filters of all phases, one after the other.
-Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight) {
+Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const Tensor& weight, bool paired) {
   const auto pack = [&] {
     Tensor packed = Tensor::empty({weight.count()}, Dtype::f32, weight.device());
     int64_t rows = 0;
@@ -135,18 +149,21 @@ Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const 
       rows = row + d.in_c * h.taps * w.taps;
       pack_reversed(taps_of(d, h, w), weight.data<float>(), packed.data<float>() + row * d.out_c, current_stream());
     });
-    const Tensor operand = products.operand(packed.data<float>(), rows, d.out_c);
+    const Tensor operand = paired ? filters_of(products, true, packed.data<float>(), d.in_c, d.k_h, d.k_w, d.out_c)
+                                  : products.operand(packed.data<float>(), rows, d.out_c);
     return operand ? operand : packed;
   };
   // What is packed depends on the stride and on which phases there are, that is on where the picture begins and ends;
-  // with a stride of 1 there is one form.
-  return weight_form(is_dense(d), weight, &products.gather, pack);
+  // with a stride of 1 there is one form, and one of pairs.
+  const void* const form = paired ? static_cast<const void*>(&products.pools) : &products.gather;
+  return weight_form(is_dense(d), weight, form, pack);
 }
 
 /// With a padding of zeros, which the input does not have to be continued for: each phase is a convolution of
 /// grad_output, an operand, with its own filters.
-void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, const void* grad_output,
-                   const GradTarget& target, const AddedRows& added = {}, uint16_t* rounded = nullptr) {
+void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, bool paired,
+                   const void* grad_output, const GradTarget& target, const AddedRows& added = {},
+                   uint16_t* rounded = nullptr) {
   const Padding& padding = d.window.padding;
   const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
@@ -162,26 +179,48 @@ void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Te
                               .mask = target.relu_mask,
                               .added = added,
                               .rounded = rounded};
-    products.gather(windows_of_phase(products, d, h, w), grad_output,
-                    static_cast<const std::byte*>(packed.raw()) + row * row_bytes, output, current_stream());
+    const Windows windows = windows_of_phase(products, d, h, w);
+    products.gather(paired ? windows_of_pairs(windows) : windows, grad_output,
+                    static_cast<const std::byte*>(packed.raw()) + row * row_bytes,
+                    paired ? output_of_pairs(output) : output, current_stream());
   });
 }
 
+/// Whether a pass takes results in pairs; that of backward_data, when no style term is added.
+bool pairs_forward(const WindowProducts& products, const Conv2dDesc& d) {
+  return takes_pairs(products, windows_of(products, d), static_cast<int>(d.out_c));
+}
+bool pairs_backward(const WindowProducts& products, const Conv2dDesc& d) {
+  if (!is_dense(d) || d.out_h() == 0 || d.out_w() == 0) return false;
+  bool pairs = true;
+  for_phases(d, [&](const Phase& h, const Phase& w, int64_t) {
+    pairs = takes_pairs(products, windows_of_phase(products, d, h, w), static_cast<int>(d.in_c));
+  });
+  return pairs;
+}
+
+int64_t gather_workspace(const WindowProducts& products, bool paired, const Windows& windows, int64_t channels) {
+  return paired ? products.gather_workspace(windows_of_pairs(windows), static_cast<int>(2 * channels))
+                : products.gather_workspace(windows, static_cast<int>(channels));
+}
+
 int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
-  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) + operand_bytes(products, weight_rows(d), d.in_c) +
-         products.gather_workspace(windows_of(products, d), static_cast<int>(d.out_c)) +
+  const bool paired = pairs_forward(products, d);
+  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
+         filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) +
+         gather_workspace(products, paired, windows_of(products, d), d.out_c) +
          rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
 }
 
 int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc& of) {
   const bool continues = is_continued(of.window.padding);
   const Conv2dDesc d = continues ? continued(of) : of;
+  const bool paired = pairs_backward(products, d);
   int64_t of_phase = 0;
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t) {
-    of_phase =
-        std::max(of_phase, products.gather_workspace(windows_of_phase(products, d, h, w), static_cast<int>(d.in_c)));
+    of_phase = std::max(of_phase, gather_workspace(products, paired, windows_of_phase(products, d, h, w), d.in_c));
   });
-  const int64_t filters = operand_bytes(products, d.in_c * d.k_h * d.k_w, d.out_c);
+  const int64_t filters = filter_bytes(products, paired, d.in_c, d.k_h, d.k_w, d.out_c);
   const int64_t packing = kFloat * d.weight_shape().count() + filters;
   const int64_t pictures = operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
   const int64_t packed = filters > 0 ? filters : kFloat * d.weight_shape().count();
@@ -210,9 +249,13 @@ const char* too_large(const Conv2dProblem& problem) {
 }
 
 void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const Conv2dForwardArgs& args) {
-  const auto make = [&] { return products.operand(args.weight.data<float>(), weight_rows(d), d.in_c); };
-  const bool makes = operand_bytes(products, weight_rows(d), d.in_c) > 0;
-  const Tensor filters = weight_form(makes, args.weight, &products.operand, make);
+  const bool paired = !args.pooled_output && pairs_forward(products, d);
+  const auto make = [&] {
+    return filters_of(products, paired, args.weight.data<float>(), d.out_c, d.k_h, d.k_w, d.in_c);
+  };
+  const bool makes = filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) > 0;
+  const void* const form = paired ? static_cast<const void*>(&products.outer) : &products.operand;
+  const Tensor filters = weight_form(makes, args.weight, form, make);
   const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
   const bool relu = args.activation == Activation::relu;
   RoundedResults rounded(products, args.written_tensor, relu);
@@ -228,14 +271,17 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
                             .choice = args.choice,
                             .rounded = rounded.data()};
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
-  products.gather(windows, picture.data, filters ? filters.raw() : args.weight.raw(), output, current_stream());
+  products.gather(paired ? windows_of_pairs(windows) : windows, picture.data,
+                  filters ? filters.raw() : args.weight.raw(), paired ? output_of_pairs(output) : output,
+                  current_stream());
   rounded.keep();
 }
 
 void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, const Conv2dBackwardDataArgs& args) {
   const bool continues = is_continued(of.window.padding);
   const Conv2dDesc d = continues ? continued(of) : of;
-  const Tensor packed = packed_weight(products, d, args.weight);
+  const bool paired = !args.added_features && pairs_backward(products, d);
+  const Tensor packed = packed_weight(products, d, args.weight, paired);
   const Operand grad_output =
       args.choice || args.positive
           ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
@@ -249,14 +295,14 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
                         operand_of(products, args.added_features, values(args.added_features), d.in_h * d.in_w, d.in_c),
                     matrix = operand_of(products, args.added_matrix, values(args.added_matrix), d.in_c, d.in_c);
       const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
-      gather_phases(products, d, packed, grad_output.data, target, added, rounded.data());
+      gather_phases(products, d, packed, false, grad_output.data, target, added, rounded.data());
     } else {
-      gather_phases(products, d, packed, grad_output.data, target, {}, rounded.data());
+      gather_phases(products, d, packed, paired, grad_output.data, target, {}, rounded.data());
     }
     return rounded.keep();
   }
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
-  gather_phases(products, d, packed, grad_output.data, {grad.data<float>(), 0.0f});
+  gather_phases(products, d, packed, paired, grad_output.data, {grad.data<float>(), 0.0f});
   pad_backward(of.input_shape(), of.window.padding, grad.data<float>(), target);
 }
 
@@ -295,9 +341,10 @@ int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& pr
 
 int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
-  if (problem.direction == Conv2dDirection::forward) return operand_bytes(products, weight_rows(d), d.in_c);
+  if (problem.direction == Conv2dDirection::forward)
+    return filter_bytes(products, pairs_forward(products, d), d.out_c, d.k_h, d.k_w, d.in_c);
   if (problem.direction != Conv2dDirection::backward_data || !is_dense(d)) return 0;
-  const int64_t operand = operand_bytes(products, d.in_c * d.k_h * d.k_w, d.out_c);
+  const int64_t operand = filter_bytes(products, pairs_backward(products, d), d.in_c, d.k_h, d.k_w, d.out_c);
   return operand > 0 ? operand : kFloat * d.weight_shape().count();
 }
 

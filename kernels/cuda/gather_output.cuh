@@ -14,7 +14,9 @@ MINIDL_DEVICE int64_t pixel_written(const GatherOutput& out, int picture0, const
 }
 
 MINIDL_DEVICE float bias_of(const GatherOutput& out, int channel) {
-  return out.bias && channel < out.channels ? load(out.bias + channel) : 0.0f;
+  if (!out.bias || channel >= out.channels) return 0.0f;
+  return load(out.bias +
+              (out.bias_channels > 0 && channel >= out.bias_channels ? channel - out.bias_channels : channel));
 }
 
 /// A result with its bias as element i of the output.

@@ -70,6 +70,7 @@ struct GatherOutput {
   int out_stride_h = 1, out_stride_w = 1, out_begin_h = 0, out_begin_w = 0;
 
   const float* bias = nullptr;  // [channels]: added
+  int bias_channels = 0;        // unless it is 0, the bias has so many, and those of the output repeat them once
   bool relu = false;
   float scale = 1.0f;           // of the product, before the bias
   float beta = 0.0f;            // output = beta * output + (mask ? result : 0); with 0 it is not read

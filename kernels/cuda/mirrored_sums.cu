@@ -81,7 +81,7 @@ MINIDL_KERNEL(kReduceThreads, mirrored_sums_kernel, Batch batch, bool continues,
   __syncthreads();
   double square;
   if (row0 == column0) {
-    square = write_tile(sum, row0, row0, [&](int r, int c) { return load(r < c ? &tile[c][r] : &tile[r][c]); });
+    square = write_tile(sum, row0, row0, [&](int r, int c) { return load(&tile[max(r, c)][min(r, c)]); });
   } else {
     square = write_tile(sum, row0, column0, [&](int r, int c) { return load(&tile[r][c]); });
     square += write_tile(sum, column0, row0, [&](int r, int c) { return load(&tile[c][r]); });

@@ -18,7 +18,7 @@ struct MirroredSum {
   float factor = 1.0f;
   int term = 0;  // to whose squares those of the difference belong
   float* output = nullptr;
-  uint16_t* rounded = nullptr;  // the output once more, in bf16; rows is even then
+  uint16_t* rounded = nullptr;  // the output once more, in bf16
 };
 
 /// squares[term] = the sum of squares of (scale * sum - target) over the sums of a term, which follow one another;

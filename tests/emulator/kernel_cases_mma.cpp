@@ -59,12 +59,22 @@ struct Convolution {
   int64_t element() const { return static_cast<int64_t>(size_of(grade.dtype)); }
   int64_t pixels() const { return layer.extent * layer.extent; }
   int64_t taps() const { return layer.kernel * layer.kernel; }
-  /// Pixels that windows read, those outside of the picture left out.
-  int64_t inside() const {
-    if (layer.padding.mode != Padding::Mode::zero) return pixels() * taps();
-    const int64_t along = taps_inside(layer.extent, layer.kernel, 1, -layer.padding.top, layer.extent);
-    return along * along;
+  /// Windows, `pixels` in a row as one.
+  struct Gathered {
+    int64_t windows, taps;
+    int64_t inside;  // pixels that they read, those outside of the picture left out
+  };
+  Gathered gathered(int64_t pixels_of_window = 1) const {
+    const int64_t across = layer.extent / pixels_of_window, k_w = layer.kernel + pixels_of_window - 1;
+    Gathered result{layer.extent * across, layer.kernel * k_w, 0};
+    result.inside = result.windows * result.taps;
+    if (layer.padding.mode != Padding::Mode::zero) return result;
+    result.inside = taps_inside(layer.extent, layer.kernel, 1, -layer.padding.top, layer.extent) *
+                    taps_inside(across, k_w, pixels_of_window, -layer.padding.left, layer.extent);
+    return result;
   }
+  /// Of a product with so many channels: pairs, where they are few.
+  int64_t pixels_of_window(int64_t channels) const { return channels <= 4 && layer.extent % 2 == 0 ? 2 : 1; }
   /// Bytes of results of a ReLU that are left as an operand of 16 bits, too.
   int64_t rounded(const Tensor& results) const {
     return element() == 2 && desc.out_c % 8 == 0 ? element() * results.count() : 0;
@@ -77,6 +87,14 @@ struct Convolution {
     return layer.few ? ExpectedLaunch::Limits{.sectors = 2.0, .bytes = 1.3, .tensor_flops = 12}
                      : ExpectedLaunch::Limits{};
   }
+  /// What is made of `channels` filters of in_c channels.
+  void add_filters(std::vector<ExpectedLaunch>& launches, int64_t channels, int64_t in_c) const {
+    const int64_t together = pixels_of_window(channels), rows = channels * together * gathered(together).taps;
+    if (together > 1)
+      launches.push_back(
+          {"paired_filters_kernel", kFloat * in_c * (rows + channels * taps()), 0, {.sectors = 1.3, .bytes = 1.5}});
+    add_operand(launches, rows, in_c);
+  }
   void add_operand(std::vector<ExpectedLaunch>& launches, int64_t rows, int64_t channels) const {
     const int64_t bytes = cuda::operand_bytes(grade.dtype, rows, channels);
     if (bytes > 0) launches.push_back({"operand_kernel", kFloat * rows * channels + bytes, 0, limits()});
@@ -85,16 +103,21 @@ struct Convolution {
   /// terms of rows that are added.
   void add_product(std::vector<ExpectedLaunch>& launches, int64_t in_c, int64_t channels, int64_t beside,
                    int64_t added = 0) const {
-    const int64_t terms = taps() * padded(in_c), results = kFloat * pixels() * channels;
-    const cuda::MmaPlan plan = cuda::plan_mma(pixels(), channels, terms, element());
+    const int64_t together = pixels_of_window(channels), least = 2 * pixels() * channels * (taps() * in_c + added);
+    const auto [windows, taps_read, inside] = gathered(together);
+    channels *= together;
+    const int64_t terms = taps_read * padded(in_c), results = kFloat * windows * channels;
+    const cuda::MmaPlan plan = cuda::plan_mma(windows, channels, terms, element());
     const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
     const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
     const int64_t read =
-        element() * ((inside() * padded(in_c) + pixels() * added) * cuda::divided_up(channels, tile.columns) +
-                     channels * (terms + added) * cuda::divided_up(pixels(), tile.rows));
+        element() * ((inside * padded(in_c) + pixels() * added) * cuda::divided_up(channels, tile.columns) +
+                     channels * (terms + added) * cuda::divided_up(windows, tile.rows));
+    ExpectedLaunch::Limits of_product = limits();
+    if (together > 1) of_product.tensor_flops = 2.0;  // eight columns for six, and a tap more
     launches.push_back({"gather_mma_kernel",
                         element() * (pixels() * (padded(in_c) + added) + channels * (terms + added)) + written,
-                        read + written, limits(), 2 * pixels() * channels * (taps() * in_c + added)});
+                        read + written, of_product, least});
     if (plan.parts > 1) {
       // Bias and mask are read for each result.
       launches.push_back({"add_parts_kernel",
@@ -118,7 +141,7 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
           },
           [=](const std::vector<int64_t>&) {
             std::vector<ExpectedLaunch> launches;
-            c->add_operand(launches, c->desc.out_c * c->taps(), c->desc.in_c);
+            c->add_filters(launches, c->desc.out_c, c->desc.in_c);
             c->add_operand(launches, c->pixels(), c->desc.in_c);
             c->add_product(launches, c->desc.in_c, c->desc.out_c,
                            c->bias.bytes() + (masked ? c->output.count() / 8 : 0) + c->rounded(c->output));
@@ -174,7 +197,7 @@ KernelCase backward_data(const Layer& layer, const Grade& grade) {
           [=] { c->run([&] { conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input); }); },
           [=](const std::vector<int64_t>&) {
             std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
-            c->add_operand(launches, c->desc.in_c * c->taps(), c->desc.out_c);
+            c->add_filters(launches, c->desc.in_c, c->desc.out_c);
             c->add_operand(launches, c->pixels(), c->desc.out_c);
             c->add_product(launches, c->desc.out_c, c->desc.in_c, 0);
             return launches;
@@ -224,7 +247,7 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
             const int64_t partials = kFloat * plan.parts * rows * length;
             const int64_t read =
                 c->element() * (c->padded(rows) * c->pixels() * cuda::divided_up(length, tile.columns) +
-                                c->inside() * columns * cuda::divided_up(rows, tile.rows));
+                                c->gathered().inside * columns * cuda::divided_up(rows, tile.rows));
             launches.push_back({"outer_mma_kernel", c->element() * c->pixels() * (c->padded(rows) + columns) + partials,
                                 read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->desc.in_c});
             launches.push_back({"outer_product_sum_kernel", partials + c->grad_weight.bytes(), 0, c->limits()});

@@ -2,6 +2,7 @@
 // 4x4 convolution of its gradient, and the gradient of the taps of that.
 #include <emulator/device_tensors.h>
 #include <emulator/kernel_cases.h>
+#include <fmt/format.h>
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_mma.h>
 #include <minidl/kernels/precision_scope.h>
@@ -13,6 +14,11 @@ namespace minidl::emulator {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
+
+/// What windows that end within a tile, or a step, cost, as a multiple of those.
+double filled(int64_t windows, int64_t of_tile) {
+  return static_cast<double>(cuda::divided_up(windows, of_tile) * of_tile) / static_cast<double>(windows);
+}
 
 struct Upsampled {
   Precision precision;
@@ -60,7 +66,7 @@ struct Upsampled {
                         element() * (read * cuda::divided_up(channels, tile.columns) +
                                      channels * terms * cuda::divided_up(windows, tile.rows)) +
                             written,
-                        {},
+                        {.tensor_flops = 1.1 * filled(windows, tile.rows)},
                         2 * windows * channels * terms});
     if (plan.parts > 1)
       launches.push_back({"add_parts_kernel", (plan.parts + 1) * results + beside, 0, {.bytes = 1.5}});
@@ -133,7 +139,7 @@ KernelCase backward_weight(const std::shared_ptr<Upsampled>& c) {
                             c->element() * (in_c * windows * cuda::divided_up(length, tile.columns) +
                                             c->reached() * out_c * cuda::divided_up(in_c, tile.rows)) +
                                 partials,
-                            {},
+                            {.tensor_flops = 1.1 * filled(windows, 64 / c->element())},
                             2 * in_c * windows * length});
         launches.push_back({"outer_product_sum_kernel", partials + kFloat * c->taps()});
         launches.push_back({"pack_reversed_kernel", 2 * kFloat * c->taps()});

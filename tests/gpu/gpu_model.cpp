@@ -169,8 +169,10 @@ std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) 
     if (half && last) operand(name + " gradient", pixels, layer.out_c);
     // The gradient of a style term at the input is more terms of the same product.
     const bool adds = tensor && style_before;
-    all.push_back(product(name + " gradient", gpu, arithmetic, pixels, layer.in_c,
-                          9 * padded(layer.out_c) + (adds ? layer.in_c : 0),
+    const bool pairs = tensor && layer.in_c <= 4;  // of pixels as one
+    all.push_back(product(name + " gradient", gpu, arithmetic, pairs ? pixels / 2 : pixels,
+                          pairs ? 2 * layer.in_c : layer.in_c,
+                          (pairs ? 12 : 9) * padded(layer.out_c) + (adds ? layer.in_c : 0),
                           (kFloat + (of_relu ? written - kFloat : 0) + (adds ? read : 0)) * in + read * out));
     of_relu = !layer.pooled;
     style_before = layer.style;
