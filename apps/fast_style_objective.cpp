@@ -70,7 +70,11 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
                "[fast_style] the net's pictures {} belong to the photos from {} on, there are {}", output.shape(),
                first, targets.photos);
   const double share = static_cast<double>(pictures) / static_cast<double>(targets.photos);
-  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it.
+  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it. Style terms
+  // are told their weight, with which a convolution may add their gradients.
+  std::map<std::string, float> style_weights;
+  for (const layers::WeightedLayer& layer : settings_.style_layers)
+    style_weights[layer.name] = static_cast<float>(settings_.beta * layer.weight);
   const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
   const std::map<std::string, double>& style_factors = style_factors_.at(static_cast<size_t>(style));
   std::map<std::string, Variable> content_terms;
@@ -82,7 +86,9 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
     }
     if (const auto target = grams.find(name); target != grams.end()) {
       const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
-      passing.add(name, {features, target->second, static_cast<float>(factor)});
+      const float weight = style_weights.at(name);
+      passing.add(name, {features, target->second, static_cast<float>(factor),
+                         weight > 0 && std::isfinite(weight) ? weight : 1.0f});
     }
   });
   const std::map<std::string, Variable> style_terms = passing.finish();

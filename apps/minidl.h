@@ -22,7 +22,6 @@
 #include <minidl/kernels/activation.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
-#include <minidl/kernels/smooth.h>
 #include <minidl/kernels/cholesky.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/conv2d_pool2d.h>
@@ -41,6 +40,7 @@
 #include <minidl/kernels/pool2d.h>
 #include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
+#include <minidl/kernels/smooth.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
 #include <minidl/kernels/upsample_conv2d.h>

@@ -107,9 +107,14 @@ void Tensor::keep_derived(const void* key, std::shared_ptr<const void> value) co
 }
 
 std::shared_ptr<const void> Tensor::take_derived(const void* key) const {
-  std::shared_ptr<const void> value = derived(key);
-  if (value && storage_->shared_version != storage_->version) keep_derived(key, nullptr);
-  return value;
+  const std::scoped_lock lock(storage_->mutex);
+  if (storage_->derived_version != storage_->version) return nullptr;
+  for (Storage::Derived& kept : storage_->derived) {
+    if (kept.key != key || kept.offset_bytes != offset_bytes_) continue;
+    const bool shared = storage_->shared_version == storage_->version;
+    return shared ? kept.value : std::exchange(kept.value, nullptr);
+  }
+  return nullptr;
 }
 
 void Tensor::share_derived() const {

@@ -58,7 +58,7 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
                     Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
 
 /// Another contribution to the gradient of a convolution's input: at each pixel matrix * features, as
-/// gram_backward_symmetric() gives; features [1, in_h, in_w, in_c], matrix [1, in_c, in_c], symmetric.
+/// gram_backward_symmetric() gives, in the arithmetic of the convolution; features [1, in_h, in_w, in_c], matrix [1, in_c, in_c], symmetric.
 struct GramContribution {
   const Tensor &features, &matrix;
 };
@@ -69,8 +69,6 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
                           const GramContribution* added = nullptr);
 /// Whether the engine that backward_data uses under the current settings adds a GramContribution.
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device);
-/// Throws Error for one (not nullptr) that does not fit or cannot be added; `op` names the operation.
-void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_input, const GramContribution* added);
 
 /// grad_weight[k,r,s,c] = beta * grad_weight + sum over n,h,w of grad_output[n,h,w,k] * input'[n, h*stride_h + r - top, w*stride_w + s - left, c].
 void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor& grad_output, float beta, Tensor& grad_weight);

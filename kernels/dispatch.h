@@ -41,6 +41,12 @@ Device common_device(const char* op, const Tensor& first, const Others&... other
   return first.device();
 }
 
+struct Conv2dDesc;
+struct GramContribution;
+
+/// Throws Error for a contribution (not nullptr) that does not fit grad_input or cannot be added as that is written.
+void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_input, const GramContribution* added);
+
 /// Calls `run` with a CUDA device current.
 template <typename Run>
 void run_on_device(Device device, const Run& run) {

@@ -5,7 +5,7 @@
 
 namespace minidl {
 
-/// Grade of arithmetic that convolutions and matrix products may use. Gram matrices and their gradients are of the tf32 grade at least; losses,
+/// Grade of arithmetic that convolutions and matrix products may use. Gram matrices are of the tf32 grade at least, their gradients too unless a convolution adds them in its own arithmetic; losses,
 /// statistics and optimiser state are fp32 always.
 enum class Precision { fp32, tf32, bf16, fp16 };
 

@@ -18,7 +18,8 @@ void gram_backward(const Tensor& features, const Tensor& grad_gram, float scale,
 /// difference[n,i,j] = factor * (gram[n,i,j] - target[n,i,j]), with gram as gram_forward() computes it; target [n, c, c],
 /// or [1, c, c] for all pictures, another tensor. The sum of squares of gram - target.
 Number gram_difference(const Tensor& features, float scale, const Tensor& target, float factor, Tensor& difference);
-/// The same of several layers, on a device all that follows the products in one launch.
+/// The same of several layers; on a device what follows the products is one launch for 32 pictures of layers. Nothing that is written shares storage
+/// with another term's tensors.
 struct GramDifference {
   const Tensor& features;
   float scale;

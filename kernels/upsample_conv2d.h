@@ -12,8 +12,9 @@ namespace minidl {
 ///   input [n, in_h, in_w, in_c], weight [out_c, 3, 3, in_c], bias [out_c] or undefined, output [n, 2 in_h, 2 in_w,
 ///   out_c]; all f32, every extent at least 1.
 /// The upsampled map never exists. Each of the four outputs of a pixel is a 2x2 convolution of the input whose taps are
-/// sums of those of the weight; these four share their products, of which 9 for each pixel and pair of channels remain
-/// of 36. Equal to the two operations up to rounding, on small integers exactly.
+/// sums of those of the weight; on the CPU these four share their products, of which 9 for each pixel and pair of channels
+/// remain of 36 (a CUDA device: 16). Equal to the two operations up to rounding, on small integers exactly. The CPU computes
+/// in fp32 at every precision, a device with sums of up to four taps rounded to it.
 struct UpsampleConv2dDesc {
   int64_t n = 1, in_h = 1, in_w = 1, in_c = 1;
   int64_t out_c = 1;

@@ -12,7 +12,6 @@
 /// Differentiable functions: each runs one forward kernel and records one node on the current tape, if there is one. Shapes, formulas and
 /// errors are those of the kernel of the same name in <minidl/kernels/...>; all values f32, feature maps NHWC. An argument that is taken by
 /// value and that nobody else holds (give it up with std::move) is overwritten by the result when no node is recorded.
-
 namespace minidl::ops {
 
 /// act(conv(input, weight) + bias); `bias` may be undefined. See kernels/conv2d.h.
@@ -96,9 +95,9 @@ Variable content_loss(const Variable& features, const Tensor& target, const Fact
 Variable style_loss(const Variable& features, const Tensor& target, float factor = 1.0f, float weight = 1.0f);
 /// Those of several layers, on a CUDA device with fewer launches: their losses in the same order.
 struct StyleTerm {
-  Variable features;
-  Tensor target;
-  float factor = 1.0f, weight = 1.0f;
+  Variable features;                   // [n,h,w,c]
+  Tensor target;                       // [1,c,c] or [n,c,c]
+  float factor = 1.0f, weight = 1.0f;  // as of style_loss
 };
 std::vector<Variable> style_losses(std::span<const StyleTerm> terms);
 /// factor * sum of squared differences of neighbours. kernels/total_variation.h.

@@ -1,3 +1,4 @@
+#include <minidl/kernels/execution.h>
 #include <minidl/layers/style_loss.h>
 
 #include <algorithm>
@@ -15,10 +16,13 @@ std::vector<WeightedLayer> equally_weighted(const std::vector<std::string>& name
 }  // namespace
 
 void StyleTerms::add(const std::string& layer, const ops::StyleTerm& term) {
-  if (term.features.value().device().kind != Device::Kind::cuda) {
+  const Tensor& features = term.features.value();
+  if (features.device().kind != Device::Kind::cuda || !term.features.requires_grad()) {
     losses_[layer] = ops::style_losses({&term, 1}).front();
     return;
   }
+  // The next convolution leaves its operand to the term, whose gradient it may have to add.
+  if (features.shape()[0] == 1 && execution::precision() == Precision::bf16) features.share_derived();
   waiting_.push_back(layer);
   waiting_terms_.push_back(term);
 }

@@ -13,8 +13,8 @@ struct WeightedLayer {
   friend bool operator==(const WeightedLayer&, const WeightedLayer&) = default;
 };
 
-/// Style terms of one picture that are made as its features pass by: on a CUDA device all together when finish() is called, which takes fewer
-/// launches; elsewhere at once, while the features are in a cache.
+/// Style terms that are made as features pass by (Vgg::visit). What is differentiated on a CUDA device keeps its features anyway: those terms are made
+/// together by finish(), which takes fewer launches; others at once, so that no features are kept for them.
 class StyleTerms {
  public:
   void add(const std::string& layer, const ops::StyleTerm& term);

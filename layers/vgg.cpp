@@ -120,7 +120,6 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
       seen = ops::conv2d(x, projection, Variable(), {});
       if (again.contains(name)) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
     }
-    if (image.shape()[0] == 1 && seen.requires_grad()) seen.value().share_derived();  // a style term may read it, too
     if (keeps_in_bf16() && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
     use(name, seen);
   }

@@ -132,12 +132,16 @@ Tensor filters_of(const WindowProducts& products, bool paired, const float* filt
   const Tensor operand = products.operand(pairs.data<float>(), pairs.count() / std::max<int64_t>(1, in_c), in_c);
   return operand ? operand : pairs;
 }
-/// Bytes of these, where something is made of them.
+/// Of filters in pairs, in fp32, from which the operand is made.
+int64_t pair_bytes(bool paired, int64_t channels, int64_t k_h, int64_t k_w, int64_t in_c) {
+  return paired ? kFloat * 2 * channels * k_h * (k_w + 1) * in_c : 0;
+}
+/// Bytes of filters_of(), where something is made.
 int64_t filter_bytes(const WindowProducts& products, bool paired, int64_t channels, int64_t k_h, int64_t k_w,
                      int64_t in_c) {
   const int64_t rows = paired ? 2 * channels * k_h * (k_w + 1) : channels * k_h * k_w;
   const int64_t bytes = operand_bytes(products, rows, in_c);
-  return bytes == 0 && paired ? kFloat * rows * in_c : bytes;
+  return bytes == 0 ? pair_bytes(paired, channels, k_h, k_w, in_c) : bytes;
 }
 
 /// The weight as backward_data multiplies by it: the filters of all phases, one after the other.
@@ -206,10 +210,11 @@ int64_t gather_workspace(const WindowProducts& products, bool paired, const Wind
 
 int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
   const bool paired = pairs_forward(products, d);
-  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
-         filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) +
-         gather_workspace(products, paired, windows_of(products, d), d.out_c) +
-         rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
+  const int64_t making = pair_bytes(paired, d.out_c, d.k_h, d.k_w, d.in_c);
+  const int64_t used = operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
+                       gather_workspace(products, paired, windows_of(products, d), d.out_c) +
+                       rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
+  return filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) + std::max(making, used);
 }
 
 int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc& of) {
@@ -221,7 +226,8 @@ int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc
     of_phase = std::max(of_phase, gather_workspace(products, paired, windows_of_phase(products, d, h, w), d.in_c));
   });
   const int64_t filters = filter_bytes(products, paired, d.in_c, d.k_h, d.k_w, d.out_c);
-  const int64_t packing = kFloat * d.weight_shape().count() + filters;
+  const int64_t packing =
+      kFloat * d.weight_shape().count() + pair_bytes(paired, d.in_c, d.k_h, d.k_w, d.out_c) + filters;
   const int64_t pictures = operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
   const int64_t packed = filters > 0 ? filters : kFloat * d.weight_shape().count();
   const int64_t rounded = rounded_bytes(products, d.n * d.in_h * d.in_w, d.in_c);
@@ -344,7 +350,8 @@ int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem
   if (problem.direction == Conv2dDirection::forward)
     return filter_bytes(products, pairs_forward(products, d), d.out_c, d.k_h, d.k_w, d.in_c);
   if (problem.direction != Conv2dDirection::backward_data || !is_dense(d)) return 0;
-  const int64_t operand = filter_bytes(products, pairs_backward(products, d), d.in_c, d.k_h, d.k_w, d.out_c);
+  const bool paired = pairs_backward(products, is_continued(d.window.padding) ? continued(d) : d);
+  const int64_t operand = filter_bytes(products, paired, d.in_c, d.k_h, d.k_w, d.out_c);
   return operand > 0 ? operand : kFloat * d.weight_shape().count();
 }
 

@@ -15,7 +15,7 @@ namespace minidl::cuda {
 namespace {
 
 constexpr int kTile = 32, kTileRows = kReduceThreads / kTile, kEach = kTile / kTileRows;
-constexpr int kMostSums = 32;  // of one launch: 2.5 KiB of the 4 KiB that arguments may have
+constexpr int kMostSums = 32;  // of one launch: 1.9 KiB of the 4 KiB that arguments may have
 
 struct Batch {
   MirroredSum sums[kMostSums];

@@ -14,7 +14,7 @@ inline constexpr TileSize kOuterTiles[] = {{32, 128}, {64, 64}, {128, 64}, {128,
 OuterPlan plan_outer_mma(const OuterProduct& product);
 
 /// Of operands as mma_operand() makes them, whose channels are up to a multiple of 16 bytes: product.windows.in_c is
-/// that of the picture in memory, of which the output has in_c; rows lie side by side (product.row_h is 0). Windows are
+/// that of the picture in memory, of which the output has in_c. Windows are
 /// cut by the sizes alone; each part is summed in fp32, the parts in order in f64.
 void outer_mma_tf32(const OuterPlan& plan, const OuterProduct& product, const void* rows, const void* picture, int in_c,
                     float* output, cudaStream_t stream);

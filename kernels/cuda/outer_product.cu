@@ -41,12 +41,6 @@ struct Parts {
   }
 };
 
-MINIDL_DEVICE int64_t row_pixel(const OuterProduct& product, const WindowIndex& window) {
-  const int64_t row =
-      static_cast<int64_t>(window.n) * product.row_h + window.h * product.row_stride + product.row_begin_h;
-  return row * product.row_w + window.w * product.row_stride + product.row_begin_w;
-}
-
 template <int kTile, int kVector>
 MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, OuterProduct product, Parts parts,
                        const float* rows, const float* picture, float* partials) {
@@ -70,7 +64,7 @@ MINIDL_KERNEL_RESIDENT(kThreads, (kTile == 64 ? 3 : 2), outer_product_kernel, Ou
       const int place = thread / kLanes + i * kAtOnce, offset = place * kTile + lane;
       const float *left = nullptr, *right = nullptr;  // as beyond the last row and the last tap
       if (step * kStep + place < count) {
-        if (row < product.rows) left = rows + row_pixel(product, windows[i]) * product.rows + row;
+        if (row < product.rows) left = rows + int64_t{begin + step * kStep + place} * product.rows + row;
         right = value_read(product.windows, picture, windows[i].place(product.windows), tap);
       }
       fetch<kVector>(tile_of(stage, 0) + offset, left);
@@ -162,9 +156,8 @@ int64_t outer_product_workspace(const OuterProduct& product) {
   return int64_t{sizeof(float)} * parts.count * product.rows * parts.length;
 }
 
-Tensor outer_product_parts(OuterProduct product, const float* rows, const float* picture, cudaStream_t stream) {
+Tensor outer_product_parts(const OuterProduct& product, const float* rows, const float* picture, cudaStream_t stream) {
   const Parts parts(product);
-  if (product.row_h == 0) product.row_h = product.windows.windows_h, product.row_w = product.windows.windows_w;
   Tensor partials = Tensor::empty({parts.count, product.rows, parts.length}, Dtype::f32, current_device());
   if (partials.count() > 0) {
     const bool vectors = takes_four(product) && is_aligned(rows) && is_aligned(picture);
@@ -174,7 +167,8 @@ Tensor outer_product_parts(OuterProduct product, const float* rows, const float*
   return partials;
 }
 
-void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream) {
+void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
+                   cudaStream_t stream) {
   const Tensor partials = outer_product_parts(product, rows, picture, stream);
   add_outer_parts(product, product.windows.in_c, partials, output, stream);
 }

@@ -11,19 +11,17 @@ struct OuterProduct {
   Windows windows;
   int rows;  // k < rows
   float scale = 1.0f;
-  float beta = 0.0f;  // output = beta * output + result; with 0 it is not read
-  /// Where `rows` has the row of window (n, h, w): at pixel (h * row_stride + row_begin_h, w * row_stride +
-  /// row_begin_w) of a picture [n, row_h, row_w]; with row_h 0 they lie side by side.
-  int row_h = 0, row_w = 0, row_stride = 1, row_begin_h = 0, row_begin_w = 0;
+  float beta = 0.0f;       // output = beta * output + result; with 0 it is not read
   bool symmetric = false;  // rows are the windows themselves, 1x1: only one half is computed, and mirrored; beta is 0
 };
 
 /// rows [windows, rows], picture as in Windows, output [rows, k_h, k_w, in_c]. Windows are cut into parts of a length
 /// that depends on the sizes alone; each part is summed in fp32, the parts in order in f64.
-void outer_product(OuterProduct product, const float* rows, const float* picture, float* output, cudaStream_t stream);
+void outer_product(const OuterProduct& product, const float* rows, const float* picture, float* output,
+                   cudaStream_t stream);
 /// The sums of each part, [parts, rows, windows.length()], unscaled; of a symmetric product what is not above the
 /// diagonal.
-Tensor outer_product_parts(OuterProduct product, const float* rows, const float* picture, cudaStream_t stream);
+Tensor outer_product_parts(const OuterProduct& product, const float* rows, const float* picture, cudaStream_t stream);
 
 /// How many windows of `windows` a part has when the result is cut into `tiles`: enough parts to occupy a device, of
 /// 256 to 2048 windows, and of more where a grid has no more parts.

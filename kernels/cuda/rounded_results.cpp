@@ -23,9 +23,8 @@ bool has_halves(const WindowProducts& products) {
 
 }  // namespace
 
-RoundedResults::RoundedResults(const WindowProducts& products, const Tensor* written, bool of_relu)
-    : written_(written) {
-  if (!written || !of_relu) return;
+RoundedResults::RoundedResults(const WindowProducts& products, const Tensor* written, bool wanted) : written_(written) {
+  if (!written || !wanted) return;
   const Shape& shape = written->shape();
   const int64_t channels = shape[shape.rank() - 1], pixels = written->count() / channels;
   if (rounded_bytes(products, pixels, channels) == 0) return;

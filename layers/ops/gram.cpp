@@ -7,6 +7,11 @@
 namespace minidl::ops {
 namespace {
 
+/// 1 / M.
+float per_position(const Shape& features) {
+  return 1.0f / static_cast<float>(features[1] * features[2]);
+}
+
 class StyleLossNode final : public Node {
  public:
   /// The gradient of features is 1 / weight * features x matrix [n,c,c].
@@ -50,7 +55,7 @@ Tensor gram_per_position(const Tensor& features) {
   const Shape& shape = features.shape();
   MINIDL_CHECK(shape.rank() == 4 && shape.count() > 0, "[gram] features {} must be [n,h,w,c] and not empty", shape);
   Tensor gram = Tensor::empty({shape[0], shape[3], shape[3]}, Dtype::f32, features.device());
-  gram_forward(features, 1.0f / static_cast<float>(shape[1] * shape[2]), gram);
+  gram_forward(features, per_position(shape), gram);
   return gram;
 }
 
@@ -91,7 +96,7 @@ std::vector<Variable> style_losses(std::span<const StyleTerm> terms) {
     const auto positions = static_cast<double>(shape[1] * shape[2]);
     Tensor& difference =
         differences.emplace_back(Tensor::empty({shape[0], shape[3], shape[3]}, Dtype::f32, features.device()));
-    all.push_back({features, static_cast<float>(1.0 / positions), term.target,
+    all.push_back({features, per_position(shape), term.target,
                    static_cast<float>(term.weight * scale_of(term) / positions), difference});
   }
   const std::vector<Number> squares = gram_differences(all);

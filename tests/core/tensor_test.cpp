@@ -164,6 +164,27 @@ TEST(Tensor, KeepsWhatWasDerivedFromItsContents) {
   EXPECT_EQ(value.use_count(), 1);
 }
 
+TEST(Tensor, WhatWasDerivedIsTakenByOneReaderUnlessItIsShared) {
+  static const char kKey = 0;
+  Tensor x = counting({4, 2});
+  EXPECT_EQ(x.take_derived(&kKey), nullptr);
+  const auto value = std::make_shared<const int>(7);
+  x.keep_derived(&kKey, value);
+  EXPECT_EQ(std::as_const(x).slice(1, 2).take_derived(&kKey), nullptr);  // other contents
+  EXPECT_EQ(x.take_derived(&kKey), value);
+  EXPECT_EQ(value.use_count(), 1);
+  EXPECT_EQ(x.derived(&kKey), nullptr);
+  x.share_derived();
+  x.keep_derived(&kKey, value);
+  EXPECT_EQ(x.take_derived(&kKey), value);
+  EXPECT_EQ(x.take_derived(&kKey), value);
+  x.data<float>();
+  EXPECT_EQ(x.take_derived(&kKey), nullptr);
+  x.keep_derived(&kKey, value);
+  EXPECT_EQ(x.take_derived(&kKey), value);
+  EXPECT_EQ(x.take_derived(&kKey), nullptr) << "of the new contents nothing is shared";
+}
+
 TEST(Tensor, ViewsShareTheVersion) {
   Tensor x = Tensor::zeros({4});
   Tensor view = x.slice(0, 1).reshape({1, 1});

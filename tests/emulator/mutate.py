@@ -45,6 +45,7 @@ PROGRAMS = [
     ('kernels_smooth_test', THREADS, []),
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
+    ('kernels_conv2d_test', '*OnIntegers/mma_tf32' + THREADS, ['pixel_pairs.cu']),
     ('kernels_cuda_kernels_test', THREADS, []),
     ('kernels_cuda_pieces_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
@@ -193,7 +194,7 @@ class Mutation:
             out = words.index('-o')
             words[out + 1] = str(WORK / 'bin' / program)
             run(words[:out] + objects + words[out:], cwd=BUILD, check=True)
-        list(pool.map(link, [program for program, _, _ in PROGRAMS]))
+        list(pool.map(link, dict.fromkeys(program for program, _, _ in PROGRAMS)))
 
     # Running
 

@@ -1,5 +1,5 @@
 // backward_data of a convolution with the gradient of a Gram matrix as more terms of its sums.
-#include <minidl/kernels/conv2d.h>
+#include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/gram.h>
 #include <minidl/kernels/precision_scope.h>
 #include <support/accumulation.h>
@@ -61,6 +61,30 @@ TEST_P(Conv2dAdded, IsTheSumOfBothOnIntegers) {
   EXPECT_TRUE(test::accumulates(desc_.input_shape(), [&](const Accumulate& how, Tensor& sum) {
     test::OnDevice{run}(weight, grad_output, features, matrix, how, sum);
   }));
+}
+
+/// Of a convolution that was pooled, as of one whose pooled gradient was spread before.
+TEST_P(Conv2dAdded, IsAddedToAPooledGradient) {
+  if (desc_.out_h() < 2 || desc_.out_w() < 2) GTEST_SKIP() << "no window of 2 x 2";
+  const Tensor weight = random_integers(desc_.weight_shape(), 1),
+               features = random_integers(desc_.input_shape(), 3, -2, 2),
+               matrix = Tensor::full({1, desc_.in_c, desc_.in_c}, 2.0f),
+               input = random_integers(desc_.input_shape(), 5);
+  for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
+    const Tensor grad_output = random_integers(pool_of(desc_, kind).output_shape(), 2, -2, 2);
+    const auto run = [&](const Tensor& x, const Tensor& w, const Tensor& g, const Tensor& f, const Tensor& m,
+                         Tensor& expected, Tensor& grad) {
+      PoolRoute route = PoolRoute::make(desc_, kind, x.device());
+      Tensor output = Tensor::empty(g.shape(), Dtype::f32, x.device());
+      conv2d_pool2d_forward(desc_, kind, x, w, Tensor(), output, &route);
+      const GramContribution added{f, m};
+      conv2d_pool2d_backward_data(desc_, w, route, g, {}, grad, &added);
+      conv2d_backward_data(desc_, w, unpool_gradient(desc_, route, g), {}, expected, &added);
+    };
+    Tensor expected = Tensor::full(desc_.input_shape(), NAN), grad = expected.clone();
+    test::OnDevice{run}(input, weight, grad_output, features, matrix, expected, grad);
+    EXPECT_TRUE(test::equals(grad, expected));
+  }
 }
 
 /// Terms of both kinds that end within a step and with one, more and fewer of one kind than of the other, all tiles,

@@ -1,6 +1,5 @@
 #include <minidl/core/allocator.h>
 #include <minidl/kernels/conv2d.h>
-
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/masks.h>
@@ -16,7 +15,6 @@ namespace {
 
 using test::random_integers;
 using test::random_uniform;
-
 using Direction = Conv2dDirection;
 
 struct Case {
@@ -71,6 +69,9 @@ std::vector<Case> cases() {
       {{2, 8, 23, 16}, {3, 3, 3, 16}, {2, 3, Padding::replicate(2)}},
       {{1, 10, 21, 16}, {4, 9, 9, 16}, {1, 1, Padding::reflect(4)}},
       {{1, 5, 9, 20}, {3, 3, 3, 20}, {1, 1, Padding::zero(1)}},
+      {{1, 4, 6, 64}, {3, 9, 9, 64}, {1, 1, Padding::zero(4)}},
+      {{2, 3, 17, 4}, {2, 1, 14, 4}, {}},  // as many taps as pairs may have, and more
+      {{2, 3, 18, 4}, {2, 1, 15, 4}, {}},
       // Beside blocks of 32 channels.
       {{1, 5, 9, 31}, {32, 3, 3, 31}, {1, 1, Padding::zero(1)}},
       {{1, 6, 5, 48}, {31, 3, 3, 48}, {1, 1, Padding::reflect(1)}},

@@ -114,6 +114,37 @@ TEST(StyleLoss, ItsGradientDoesNotDependOnTheWeightThatWasNamed) {
   EXPECT_TRUE(throws_error([&] { ops::style_loss(Variable(kFeatures), target, 1.0f, 0.0f); }, "weight is 0"));
 }
 
+TEST(StyleLoss, OfSeveralLayersAreThoseOfEach) {
+  const Tensor other = random_uniform({2, 3, 4, 5}, 8);
+  const std::vector<Tensor> targets = {ops::gram_per_position(kStyle),
+                                       ops::gram_per_position(random_uniform({2, 6, 2, 5}, 9))};
+  const Variable first(kFeatures, true), second(other, true), first_again(kFeatures, true), second_again(other, true);
+  std::vector<float> together, apart;
+  {
+    Tape tape;
+    const TapeScope recording(tape);
+    const std::vector<ops::StyleTerm> terms = {{first, targets[0], 2.0f, 3.0f}, {second, targets[1]}};
+    const std::vector<Variable> losses = ops::style_losses(terms);
+    ASSERT_EQ(losses.size(), 2u);
+    for (const Variable& loss : losses) together.push_back(loss.value().item());
+    tape.backward(3.0f * losses[0] + losses[1]);
+  }
+  {
+    Tape tape;
+    const TapeScope recording(tape);
+    const Variable a = ops::style_loss(first_again, targets[0], 2.0f, 3.0f),
+                   b = ops::style_loss(second_again, targets[1]);
+    for (const Variable& loss : {a, b}) apart.push_back(loss.value().item());
+    tape.backward(3.0f * a + b);
+  }
+  EXPECT_EQ(together, apart);
+  EXPECT_TRUE(same_bytes(first.grad(), first_again.grad()));
+  EXPECT_TRUE(same_bytes(second.grad(), second_again.grad()));
+  EXPECT_TRUE(ops::style_losses({}).empty());
+  const std::vector<ops::StyleTerm> wrong = {{first, targets[0]}, {second, targets[0]}};
+  EXPECT_TRUE(throws_error([&] { ops::style_losses(wrong); }, "target [1,6,6] does not fit features [2,3,4,5]"));
+}
+
 TEST(StyleLoss, AddsUpWithOtherTermsInAnyOrder) {
   const Tensor target = ops::gram_per_position(kStyle), content = random_uniform(kFeatures.shape(), 6);
   using Loss = std::function<Variable(const Variable&)>;
