@@ -36,6 +36,7 @@ Stylizer load_stylizer(const StylizeOptions& options, Device device) {
   net.to(device);
   StylizerSettings settings = options.settings;
   settings.max_memory = options.compute.max_memory;
+  if (!options.builtin.empty() && !settings.margin) settings.margin = Stylizer::kBuiltinMargin;
   if (!options.mix.empty()) settings.styles = shares_of(options.mix, net.options().styles);
   settings.original_colors |= keeps_photo_colors(reader);
   return Stylizer(std::move(net), std::move(settings));

@@ -77,6 +77,9 @@ bool parse_stylize_options(int argc, const char* const* argv, StylizeOptions& op
                "longer side of the result in pixels; 0: nothing is resized")
       .number("--strength", options.settings.strength, {.minimum = 0, .maximum = 1},
               "share of the net's picture in the result; the rest is the picture itself")
+      .integer("--margin", options.settings.margin, 0, 1024,
+               "pixels by which the picture is continued while it is painted, so that no frame is painted along its "
+               "borders (default: 16 with a built-in style, else 0)")
       .toggle("--original-colors", options.settings.original_colors,
               "keep the picture's colours: only the brightness is painted (always so with a net trained for it)")
       .value("--style-index", "N|N:X,...", "style of a net that has several, or a mix like 0:0.7,2:0.3", "0",

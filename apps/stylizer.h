@@ -16,6 +16,10 @@ struct StylizerSettings {
   std::vector<float> styles = {};  // a share for each style of the net, added up to 1; empty: all of the first
   int64_t max_memory = 0;          // bytes of tensors; 0: no limit
   std::optional<Dtype> storage = {};  // f32 or f16: always in strips, kept so; empty: as the memory allows
+  /// Pixels, 0 to 1024, by which the picture is continued on every side, mirrored, before the net paints it, and which are
+  /// cut off afterwards: many nets paint a frame along borders, which they know from the zeros that VGG sees there. Empty:
+  /// Stylizer::kBuiltinMargin for a style that is part of the library, else none.
+  std::optional<int64_t> margin = {};
 };
 
 /// Whether the net of a file has learned brightness only (nst_train_fast --original-colors), so that original_colors
@@ -39,6 +43,7 @@ class Stylizer {
   /// What one pass may take when no limit is given; larger pictures go in strips, which take about half as much and a
   /// third more time.
   static constexpr int64_t kOnePassBytes = int64_t{1} << 30;
+  static constexpr int64_t kBuiltinMargin = 16;
 
   /// Freezes the net. Without a limit of the memory execution::filter_cache() is raised to what the filters take (a net
   /// of 64 channels has 100 MB of them). Throws Error for settings out of their range and a number of styles that is

@@ -4,6 +4,7 @@
 #include <minidl/core/profile.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>
+#include <minidl/kernels/pad.h>
 #include <support/compare.h>
 #include <support/sanitizer.h>
 #include <support/small_gatys.h>
@@ -44,6 +45,25 @@ TEST(Stylizer, ResizesFirst) {
   const Tensor output = stylizer(picture);
   EXPECT_EQ(output.shape(), (Shape{1, 22, 33, 3}));
   EXPECT_TRUE(same_bytes(output, net_picture(resize_image(picture, 22, 33))));
+}
+
+/// In one pass and in strips, of pictures larger and smaller than the margin.
+TEST(Stylizer, PaintsWithAMarginThatIsCutOff) {
+  for (const auto& [h, w] : {std::pair<int64_t, int64_t>{37, 50}, {5, 9}}) {
+    const Tensor picture = wavy_picture(h, w, 2);
+    Tensor continued = Tensor::empty({1, h + 16, w + 16, 3});
+    pad_forward(picture, Padding::reflect(8), continued);
+    const Tensor painted = net_picture(continued);
+    const Tensor output = Stylizer(small_transform_net(), {.margin = 8})(picture);
+    ASSERT_EQ(output.shape(), picture.shape());
+    for (int64_t i = 0; i < output.count(); ++i) {
+      const int64_t row = i / (3 * w) + 8, at = i % (3 * w) + 24;
+      ASSERT_EQ(output.span<float>()[i], painted.span<float>()[row * 3 * (w + 16) + at]) << i;
+    }
+    const Tensor in_strips = Stylizer(small_transform_net(), {.storage = Dtype::f32, .margin = 8})(picture);
+    EXPECT_LT(normalised_error(in_strips, output), 1e-5);
+  }
+  EXPECT_TRUE(throws_error([] { Stylizer(small_transform_net(), {.margin = -1}); }, "margin is -1"));
 }
 
 TEST(Stylizer, MixesWithThePictureByStrength) {
