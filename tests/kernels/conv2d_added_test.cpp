@@ -6,6 +6,7 @@
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/random_tensors.h>
+#include <support/sanitizer.h>
 
 namespace minidl {
 namespace {
@@ -66,6 +67,7 @@ TEST_P(Conv2dAdded, IsTheSumOfBothOnIntegers) {
 /// Of a convolution that was pooled, as of one whose pooled gradient was spread before.
 TEST_P(Conv2dAdded, IsAddedToAPooledGradient) {
   if (desc_.out_h() < 2 || desc_.out_w() < 2) GTEST_SKIP() << "no window of 2 x 2";
+  if (test::kUnderSanitizer && desc_.in_c > 100) GTEST_SKIP() << "takes long, and goes where the others go";
   const Tensor weight = random_integers(desc_.weight_shape(), 1),
                features = random_integers(desc_.input_shape(), 3, -2, 2),
                matrix = Tensor::full({1, desc_.in_c, desc_.in_c}, 2.0f),
@@ -96,8 +98,7 @@ const AddedCase kCases[] = {
     {"mma_tf32", Precision::tf32, 3, 2, 516, 512, 1},  {"mma_tf32", Precision::tf32, 1, 1, 1028, 512, 1},
     {"mma_tf32", Precision::tf32, 1, 1, 1028, 8, 3},   {"mma_3xtf32", Precision::fp32, 9, 8, 16, 64, 3},
     {"mma_3xtf32", Precision::fp32, 4, 4, 64, 260, 3}, {"mma_bf16", Precision::bf16, 5, 7, 8, 8, 3},
-    {"mma_bf16", Precision::bf16, 9, 8, 16, 64, 3},    {"mma_bf16", Precision::bf16, 13, 11, 72, 12, 3},
-    {"mma_bf16", Precision::bf16, 12, 23, 136, 4, 1},  {"mma_bf16", Precision::bf16, 20, 17, 264, 36, 3},
+    {"mma_bf16", Precision::bf16, 9, 8, 16, 64, 3},    {"mma_bf16", Precision::bf16, 12, 23, 136, 4, 1},
     {"mma_bf16", Precision::bf16, 4, 4, 64, 260, 3},   {"mma_bf16", Precision::bf16, 3, 2, 520, 512, 1},
     {"mma_bf16", Precision::bf16, 1, 1, 1032, 8, 3},
 };
