@@ -86,9 +86,7 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
     }
     if (const auto target = grams.find(name); target != grams.end()) {
       const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
-      const float weight = style_weights.at(name);
-      passing.add(name, {features, target->second, static_cast<float>(factor),
-                         weight > 0 && std::isfinite(weight) ? weight : 1.0f});
+      passing.add(name, {features, target->second, static_cast<float>(factor), style_weights.at(name)});
     }
   });
   const std::map<std::string, Variable> style_terms = passing.finish();

@@ -140,9 +140,7 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
     if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
     if (!grams_.contains(name)) return;
-    const float weight = style_weights.at(name);
-    passing.add(name,
-                {features, grams_.at(name), paper_factor(name), weight > 0 && std::isfinite(weight) ? weight : 1.0f});
+    passing.add(name, {features, grams_.at(name), paper_factor(name), style_weights.at(name)});
   });
   const std::map<std::string, Variable> style_terms = passing.finish();
   for (const auto& [name, term] : style_terms) tape.postpone(term);

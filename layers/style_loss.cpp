@@ -2,6 +2,7 @@
 #include <minidl/layers/style_loss.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace minidl::layers {
@@ -15,7 +16,8 @@ std::vector<WeightedLayer> equally_weighted(const std::vector<std::string>& name
 
 }  // namespace
 
-void StyleTerms::add(const std::string& layer, const ops::StyleTerm& term) {
+void StyleTerms::add(const std::string& layer, ops::StyleTerm term) {
+  if (!(term.weight > 0 && std::isfinite(term.weight))) term.weight = 1.0f;
   const Tensor& features = term.features.value();
   if (features.device().kind != Device::Kind::cuda || !term.features.requires_grad()) {
     losses_[layer] = ops::style_losses({&term, 1}).front();

@@ -17,7 +17,8 @@ struct WeightedLayer {
 /// together by finish(), which takes fewer launches; others at once, so that no features are kept for them.
 class StyleTerms {
  public:
-  void add(const std::string& layer, const ops::StyleTerm& term);
+  /// A weight that is not positive and finite is taken as 1: the term is not differentiated then, or is no number anyway.
+  void add(const std::string& layer, ops::StyleTerm term);
   /// By layer.
   std::map<std::string, Variable> finish();
 
