@@ -73,6 +73,14 @@ struct SearchArrays {
   const float *position, *start, *gradient, *gradient_at_start, *direction;
 };
 
+/// Of the beginning of one.
+struct SearchStartArrays {
+  int64_t count;
+  const float *gradient, *start;
+  float *direction, *position;
+  double* products;
+};
+
 /// Of one parameter.
 struct AdamArrays {
   int64_t step, count;

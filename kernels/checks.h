@@ -42,6 +42,16 @@ std::vector<const T*> pointers(std::span<const Tensor> x) {
   return data;
 }
 
+/// Calls use(pointers) with those of tensors as check_vectors() takes them: to float, or to the bits of bf16.
+template <typename Use>
+void with_pointers(std::span<const Tensor> x, const Use& use) {
+  if (x.empty() || x.front().dtype() == Dtype::f32) {
+    use(pointers<float>(x));
+  } else {
+    use(pointers<uint16_t>(x));
+  }
+}
+
 inline void check_mask(const BitMask& mask, const Tensor& target, const char* op) {
   MINIDL_CHECK(mask && mask.shape() == target.shape() && mask.device() == target.device(),
                "[{}] relu_mask has shape {}, it must have {} on the same device", op, mask ? mask.shape() : Shape(),

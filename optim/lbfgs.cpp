@@ -44,7 +44,7 @@ class Numbers {
   static constexpr int64_t kDirection = 2;
 
   explicit Numbers(Device device) : all_(Tensor::empty({kCount}, Dtype::f64, device)) {}
-  Tensor direction() const { return all_.slice(0, kDirection).reshape({1, kDirection}); }
+  Tensor direction() const { return all_.slice(0, kDirection); }
   Tensor point() const { return all_.slice(kDirection, kCount); }
   /// Waits for the device.
   std::vector<double> read() const {
@@ -76,7 +76,7 @@ struct Lbfgs::Impl {
   enum class Outcome { moved, does_not_descend, failed };
   Outcome search(const Evaluate& evaluate, LbfgsReport& report);
   bool descends(double slope, double direction_norm) const;
-  std::vector<double> try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction, double step,
+  std::vector<double> try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction,
                                 const Numbers& numbers, Trial& trial);
 
   Tensor parameter;
@@ -151,10 +151,10 @@ bool Lbfgs::Impl::descends(double slope, double direction_norm) const {
   return std::isfinite(slope) && (steep || (history.empty() && slope < 0));
 }
 
-/// Evaluates at `step` and measures everything that a decision about this point could need; all numbers of the search.
+/// Evaluates at the parameter and measures everything that a decision about this point could need; all numbers of the
+/// search.
 std::vector<double> Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tensor& start, const Tensor& direction,
-                                           double step, const Numbers& numbers, Trial& trial) {
-  add_scaled(1.0f, start, static_cast<float>(step), direction, parameter);
+                                           const Numbers& numbers, Trial& trial) {
   trial.loss = evaluate_here(evaluate, trial.gradient);
   Tensor products = numbers.point();
   trial.pair = history.measure({parameter, start, trial.gradient, gradient, direction}, products);
@@ -167,14 +167,15 @@ std::vector<double> Lbfgs::Impl::try_point(const Evaluate& evaluate, const Tenso
 Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& report) {
   const Tensor start = parameter.clone();
   Tensor direction = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
-  history.apply(gradient, direction);
   const Numbers numbers(parameter.device());
-  const Tensor along[] = {gradient, direction};
   Tensor of_direction = numbers.direction();
-  dots(along, std::span(&direction, 1), of_direction);
+  history.apply({gradient, start, direction, parameter, of_direction});
   const auto is_usable = [&](const std::vector<double>& values) { return descends(values[0], std::sqrt(values[1])); };
   // A device is not waited for, at the price of an evaluation in the rare case of a direction that does not descend.
-  if (parameter.device() == Device::cpu() && !is_usable(numbers.read())) return Outcome::does_not_descend;
+  if (parameter.device() == Device::cpu() && !is_usable(numbers.read())) {
+    parameter.copy_from(start);
+    return Outcome::does_not_descend;
+  }
 
   std::optional<LineSearch> line;
   Trial trial, best;
@@ -182,8 +183,9 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
   try {
     while (!line || !line->finished()) {
       for (Trial* earlier : {&trial, &best}) earlier->pair = {};  // an evaluation may need the memory
-      const std::vector<double> values =
-          try_point(evaluate, start, direction, line ? line->next_step() : 1.0, numbers, trial);
+      // The first point, at a step of 1, was written with the direction.
+      if (line) add_scaled(1.0f, start, static_cast<float>(line->next_step()), direction, parameter);
+      const std::vector<double> values = try_point(evaluate, start, direction, numbers, trial);
       ++report.evaluations;
       if (!line && !is_usable(values)) {
         parameter.copy_from(start);

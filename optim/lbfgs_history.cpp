@@ -1,6 +1,5 @@
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
-#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/optim/lbfgs_history.h>
 
@@ -48,9 +47,14 @@ LbfgsHistory::Pair LbfgsHistory::measure(const SearchPoint& point, Tensor& produ
   Tensor measured = products.slice(0, kPairProducts);
   curvature_pair(point, pair.s, pair.y, pair.y_values, measured);
   const Tensor& y = pair.y_values ? pair.y_values : pair.y;
-  const Tensor of_y = precondition(y);
-  Tensor last = products.slice(kPairProducts, kPairProducts + 1).reshape({1, 1});
-  dots(std::span(&of_y, 1), std::span(&y, 1), last);
+  Tensor last = products.slice(kPairProducts, kPairProducts + 1);
+  if (preconditioner_.product) {
+    preconditioner_.product(y, last);
+  } else {
+    const Tensor of_y = precondition(y);
+    last = last.reshape({1, 1});
+    dots(std::span(&of_y, 1), std::span(&y, 1), last);
+  }
   return pair;
 }
 
@@ -117,21 +121,21 @@ void LbfgsHistory::restart(double scale) {
 Tensor LbfgsHistory::precondition(const Tensor& x) const {
   if (!preconditioner_) return x;
   Tensor output = Tensor::empty(x.shape(), Dtype::f32, x.device());
-  preconditioner_(x, 1.0f, output);
+  preconditioner_.apply(x, 1.0f, output);
   return output;
 }
 
 /// output = factor * M x.
 void LbfgsHistory::precondition(const Tensor& x, double factor, Tensor& output) const {
   if (preconditioner_) {
-    preconditioner_(x, static_cast<float>(factor), output);
+    preconditioner_.apply(x, static_cast<float>(factor), output);
   } else {
     affine(static_cast<float>(factor), x, 0.0f, output);
   }
 }
 
-/// S'gradient; completes the columns of R, the newest in the same pass.
-Tensor LbfgsHistory::products_with(const Tensor& gradient) {
+/// R^-1 S'gradient; completes the columns of R, the newest in the same pass.
+Tensor LbfgsHistory::first_loop(const Tensor& gradient) {
   const size_t pairs = s_.size(), newest = pairs - 1;
   make_room(gradient.device());
   for (; known_ < newest; ++known_) {
@@ -139,37 +143,30 @@ Tensor LbfgsHistory::products_with(const Tensor& gradient) {
     Tensor products = column(known_).reshape({1, static_cast<int64_t>(known_ + 1)});
     dots(std::span(s_).first(known_ + 1), std::span(&y, 1), products);
   }
-  const auto count = static_cast<int64_t>(pairs);
-  if (known_ == pairs) {
-    Tensor products = Tensor::empty({1, count}, Dtype::f64, gradient.device());
-    dots(s_, std::span(&gradient, 1), products);
-    return products.reshape({count});
+  Tensor newest_y;
+  if (known_ < pairs) {
+    newest_y = std::exchange(newest_y_values_, {});
+    if (!newest_y) newest_y = values_of(y_.back());
   }
-  Tensor y = std::exchange(newest_y_values_, {});
-  if (!y) y = values_of(y_.back());
-  const Tensor vectors[] = {gradient, y};
-  Tensor both = Tensor::empty({2, count}, Dtype::f64, gradient.device());
-  dots(s_, vectors, both);
-  column(newest).copy_from(both.slice(1, 2).reshape({count}));
+  Tensor a = Tensor::empty({static_cast<int64_t>(pairs)}, Dtype::f64, gradient.device());
+  lbfgs_first_loop(s_, gradient, newest_y, columns_, a);
   known_ = pairs;
-  return both.slice(0, 1).reshape({count});
+  return a;
 }
 
-void LbfgsHistory::apply(const Tensor& gradient, Tensor& direction) {
-  if (s_.empty()) return precondition(gradient, -scale_, direction);
-  Tensor a = products_with(gradient);
-  lbfgs_first_loop(columns_, a);
-  {
+void LbfgsHistory::apply(const SearchStart& search) {
+  const Tensor& gradient = search.gradient;
+  Tensor b = Tensor::empty({static_cast<int64_t>(s_.size())}, Dtype::f64, gradient.device());
+  if (s_.empty()) {
+    precondition(gradient, -scale_, search.direction);
+  } else {
+    const Tensor a = first_loop(gradient);
     Tensor rest = Tensor::empty(gradient.shape(), Dtype::f32, gradient.device());  // Y a - g
     combination(-1.0f, gradient, a, y_, rest);
-    precondition(rest, scale_, direction);  // -r
+    precondition(rest, scale_, search.direction);  // -r
+    lbfgs_second_loop(y_, search.direction, columns_, a, b);
   }
-  const auto count = static_cast<int64_t>(s_.size());
-  Tensor b = Tensor::empty({1, count}, Dtype::f64, gradient.device());
-  dots(y_, std::span(&direction, 1), b);
-  b = b.reshape({count});
-  lbfgs_second_loop(columns_, a, b);
-  combination(1.0f, direction, b, s_, direction);
+  lbfgs_direction(search.direction, b, s_, search);
 }
 
 }  // namespace minidl::optim

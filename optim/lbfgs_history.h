@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/kernels/curvature_pair.h>
+#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/optim/preconditioner.h>
 
 #include <vector>
@@ -49,8 +50,8 @@ class LbfgsHistory {
   ///   R a = S'g  (last to first),    the second    R'(a - b) = D a - Y'r  (first to last),    r = scale M (g - Y a),
   /// and H g = r + S (a - b). So each vector is read twice, in four passes that hold a block of the direction in the
   /// cache, instead of being met by a pass over the whole direction each time. Scalars and sums are f64 and stay where
-  /// the vectors are: on a device, nothing waits.
-  void apply(const Tensor& gradient, Tensor& direction);
+  /// the vectors are: on a device, nothing waits. The last pass writes the search's first point and products, too.
+  void apply(const SearchStart& search);
   /// M x; x itself when M is the identity.
   Tensor precondition(const Tensor& x) const;
   /// 2 s'y / y'My of the newest pair, or what restart() set. s'y / y'My itself (equation 7.20) is a mean of the inverse
@@ -64,7 +65,7 @@ class LbfgsHistory {
   bool empty() const { return s_.empty(); }
 
  private:
-  Tensor products_with(const Tensor& gradient);
+  Tensor first_loop(const Tensor& gradient);
   void drop_oldest();
   void make_room(Device device);
   Tensor column(size_t j) const;

@@ -5,9 +5,16 @@
 
 namespace minidl::optim {
 
-/// Writes factor * M x to `output`, another tensor of the same shape. M is symmetric and positive definite: a guess, up to a
-/// factor, at the inverse Hessian, from which L-BFGS starts instead of the identity.
-using Preconditioner = std::function<void(const Tensor& x, float factor, Tensor& output)>;
+/// M, symmetric and positive definite: a guess, up to a factor, at the inverse Hessian, from which L-BFGS starts instead of
+/// the identity, for which the default stands.
+struct Preconditioner {
+  /// Writes factor * M x to `output`, another tensor of the same shape.
+  std::function<void(const Tensor& x, float factor, Tensor& output)> apply;
+  /// Writes x'M x to `product`, f64 [1] on the device of x. Empty: it is computed with apply().
+  std::function<void(const Tensor& x, Tensor& product)> product;
+
+  explicit operator bool() const { return static_cast<bool>(apply); }
+};
 
 /// For pictures [n, h, w, c], f32:  M = I + strength * B B,  B the mean over `width` x `width` pixels, zero outside the
 /// picture (B is symmetric, so M is positive definite). Losses of a network's features are steepest in a picture's

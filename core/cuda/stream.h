@@ -93,7 +93,7 @@ cudaStream_t current_stream();
 
 /// kArrivals counters in memory of the current device, 0 but while a launch counts with them which of its blocks are
 /// done. All work of a device is on one stream, so that they serve every launch.
-inline constexpr int kArrivals = 128;
+inline constexpr int kArrivals = 256;
 unsigned* arrivals();
 
 }  // namespace minidl::cuda

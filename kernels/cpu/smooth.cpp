@@ -65,4 +65,10 @@ void smooth(const Shape& shape, const Smoothing& how, const float* x, float* out
   });
 }
 
+void smooth_product(const Shape& shape, const Smoothing& how, const float* x, double* product) {
+  Tensor smoothed = Tensor::empty(shape);
+  smooth(shape, how, x, smoothed.data<float>());
+  *product = dot(shape.count(), smoothed.data<float>(), x);
+}
+
 }  // namespace minidl::cpu

@@ -1,10 +1,7 @@
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
 
-#include <algorithm>
-
-// The elementwise operations of kernels/elementwise.h: maps, but for the mask, the sum with a number of each channel
-// and the combination of many arrays.
+// The elementwise operations of kernels/elementwise.h: maps, but for the mask and the sum with a number of each channel.
 namespace minidl::cuda {
 namespace {
 
@@ -80,69 +77,10 @@ MINIDL_KERNEL(kMaskThreads, positive_mask_kernel, int64_t count, const float* x,
   if (lane % 8 == 0 && i < count) store(bits + i / 8, static_cast<uint8_t>(set >> lane));
 }
 
-constexpr int kCombinationThreads = 256;
-constexpr int kTerms = 128;  // of one launch: 1 KiB of the 4 KiB that arguments may have
-
-template <typename T>
-struct Terms {
-  const T* y[kTerms];
-  int count;
-};
-
-/// One element a thread: sum = (partial of earlier terms, at first a x[i]) + sum of b[k] y[k][i], kept in f64 until the
-/// last launch writes it to the output.
-template <typename T>
-MINIDL_KERNEL(kCombinationThreads, combination_kernel, int64_t count, float a, const float* x, const double* b,
-              Terms<T> terms, const double* earlier, double* partial, float* output) {
-  MINIDL_SHARED(double, factors, [kTerms]);
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread < terms.count) store(&factors[thread], load(b + thread));
-  __syncthreads();
-  const int64_t i = int64_t{blockIdx.x} * kCombinationThreads + thread;
-  if (i >= count) return;
-  double sum = earlier ? load(earlier + i) : static_cast<double>(a) * load_double(x + i);
-  for (int k = 0; k < terms.count; ++k) sum += load(&factors[k]) * load_double(terms.y[k] + i);
-  if (partial) {
-    store(partial + i, sum);
-  } else {
-    store(output + i, static_cast<float>(sum));
-  }
-}
-
-template <typename T>
-void combination_of(int64_t count, float a, const float* x, const double* b, std::span<const T* const> y,
-                    float* output) {
-  if (count == 0) return;
-  if (y.empty()) return affine(count, a, x, 0.0f, output);
-  Tensor partial;
-  for (size_t begin = 0; begin < y.size(); begin += kTerms) {
-    const size_t terms = std::min<size_t>(kTerms, y.size() - begin);
-    const bool last = begin + terms == y.size();
-    Terms<T> some{};
-    some.count = static_cast<int>(terms);
-    std::copy_n(y.begin() + static_cast<std::ptrdiff_t>(begin), terms, some.y);
-    if (!last && !partial) partial = Tensor::empty({count}, Dtype::f64, current_device());
-    double* sums = partial ? partial.data<double>() : nullptr;
-    MINIDL_LAUNCH((combination_kernel<T>), blocks_for(count, kCombinationThreads), kCombinationThreads, 0,
-                  current_stream(), count, a, x, b + begin, some, begin > 0 ? sums : nullptr, last ? nullptr : sums,
-                  output);
-  }
-}
-
 }  // namespace
 
 void add_scaled(int64_t count, float a, const float* x, float b, const float* y, float* output) {
   map<2>(count, {{x, y}}, AddScaled{a, b}, Output{output});
-}
-
-void combination(int64_t count, float a, const float* x, const double* b, std::span<const float* const> y,
-                 float* output) {
-  combination_of(count, a, x, b, y, output);
-}
-
-void combination_bf16(int64_t count, float a, const float* x, const double* b, std::span<const uint16_t* const> y,
-                      float* output) {
-  combination_of(count, a, x, b, y, output);
 }
 
 void multiply(int64_t count, const float* x, const float* y, float* output) {

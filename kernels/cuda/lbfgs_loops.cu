@@ -1,69 +1,104 @@
-#include <minidl/core/cuda/stream.h>
+#include <minidl/kernels/checks.h>
 #include <minidl/kernels/dispatch.h>
-#include <minidl/core/cuda/launch.cuh>
+#include <minidl/kernels/cuda/products.cuh>
 
-// The two triangular systems of L-BFGS, of the size of its history, in one block: a step for each unknown, which all
-// threads take out of the equations that are left, so that each equation is added up in the order of the CPU. Right
-// sides and the diagonal lie in shared memory, 16 bytes a pair. Grid 1, blocks of 128. Traffic: half of the matrix.
+// The two loops of L-BFGS: products of the vectors (products.cuh), then a triangular system of the size of the history
+// in the block that is the last one: a step for each unknown, which all threads take out of the equations that are
+// left, so that each equation is added up in the order of the CPU. Right sides and the diagonal lie in shared memory, 16
+// bytes a pair. Traffic: the vectors once, half of the matrix.
 namespace minidl::cuda {
 namespace {
-
-constexpr int kThreads = 128;
 
 size_t shared_bytes(int64_t pairs) {
   return sizeof(double) * 2 * static_cast<size_t>(pairs);
 }
 
-MINIDL_KERNEL(kThreads, lbfgs_first_loop_kernel, int pairs, int64_t pitch, const double* columns, double* a) {
-  MINIDL_DYNAMIC_SHARED(double, right);
-  double* const diagonal = right + pairs;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int j = thread; j < pairs; j += kThreads) {
-    store(right + j, load(a + j));
-    store(diagonal + j, load(columns + j * pitch + j));
-  }
-  __syncthreads();
-  for (int j = pairs - 1; j > 0; --j) {
-    const double solved = load(right + j) / load(diagonal + j);
-    for (int i = thread; i < j; i += kThreads) {
-      store(right + i, load(right + i) - solved * load(columns + j * pitch + i));
-    }
-    __syncthreads();
-  }
-  for (int j = thread; j < pairs; j += kThreads) store(a + j, load(right + j) / load(diagonal + j));
-}
+/// Of `products` [2, pairs] or [1, pairs]: a system with the first row on its right side. The second row, if there is
+/// one, is the last column.
+struct FirstLoop {
+  static constexpr bool kIsThere = true;
+  int pairs;
+  bool has_column;
+  int64_t pitch;
+  const double* products;
+  double *columns, *a;
 
-MINIDL_KERNEL(kThreads, lbfgs_second_loop_kernel, int pairs, int64_t pitch, const double* columns, const double* a,
-              double* b) {
-  MINIDL_DYNAMIC_SHARED(double, right);
-  double* const diagonal = right + pairs;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int j = thread; j < pairs; j += kThreads) {
-    const double of_diagonal = load(columns + j * pitch + j);
-    store(diagonal + j, of_diagonal);
-    store(right + j, -of_diagonal * load(a + j) - load(b + j));
-  }
-  __syncthreads();
-  for (int i = 0; i < pairs - 1; ++i) {
-    const double solved = load(right + i) / load(diagonal + i);
-    for (int j = i + 1 + thread; j < pairs; j += kThreads) {
-      store(right + j, load(right + j) - solved * load(columns + j * pitch + i));
+  MINIDL_DEVICE void operator()() const {
+    MINIDL_DYNAMIC_SHARED(double, right);
+    double* const diagonal = right + pairs;
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int j = thread; has_column && j < pairs; j += kReduceThreads) {
+      store(columns + (pairs - 1) * pitch + j, load(products + pairs + j));
     }
     __syncthreads();
+    for (int j = thread; j < pairs; j += kReduceThreads) {
+      store(right + j, load(products + j));
+      store(diagonal + j, load(columns + j * pitch + j));
+    }
+    __syncthreads();
+    for (int j = pairs - 1; j > 0; --j) {
+      const double solved = load(right + j) / load(diagonal + j);
+      for (int i = thread; i < j; i += kReduceThreads) {
+        store(right + i, load(right + i) - solved * load(columns + j * pitch + i));
+      }
+      __syncthreads();
+    }
+    for (int j = thread; j < pairs; j += kReduceThreads) store(a + j, load(right + j) / load(diagonal + j));
   }
-  for (int j = thread; j < pairs; j += kThreads) store(b + j, load(right + j) / load(diagonal + j));
+};
+
+/// b has the products before.
+struct SecondLoop {
+  static constexpr bool kIsThere = true;
+  int pairs;
+  int64_t pitch;
+  const double *columns, *a;
+  double* b;
+
+  MINIDL_DEVICE void operator()() const {
+    MINIDL_DYNAMIC_SHARED(double, right);
+    double* const diagonal = right + pairs;
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int j = thread; j < pairs; j += kReduceThreads) {
+      const double of_diagonal = load(columns + j * pitch + j);
+      store(diagonal + j, of_diagonal);
+      store(right + j, -of_diagonal * load(a + j) - load(b + j));
+    }
+    __syncthreads();
+    for (int i = 0; i < pairs - 1; ++i) {
+      const double solved = load(right + i) / load(diagonal + i);
+      for (int j = i + 1 + thread; j < pairs; j += kReduceThreads) {
+        store(right + j, load(right + j) - solved * load(columns + j * pitch + i));
+      }
+      __syncthreads();
+    }
+    for (int j = thread; j < pairs; j += kReduceThreads) store(b + j, load(right + j) / load(diagonal + j));
+  }
+};
+
+/// output[j, i] = x[i]'y[j], then `loop`.
+template <typename Loop>
+void products_and(std::span<const Tensor> x, std::span<const float* const> y, double* output, const Loop& loop) {
+  with_pointers(x, [&]<typename T>(const std::vector<const T*>& vectors) {
+    products<T>(x.front().count(), vectors, y, output, loop, shared_bytes(std::ssize(x)));
+  });
 }
 
 }  // namespace
 
-void lbfgs_first_loop(int64_t pairs, int64_t pitch, const double* columns, double* a) {
-  MINIDL_LAUNCH(lbfgs_first_loop_kernel, 1, kThreads, shared_bytes(pairs), current_stream(), static_cast<int>(pairs),
-                pitch, columns, a);
+void lbfgs_first_loop(std::span<const Tensor> s, const float* gradient, const float* newest_y, int64_t pitch,
+                      double* columns, double* a) {
+  const auto pairs = std::ssize(s);
+  const float* const vectors[] = {gradient, newest_y};
+  Tensor both = Tensor::empty({2, pairs}, Dtype::f64, current_device());
+  auto* const of_vectors = both.data<double>();
+  products_and(s, std::span(vectors).first(newest_y ? 2 : 1), of_vectors,
+               FirstLoop{static_cast<int>(pairs), newest_y != nullptr, pitch, of_vectors, columns, a});
 }
 
-void lbfgs_second_loop(int64_t pairs, int64_t pitch, const double* columns, const double* a, double* b) {
-  MINIDL_LAUNCH(lbfgs_second_loop_kernel, 1, kThreads, shared_bytes(pairs), current_stream(), static_cast<int>(pairs),
-                pitch, columns, a, b);
+void lbfgs_second_loop(std::span<const Tensor> y, const float* r, int64_t pitch, const double* columns, const double* a,
+                       double* b) {
+  products_and(y, {&r, 1}, b, SecondLoop{static_cast<int>(std::ssize(y)), pitch, columns, a, b});
 }
 
 }  // namespace minidl::cuda

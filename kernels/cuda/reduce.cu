@@ -2,10 +2,7 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
-#include <minidl/kernels/cuda/reduce.cuh>
-
-#include <algorithm>
-#include <vector>
+#include <minidl/kernels/cuda/products.cuh>
 
 // The reductions of kernels/reduce.h. Those that return double or float wait for the device.
 namespace minidl::cuda {
@@ -22,6 +19,10 @@ struct Square {
     return value * value;
   }
 };
+struct Product {
+  const float *x, *y;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const { return load_double(x + i) * load_double(y + i); }
+};
 struct Absolute {
   const float* x;
   MINIDL_DEVICE double operator()(int64_t, int64_t i) const { return fabs(load_double(x + i)); }
@@ -31,20 +32,6 @@ struct SquaredDifference {
   MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
     const double difference = load_double(x + i) - load_double(y + i);
     return difference * difference;
-  }
-};
-
-constexpr int kMostVectors = kArrivals;  // x of a launch, and its products
-constexpr int kMostRight = 4;            // y
-
-/// Row r is x[r % count] times y[r / count].
-template <typename T>
-struct Products {
-  const T* x[kMostVectors];
-  const float* y[kMostRight];
-  int64_t count;
-  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const {
-    return load_double(x[row % count] + i) * load_double(y[row / count] + i);
   }
 };
 
@@ -70,26 +57,6 @@ MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const 
   store(output + channel, static_cast<float>(before + sum));
 }
 
-template <typename T>
-void dots_of(int64_t count, std::span<const T* const> x, std::span<const float* const> y, double* output) {
-  const size_t left = std::min<size_t>(x.size(), kMostVectors);
-  const size_t right = x.size() > left ? 1 : std::clamp<size_t>(kMostVectors / left, 1, kMostRight);
-  const auto rows = static_cast<int64_t>(left * std::min(right, y.size()));
-  Tensor workspace = Tensor::empty({reduce_workspace(count, rows)}, Dtype::f64, current_device());
-  for (; !y.empty(); y = y.subspan(std::min(right, y.size()))) {
-    for (size_t begin = 0; begin < x.size(); begin += left) {
-      const auto of_x = x.subspan(begin, std::min(left, x.size() - begin));
-      const auto of_y = y.first(std::min(right, y.size()));
-      Products<T> products{{}, {}, std::ssize(of_x)};
-      std::copy(of_x.begin(), of_x.end(), products.x);
-      std::copy(of_y.begin(), of_y.end(), products.y);
-      const auto some = static_cast<int64_t>(of_x.size() * of_y.size());
-      reduce<Sum>(count, some, products, workspace.data<double>(), output, current_stream());
-      output += some;
-    }
-  }
-}
-
 /// One thread.
 MINIDL_KERNEL(1, divide_kernel, double numerator, const double* number, double plus, double* quotient) {
   store(quotient, numerator / (load(number) + plus));
@@ -106,15 +73,15 @@ Number sum(int64_t count, const float* x) {
 }
 
 double dot(int64_t count, const float* x, const float* y) {
-  return reduced(count, Products<float>{{x}, {y}, 1}).get();
+  return reduced(count, Product{x, y}).get();
 }
 
 void dots(int64_t count, std::span<const float* const> x, std::span<const float* const> y, double* output) {
-  dots_of(count, x, y, output);
+  products(count, x, y, output, NothingMore{});
 }
 
 void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<const float* const> y, double* output) {
-  dots_of(count, x, y, output);
+  products(count, x, y, output, NothingMore{});
 }
 
 Number squared_norm(int64_t count, const float* x) {

@@ -42,8 +42,9 @@ MINIDL_DEVICE double combine_block(double value) {
   return total;
 }
 
+/// Of a launch over (blocks, rows): true in the block that writes its row's result, the last one of the row.
 template <typename Operation, typename F>
-MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials, unsigned* arrived, double* results) {
+MINIDL_DEVICE bool reduce_row(int64_t count, const F& f, double* partials, unsigned* arrived, double* results) {
   const int64_t begin = int64_t{blockIdx.x} * kReduceElements, row = blockIdx.y;
   const int64_t end = min(begin + kReduceElements, count);
   double value = Operation::identity();
@@ -51,13 +52,19 @@ MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partial
   value = combine_block<Operation>(value);
   double* const of_row = partials + row * gridDim.x;
   if (threadIdx.x == 0) store(of_row + blockIdx.x, value);
-  if (!is_last_block(arrived + row, gridDim.x)) return;
+  if (!is_last_block(arrived + row, gridDim.x)) return false;
   value = Operation::identity();
   for (unsigned i = threadIdx.x; i < gridDim.x; i += kReduceThreads) {
     value = Operation::combine(value, load(of_row + i));
   }
   value = combine_block<Operation>(value);
   if (threadIdx.x == 0) store(results + row, value);
+  return true;
+}
+
+template <typename Operation, typename F>
+MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partials, unsigned* arrived, double* results) {
+  reduce_row<Operation>(count, f, partials, arrived, results);
 }
 
 /// Doubles that reduce() needs beside its results.

@@ -2,6 +2,7 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/reduce.cuh>
 
 #include <algorithm>
 
@@ -9,7 +10,7 @@
 // elements,
 //   result[i] = 1 / width^2 * sum over j of (centres in [0, e) that are within reach of i and of j) * x[j].
 // One element a thread, which adds its 4 * reach + 1 neighbours, from caches. Traffic: x twice, what is in between in
-// and out, the output.
+// and out, the output. Of the product with x alone, elements are added up as in reduce.cuh, and there is no output.
 namespace minidl::cuda {
 namespace {
 
@@ -42,26 +43,63 @@ MINIDL_KERNEL(kMapThreads, column_means_kernel, int64_t count, Axis column, int6
   if (i < count) store(means + i, mean_of_means(column, reach, area, x, i));
 }
 
-MINIDL_KERNEL(kMapThreads, smooth_kernel, int64_t count, Axis row, int64_t reach, float area, const float* means,
-              float strength, float factor, const float* x, float* output) {
+/// An element of the output.
+struct Smoothed {
+  Axis row;
+  int64_t reach;
+  float area;
+  const float* means;  // along columns
+  float strength, factor;
+  const float* x;
+
+  MINIDL_DEVICE float operator()(int64_t i) const {
+    return factor * multiply_add(strength, mean_of_means(row, reach, area, means, i), load(x + i));
+  }
+};
+
+MINIDL_KERNEL(kMapThreads, smooth_kernel, int64_t count, Smoothed smoothed, float* output) {
   const int64_t i = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
-  if (i >= count) return;
-  store(output + i, factor * multiply_add(strength, mean_of_means(row, reach, area, means, i), load(x + i)));
+  if (i < count) store(output + i, smoothed(i));
+}
+
+struct TimesSmoothed {
+  Smoothed smoothed;
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
+    return static_cast<double>(smoothed(i)) * load_double(smoothed.x + i);
+  }
+};
+
+/// Calls use(Smoothed) when the means along columns are on their way.
+template <typename Use>
+void with_means(const Shape& shape, const Smoothing& how, const float* x, const Use& use) {
+  const int64_t count = shape.count(), c = shape[3];
+  const int64_t reach = std::min(how.width / 2, std::max(shape[1], shape[2]));  // more pixels are all outside
+  const float area = static_cast<float>(how.width) * static_cast<float>(how.width);
+  Tensor means = Tensor::empty(shape, Dtype::f32, current_device());
+  if (count > 0) {
+    MINIDL_LAUNCH(column_means_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(), count,
+                  Axis{shape[1], shape[2] * c}, reach, area, x, means.data<float>());
+  }
+  use(Smoothed{{shape[2], c}, reach, area, means.data<float>(), how.strength, how.factor, x});
 }
 
 }  // namespace
 
 void smooth(const Shape& shape, const Smoothing& how, const float* x, float* output) {
-  if (shape.count() == 0) return;
-  const int64_t count = shape.count(), c = shape[3];
-  const int64_t reach = std::min(how.width / 2, std::max(shape[1], shape[2]));  // more pixels are all outside
-  const float area = static_cast<float>(how.width) * static_cast<float>(how.width);
-  Tensor means = Tensor::empty(shape, Dtype::f32, current_device());
-  const unsigned blocks = blocks_for(count, kMapThreads);
-  MINIDL_LAUNCH(column_means_kernel, blocks, kMapThreads, 0, current_stream(), count, Axis{shape[1], shape[2] * c},
-                reach, area, x, means.data<float>());
-  MINIDL_LAUNCH(smooth_kernel, blocks, kMapThreads, 0, current_stream(), count, Axis{shape[2], c}, reach, area,
-                means.data<float>(), how.strength, how.factor, x, output);
+  const int64_t count = shape.count();
+  if (count == 0) return;
+  with_means(shape, how, x, [&](const Smoothed& smoothed) {
+    MINIDL_LAUNCH(smooth_kernel, blocks_for(count, kMapThreads), kMapThreads, 0, current_stream(), count, smoothed,
+                  output);
+  });
+}
+
+void smooth_product(const Shape& shape, const Smoothing& how, const float* x, double* product) {
+  const int64_t count = shape.count();
+  Tensor workspace = Tensor::empty({reduce_workspace(count, 1)}, Dtype::f64, current_device());
+  with_means(shape, how, x, [&](const Smoothed& smoothed) {
+    reduce<Sum>(count, 1, TimesSmoothed{smoothed}, workspace.data<double>(), product, current_stream());
+  });
 }
 
 }  // namespace minidl::cuda

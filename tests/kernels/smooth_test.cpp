@@ -58,6 +58,19 @@ TEST(Smooth, FollowsTheDefinition) {
   }
 }
 
+TEST(Smooth, ProductIsThatOfTheResult) {
+  for (const Shape& shape : kShapes) {
+    for (const int64_t width : kWidths) {
+      const Tensor x = random_uniform(shape, 2);
+      Tensor product = Tensor::empty({1}, Dtype::f64);
+      *product.data<double>() = NAN;
+      ON_DEVICE(smooth_product)(x, 30.0f, width, product);
+      const double expected = test::inner_product(x, smoothed(x, 30.0f, width));
+      EXPECT_NEAR(*product.data<double>(), expected, 1e-12 * expected) << shape.str() << " width " << width;
+    }
+  }
+}
+
 TEST(Smooth, IsExactOnIntegersWhereMeansAre) {
   // Every mean of multiples of width^4 is an integer, so is the mean of these.
   for (const auto& [shape, width] :

@@ -28,10 +28,11 @@ void add(double a, const Vector& x, Vector& target) {
 }
 
 /// M for tests: diagonal, between 1 and 5.
-void weigh(const Tensor& x, float factor, Tensor& output) {
-  for (size_t i = 0; i < x.span<float>().size(); ++i)
-    output.span<float>()[i] = factor * static_cast<float>(1 + i % 5) * x.span<float>()[i];
-}
+const Preconditioner weigh{[](const Tensor& x, float factor, Tensor& output) {
+                             for (size_t i = 0; i < x.span<float>().size(); ++i)
+                               output.span<float>()[i] = factor * static_cast<float>(1 + i % 5) * x.span<float>()[i];
+                           },
+                           {}};
 
 /// -H g by the two loops as the book has them, vector by vector, in f64.
 Vector two_loops(const std::deque<std::pair<Vector, Vector>>& pairs, double scale, bool weighted, const Vector& g) {
@@ -64,7 +65,16 @@ Pair pair(int64_t count, uint64_t seed) {
 
 Tensor direction_of(LbfgsHistory& history, const Tensor& gradient) {
   Tensor direction = Tensor::full(gradient.shape(), std::numeric_limits<float>::quiet_NaN());
-  history.apply(gradient, direction);
+  const Tensor start = random_uniform(gradient.shape(), 91);
+  Tensor position = Tensor::empty(gradient.shape()), products = Tensor::empty({2}, Dtype::f64);
+  history.apply({gradient, start, direction, position, products});
+  for (int64_t i = 0; i < gradient.count(); ++i)
+    EXPECT_EQ(position.span<float>()[i], start.span<float>()[i] + direction.span<float>()[i]);
+  const double* const values = products.data<double>();
+  const double square = test::inner_product(direction, direction);
+  EXPECT_NEAR(values[1], square, 1e-12 * square);
+  EXPECT_NEAR(values[0], test::inner_product(gradient, direction),
+              1e-12 * std::sqrt(square * test::inner_product(gradient, gradient)));
   return direction;
 }
 
@@ -72,7 +82,7 @@ TEST(LbfgsHistory, IsTheTwoLoopRecursion) {
   for (const bool weighted : {false, true}) {
     for (const int capacity : {1, 3, 20}) {
       const int64_t count = 203;
-      LbfgsHistory history(capacity, weighted ? Preconditioner(weigh) : Preconditioner());
+      LbfgsHistory history(capacity, weighted ? weigh : Preconditioner());
       std::deque<std::pair<Vector, Vector>> pairs;
       for (uint64_t step = 0; step < 12; ++step) {
         const Pair made = pair(count, 2 * step + 1);

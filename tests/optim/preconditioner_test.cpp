@@ -16,7 +16,7 @@ const std::vector<Shape> kShapes = {{1, 1, 1, 3}, {1, 2, 9, 1}, {1, 13, 7, 3}, {
 
 Tensor preconditioned(const Preconditioner& preconditioner, const Tensor& x) {
   Tensor output = Tensor::empty(x.shape());
-  preconditioner(x, 1.0f, output);
+  preconditioner.apply(x, 1.0f, output);
   return output;
 }
 
@@ -46,6 +46,17 @@ TEST(Smoothing, FollowsTheDefinition) {
       EXPECT_LT(test::normalised_error(preconditioned(smoothing(30, width), x), expected), 1e-6)
           << shape.str() << " " << width;
     }
+  }
+}
+
+TEST(Smoothing, KnowsItsProduct) {
+  for (const Shape& shape : kShapes) {
+    const Preconditioner preconditioner = smoothing();
+    const Tensor x = random_uniform(shape, 4);
+    Tensor product = Tensor::empty({1}, Dtype::f64);
+    preconditioner.product(x, product);
+    const double expected = test::inner_product(x, preconditioned(preconditioner, x));
+    EXPECT_NEAR(*product.data<double>(), expected, 1e-12 * expected) << shape.str();
   }
 }
 
