@@ -70,9 +70,11 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
                "[fast_style] the net's pictures {} belong to the photos from {} on, there are {}", output.shape(),
                first, targets.photos);
   const double share = static_cast<double>(pictures) / static_cast<double>(targets.photos);
-  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it. Style terms
-  // are told their weight, with which a convolution may add their gradients.
-  std::map<std::string, float> style_weights;
+  // Terms are made as the features pass by, so that none of these is kept longer than its term needs it. They are told
+  // their weights, with which their gradients are part of other passes.
+  std::map<std::string, float> content_weights, style_weights;
+  for (const layers::WeightedLayer& layer : settings_.content_layers)
+    content_weights[layer.name] = static_cast<float>(settings_.alpha * layer.weight);
   for (const layers::WeightedLayer& layer : settings_.style_layers)
     style_weights[layer.name] = static_cast<float>(settings_.beta * layer.weight);
   const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
@@ -82,7 +84,8 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
   network_.visit(seen(output), taps_, [&](const std::string& name, const Variable& features) {
     if (const auto target = targets.content.find(name); target != targets.content.end()) {
       content_terms[name] =
-          ops::content_loss(features, target->second.slice(first, first + pictures), targets.factors.at(name));
+          ops::content_loss(features, target->second.slice(first, first + pictures), targets.factors.at(name),
+                            content_weights.at(name));
     }
     if (const auto target = grams.find(name); target != grams.end()) {
       const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
@@ -105,7 +108,8 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
     const auto kind =
         settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
     const double factor = share * total_variation_factor(settings_.form, output.shape());
-    add(FastStyleTerm::Kind::tv, "", ops::total_variation(output, static_cast<float>(factor), kind), settings_.tv);
+    add(FastStyleTerm::Kind::tv, "",
+        ops::total_variation(output, static_cast<float>(factor), kind, static_cast<float>(settings_.tv)), settings_.tv);
   }
   return total;
 }

@@ -132,13 +132,17 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   std::optional<TapeScope> recording;
   if (with_gradient) recording.emplace(tape);
 
-  std::map<std::string, float> style_weights;
+  // Terms are told their weights, with which their gradients are part of other passes.
+  std::map<std::string, float> content_weights, style_weights;
+  for (const layers::WeightedLayer& layer : settings_.content_layers)
+    content_weights[layer.name] = static_cast<float>(content_weight(layer));
   for (const layers::WeightedLayer& layer : settings_.style_layers)
     style_weights[layer.name] = static_cast<float>(style_weight(layer));
   std::map<std::string, Variable> content_terms;  // computed as the features pass by
   layers::StyleTerms passing;
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
-    if (content_.contains(name)) content_terms[name] = ops::content_loss(features, content_.at(name));
+    if (content_.contains(name))
+      content_terms[name] = ops::content_loss(features, content_.at(name), 1.0f, content_weights.at(name));
     if (!grams_.contains(name)) return;
     passing.add(name, {features, grams_.at(name), paper_factor(name), style_weights.at(name)});
   });
@@ -162,7 +166,7 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
     terms.style[layer.name] = add(style_terms.at(layer.name), style_weight(layer));
   const auto kind =
       settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
-  terms.tv = add(ops::total_variation(image, 1.0f, kind), tv_weight());
+  terms.tv = add(ops::total_variation(image, 1.0f, kind, static_cast<float>(tv_weight())), tv_weight());
 
   if (with_gradient) {
     recording.reset();

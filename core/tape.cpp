@@ -85,6 +85,13 @@ GradSink::Slot GradSink::slot(int input) {
   return {slot.grad, beta, mask_of(slot)};
 }
 
+bool GradSink::give(int input, const Tensor& grad) {
+  GradSlot& slot = *inputs_[static_cast<size_t>(input)];
+  if (slot.grad) return false;
+  slot.grad = grad;
+  return true;
+}
+
 void GradSink::defer(int input, std::unique_ptr<DeferredGrad> term) {
   deferred(input).push_back(std::move(term));
 }

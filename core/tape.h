@@ -71,6 +71,9 @@ class GradSink {
   bool wants(int input) const { return inputs_[static_cast<size_t>(input)] != nullptr; }
   /// Opens the slot for one writer, who must write all of it. Contributions that were deferred stay deferred.
   Slot slot(int input);
+  /// Hands over a contribution, masked as a writer would mask it: true when it became the gradient, because nothing was
+  /// written yet, false when it must be added through a slot.
+  bool give(int input, const Tensor& grad);
   /// Leaves a contribution to be added later, by the next writer or when the gradient is read.
   void defer(int input, std::unique_ptr<DeferredGrad> term);
   /// Adds what is deferred for `input` now, before a writer that should be the last one.

@@ -125,7 +125,7 @@ void Tensor::share_derived() const {
 void Tensor::forget_derived() const {
   std::vector<Storage::Derived> old;  // destroyed when the lock is no longer held
   const std::scoped_lock lock(storage_->mutex);
-  old.swap(storage_->derived);
+  if (storage_->shared_version != storage_->version) old.swap(storage_->derived);
 }
 
 uint64_t Tensor::version() const { return storage_ ? storage_->version.load(std::memory_order_relaxed) : 0; }

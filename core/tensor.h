@@ -90,7 +90,7 @@ class Tensor {
   std::shared_ptr<const void> take_derived(const void* key) const;
   /// Until the storage is opened for writing, what is kept with it is for several readers: take_derived() leaves it.
   void share_derived() const;
-  /// Frees everything that is kept with the storage.
+  /// Frees everything that is kept with the storage, unless it is shared.
   void forget_derived() const;
 
  private:

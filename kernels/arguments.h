@@ -56,6 +56,11 @@ struct GramDifferenceArrays {
   const Tensor* written;
 };
 
+/// What is multiplied and written: from a tensor a device may take another form of its values, and leave one with it.
+struct GramGradientTensors {
+  const Tensor &features, &matrix, &written;
+};
+
 struct TotalVariationForm {
   int64_t n, h, w, c;
   bool interior;  // only the pairs that start in the (h-1) x (w-1) interior

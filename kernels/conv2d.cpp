@@ -229,7 +229,8 @@ void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_inpu
 }
 
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
-                          const Accumulate& how, Tensor& grad_input, const GramContribution* added) {
+                          const Accumulate& how, Tensor& grad_input, const GramContribution* added,
+                          const PoolRoute* input_route) {
   const char* op = "conv2d backward_data";
   check_shape(weight, desc.weight_shape(), op, "weight");
   check_shape(grad_output, desc.output_shape(), op, "grad_output");
@@ -237,6 +238,7 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
   check_accumulate(how, grad_input, op);
   common_device(op, weight, grad_output, grad_input);
   check_added(op, desc, grad_input, added);
+  check_input_route(op, desc, input_route);
   run_engine({desc, Conv2dDirection::backward_data}, grad_input, [&](const Conv2dEngine& engine, Tensor& target) {
     engine.backward_data(desc, {.weight = weight,
                                 .grad_output = grad_output.data<float>(),
@@ -246,7 +248,8 @@ void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Te
                                 .added_matrix = added ? &added->matrix : nullptr,
                                 .added_features = added ? &added->features : nullptr,
                                 .grad_output_tensor = &grad_output,
-                                .written_tensor = &target});
+                                .written_tensor = &target,
+                                .input_route = input_route});
   });
 }
 

@@ -57,6 +57,8 @@ Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
                     Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
 
+struct PoolRoute;
+
 /// Another contribution to the gradient of a convolution's input: at each pixel matrix * features, as
 /// gram_backward_symmetric() gives, in the arithmetic of the convolution; features [1, in_h, in_w, in_c], matrix [1, in_c, in_c], symmetric.
 struct GramContribution {
@@ -64,9 +66,10 @@ struct GramContribution {
 };
 /// grad_input[n,i,j,c] = sum of grad_output[n,h,w,k] * weight[k,r,s,c] over all (h,w,r,s) whose window position reads pixel (i,j).
 /// `grad_output` is the gradient before the activation (already masked when the forward pass had a ReLU). `added`, unless it is nullptr, is
-/// added in the same pass; throws Error then unless adds_as_it_goes().
+/// added in the same pass; throws Error then unless adds_as_it_goes(). `input_route`, unless it is nullptr, is of the pool that gave the input
+/// (conv2d_pool2d.h): the gradient may be left in the form in which it goes on from there.
 void conv2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
-                          const GramContribution* added = nullptr);
+                          const GramContribution* added = nullptr, const PoolRoute* input_route = nullptr);
 /// Whether the engine that backward_data uses under the current settings adds a GramContribution.
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device);
 
@@ -107,6 +110,8 @@ struct Conv2dBackwardDataArgs {
   const Tensor *added_matrix = nullptr, *added_features = nullptr;
   /// Of grad_output and grad_input, as of the forward pass.
   const Tensor *grad_output_tensor = nullptr, *written_tensor = nullptr;
+  /// Of the pool that gave the input, for an engine that leaves the gradient unpooled.
+  const PoolRoute* input_route = nullptr;
 };
 struct Conv2dBackwardWeightArgs {
   const float* input;

@@ -8,6 +8,8 @@
 namespace minidl {
 namespace {
 
+constexpr char kRoute = 0;  // what Tensor::keep_derived() keeps one under
+
 /// The engine when it pools as it goes, else nullptr.
 const Conv2dEngine* pooling_engine(const Conv2dProblem& problem, Device device) {
   if (!execution::verify_engine().empty()) return nullptr;  // what is repeated are single operations
@@ -20,13 +22,27 @@ void check_route(const Conv2dDesc& desc, const PoolRoute& route, const char* op)
   const bool fits = route.kind == PoolKind::max
                         ? route.choice && route.choice.dtype() == Dtype::u8 && route.choice.shape() == pooled
                         : route.positive && route.positive.shape() == desc.output_shape();
-  MINIDL_CHECK(fits, "[{}] the route does not belong to {}; make it with PoolRoute::make", op, desc);
+  MINIDL_CHECK(fits && route.shape == desc.output_shape(), "[{}] the route does not belong to {}; make it with PoolRoute::make", op, desc);
 }
 
 }  // namespace
 
+void check_input_route(const char* op, const Conv2dDesc& desc, const PoolRoute* input_route) {
+  if (!input_route) return;
+  const Shape& whole = input_route->shape;
+  const bool fits = whole.rank() == 4 && desc.input_shape() == Shape{whole[0], whole[1] / 2, whole[2] / 2, whole[3]};
+  MINIDL_CHECK(fits, "[{}] the pool of {} did not give the input {}", op, whole, desc.input_shape());
+}
+
+void leave_route(const Tensor& output, const PoolRoute& route) {
+  output.keep_derived(&kRoute, std::make_shared<const PoolRoute>(route));
+}
+std::shared_ptr<const PoolRoute> route_of(const Tensor& output) {
+  return std::static_pointer_cast<const PoolRoute>(output.derived(&kRoute));
+}
+
 PoolRoute PoolRoute::make(const Conv2dDesc& desc, PoolKind kind, Device device) {
-  PoolRoute route{.kind = kind, .choice = {}, .positive = {}};
+  PoolRoute route{.kind = kind, .choice = {}, .positive = {}, .shape = desc.output_shape()};
   if (kind == PoolKind::max) {
     route.choice = Tensor::empty(pool_of(desc, kind).output_shape(), Dtype::u8, device);
   } else {
@@ -84,7 +100,7 @@ void conv2d_pool2d_forward(const Conv2dDesc& desc, PoolKind kind, const Tensor& 
 
 void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, const PoolRoute& route,
                                  const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
-                                 const GramContribution* added) {
+                                 const GramContribution* added, const PoolRoute* input_route) {
   const char* op = "conv2d_pool2d backward_data";
   check_shape(weight, desc.weight_shape(), op, "weight");
   check_shape(grad_output, pool_of(desc, route.kind).output_shape(), op, "grad_output");
@@ -93,10 +109,12 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
   check_route(desc, route, op);
   common_device(op, weight, grad_output, grad_input, route.choice);
   check_added(op, desc, grad_input, added);
+  check_input_route(op, desc, input_route);
   const Conv2dProblem problem{desc, Conv2dDirection::backward_data};
   const Conv2dEngine* engine = pooling_engine(problem, grad_input.device());
   if (!engine) {
-    conv2d_backward_data(desc, weight, unpool_gradient(desc, route, grad_output), how, grad_input, added);
+    conv2d_backward_data(desc, weight, unpool_gradient(desc, route, grad_output), how, grad_input, added,
+                         input_route);
     return;
   }
   const ProfileRange range("conv2d", "backward_data");
@@ -111,7 +129,9 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
                                  .positive = is_max ? BitSpan() : route.positive.span(),
                                  .added_matrix = added ? &added->matrix : nullptr,
                                  .added_features = added ? &added->features : nullptr,
-                                 .written_tensor = &grad_input});
+                                 .grad_output_tensor = &grad_output,
+                                 .written_tensor = &grad_input,
+                                 .input_route = input_route});
   });
 }
 

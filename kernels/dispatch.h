@@ -43,9 +43,12 @@ Device common_device(const char* op, const Tensor& first, const Others&... other
 
 struct Conv2dDesc;
 struct GramContribution;
+struct PoolRoute;
 
 /// Throws Error for a contribution (not nullptr) that does not fit grad_input or cannot be added as that is written.
 void check_added(const char* op, const Conv2dDesc& desc, const Tensor& grad_input, const GramContribution* added);
+/// Throws Error for a route (not nullptr) of a pool that does not give the input.
+void check_input_route(const char* op, const Conv2dDesc& desc, const PoolRoute* input_route);
 
 /// Calls `run` with a CUDA device current.
 template <typename Run>

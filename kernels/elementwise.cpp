@@ -118,7 +118,7 @@ void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how,
   MINIDL_ON(device, accumulate_product(x.count(), x.data<float>(), y.data<float>(), grad_target(how, target)));
 }
 
-void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output) {
+void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output, bool before_convolution) {
   const Device device = check_same("add_per_channel", {{"x", x}, {"output", output}});
   const int rank = x.shape().rank();
   MINIDL_CHECK(rank >= 1, "[add_per_channel] x is a scalar, it must have a channel dimension");
@@ -127,8 +127,8 @@ void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output) 
   common_device("add_per_channel", x, b);
   const ProfileRange range("add_per_channel");
   if (channels == 0) return;
-  MINIDL_ON(device,
-            add_per_channel(x.count() / channels, channels, a, x.data<float>(), b.data<float>(), output.data<float>()));
+  MINIDL_ON(device, add_per_channel(x.count() / channels, channels, a, x.data<float>(), b.data<float>(),
+                                    output.data<float>(), before_convolution ? &output : nullptr));
 }
 
 void clamp(Tensor& x, float low, float high) {

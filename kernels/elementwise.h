@@ -34,7 +34,8 @@ void accumulate_difference(const Factor& a, const Tensor& x, const Tensor& y, co
 void accumulate_product(const Tensor& x, const Tensor& y, const Accumulate& how, Tensor& target);
 
 /// output[..., c] = a * x[..., c] + b[c] for a vector b of the last dimension's length.
-void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output);
+/// `before_convolution`: it is read by one next, for which a CUDA device may leave it in the form of an operand.
+void add_per_channel(float a, const Tensor& x, const Tensor& b, Tensor& output, bool before_convolution = false);
 /// x = min(max(x, low), high) in place; NaN stays NaN.
 void clamp(Tensor& x, float low, float high);
 

@@ -66,7 +66,7 @@ void gram_backward_symmetric(const Tensor& features, const Tensor& matrix, float
   check_accumulate(how, grad_features, "gram");
   const ProfileRange range("gram", "backward");
   MINIDL_ON(common_device("gram", features, matrix, grad_features),
-            gram_backward_symmetric(shape_of(features, scale), features.data<float>(), matrix.data<float>(),
+            gram_backward_symmetric(shape_of(features, scale), {features, matrix, grad_features},
                                     grad_target(how, grad_features)));
 }
 

@@ -89,6 +89,21 @@ Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double coeffici
   return squared_distance_of(x, y).scaled(coefficient, factor);
 }
 
+Tensor squared_distance_and_gradient(const Tensor& x, const Tensor& y, double coefficient, const Factor& factor,
+                                     const Factor& a, const BitMask* relu_mask, Tensor& gradient) {
+  const char* op = "squared_distance";
+  check_f32(x, op, "x");
+  check_shape(y, x.shape(), op, "y");
+  check_shape(gradient, x.shape(), op, "gradient");
+  if (relu_mask) check_mask(*relu_mask, x, op);
+  const ProfileRange range("squared_distance_and_gradient");
+  const BitSpan mask = relu_mask ? relu_mask->span() : BitSpan();
+  const Number distance = MINIDL_ON(common_device(op, x, y, gradient),
+                                    squared_distance_and_gradient(x.count(), x.data<float>(), y.data<float>(),
+                                                                  raw_factor(a), mask, gradient.data<float>()));
+  return distance.scaled(coefficient, factor);
+}
+
 bool all_finite(const Tensor& x) {
   check_f32(x, "all_finite", "x");
   const ProfileRange range("all_finite");

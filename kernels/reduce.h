@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/tensor.h>
+#include <minidl/core/bit_mask.h>
 #include <minidl/kernels/number.h>
 
 #include <span>
@@ -30,6 +30,10 @@ float max_abs(const Tensor& x);
 /// Sum of (x - y)^2; equal shapes.
 double squared_distance(const Tensor& x, const Tensor& y);
 Tensor squared_distance_scalar(const Tensor& x, const Tensor& y, double coefficient, const Factor& factor = 1.0f);
+/// The same, and gradient = relu_mask ? a * (x - y) : 0 (without a mask everywhere), of a shape with x: on a CUDA device in
+/// one pass.
+Tensor squared_distance_and_gradient(const Tensor& x, const Tensor& y, double coefficient, const Factor& factor,
+                                     const Factor& a, const BitMask* relu_mask, Tensor& gradient);
 /// True when no element is infinite or NaN.
 bool all_finite(const Tensor& x);
 

@@ -48,4 +48,14 @@ void total_variation_interior_backward(const Tensor& x, float scale, const Accum
   backward(x, true, scale, how, grad);
 }
 
+Tensor total_variation_and_gradient(const Tensor& x, bool interior, double factor, float scale, Tensor& grad) {
+  const TotalVariationForm form = form_of(x, interior);
+  check_shape(grad, x.shape(), kOp, "grad");
+  const Device device = common_device(kOp, x, grad);
+  const ProfileRange range(kOp, "with its gradient");
+  const Number total = MINIDL_ON(
+      device, total_variation_and_gradient(form, x.data<float>(), interior ? scale : 2.0f * scale, grad.data<float>()));
+  return total.scaled(interior ? 0.5 * factor : factor);
+}
+
 }  // namespace minidl

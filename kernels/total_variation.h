@@ -17,4 +17,7 @@ double total_variation_interior(const Tensor& x);
 Tensor total_variation_interior_scalar(const Tensor& x, double factor);
 void total_variation_interior_backward(const Tensor& x, float scale, const Accumulate& how, Tensor& grad);
 
+/// What the _scalar function of the form gives, and grad = scale * what its _backward adds: on a CUDA device in one pass.
+Tensor total_variation_and_gradient(const Tensor& x, bool interior, double factor, float scale, Tensor& grad);
+
 }  // namespace minidl

@@ -43,8 +43,8 @@ Variable tanh(const Variable& x, float scale = 1.0f);
 Variable add(const Variable& x, Variable y);
 Variable subtract(const Variable& x, Variable y);
 Variable scale(const Variable& x, float factor);
-/// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off.
-Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset);
+/// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off, before its first convolution.
+Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset, bool before_convolution = false);
 Recompute recompute_affine_per_channel(const Variable& x, float factor, const Tensor& offset);
 /// How x is read back from a copy in bf16 that this makes: values rounded to 8 bits, in half the bytes.
 Recompute keep_in_bf16(const Variable& x);
@@ -85,8 +85,10 @@ Variable mix_rows(const Variable& rows, const Tensor& shares);
 Variable sum(const Variable& x);
 Variable mean(const Variable& x);
 
-/// 1/2 * ||features - target||^2 summed over everything (Gatys et al. 2015, eq. 1), times `factor`.
-Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor = 1.0f);
+/// 1/2 * ||features - target||^2 summed over everything (Gatys et al. 2015, eq. 1), times `factor`. When it is known that the loss goes into
+/// what is differentiated multiplied by `weight`, not 0, a CUDA device computes the gradient in the same pass; with any other factor it is right,
+/// too.
+Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor = 1.0f, float weight = 0.0f);
 /// Style loss of one layer (Gatys et al. 2015, eq. 4) for maps of any size, each Gram divided by its own number of positions M = h * w:
 ///   factor / (4 c^2) * ||F Fᵀ / M - target||^2, averaged over the batch. features [n,h,w,c]; target [1,c,c] or [n,c,c] is a Gram / M.
 /// Its gradient is handed over as a deferred product of F with a c x c matrix, so no gradient-sized tensor exists until it is needed. It can be
@@ -100,9 +102,10 @@ struct StyleTerm {
   float factor = 1.0f, weight = 1.0f;  // as of style_loss
 };
 std::vector<Variable> style_losses(std::span<const StyleTerm> terms);
-/// factor * sum of squared differences of neighbours. kernels/total_variation.h.
+/// factor * sum of squared differences of neighbours. kernels/total_variation.h. `weight` as of content_loss.
 enum class TotalVariationKind { full, interior };
-Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationKind kind = TotalVariationKind::full);
+Variable total_variation(const Variable& x, float factor = 1.0f, TotalVariationKind kind = TotalVariationKind::full,
+                         float weight = 0.0f);
 
 /// Gram matrices / M of feature maps: [n,h,w,c] -> [n,c,c], no gradient.
 Tensor gram_per_position(const Tensor& features);

@@ -84,7 +84,8 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
   check_size(network_.layers[deepest].name, image.shape());
 
   const std::set<std::string> again = is_recording({image}) ? recomputed(image.shape(), taps) : std::set<std::string>();
-  Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value());
+  const bool conv_first = network_.layers.front().kind == Kind::conv;
+  Variable x = ops::affine_per_channel(image, 1.0f, negative_mean_.value(), conv_first);
   if (!again.empty()) x.set_recompute(ops::recompute_affine_per_channel(image, 1.0f, negative_mean_.value()));
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = network_.layers[i];
@@ -111,18 +112,23 @@ void Vgg::visit(const Variable& image, std::span<const std::string> taps, const 
         break;
     }
     i = last;
-    const bool before_conv = i < deepest && network_.layers[i + 1].kind == Kind::conv;
-    if (!before_conv) x.value().forget_derived();  // a convolution leaves what only another one takes
     const std::string& name = network_.layers[i].name;
-    if (!wanted.contains(name)) continue;
-    Variable seen = x;
-    if (const Variable& projection = projections_[i]) {
-      seen = ops::conv2d(x, projection, Variable(), {});
-      if (again.contains(name)) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
-    }
-    if (keeps_in_bf16() && seen.requires_grad() && !again.contains(name)) seen.set_recompute(ops::keep_in_bf16(seen));
-    use(name, seen);
+    if (wanted.contains(name)) use(name, seen_at(i, x, again.contains(name)));
+    // A convolution leaves what another one takes, and style terms.
+    const bool before_conv = i < deepest && network_.layers[i + 1].kind == Kind::conv;
+    if (!before_conv) x.value().forget_derived();
   }
+}
+
+/// What losses see of the value of layer i.
+Variable Vgg::seen_at(size_t i, const Variable& x, bool again) const {
+  Variable seen = x;
+  if (const Variable& projection = projections_[i]) {
+    seen = ops::conv2d(x, projection, Variable(), {});
+    if (again) seen.set_recompute(ops::recompute_conv2d(x, projection, Variable(), {}));
+  }
+  if (keeps_in_bf16() && seen.requires_grad() && !again) seen.set_recompute(ops::keep_in_bf16(seen));
+  return seen;
 }
 
 int64_t Vgg::loss_channels(const std::string& name) const {

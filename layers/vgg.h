@@ -79,6 +79,7 @@ class Vgg final : public Module {
 
  private:
   void check_size(const std::string& name, const Shape& image) const;
+  Variable seen_at(size_t layer, const Variable& value, bool again) const;
 
   NetworkDescription network_;
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none

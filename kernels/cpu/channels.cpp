@@ -218,7 +218,8 @@ HWY_EXPORT(channel_affine);
 HWY_EXPORT(channel_sums);
 HWY_EXPORT(channel_gradient);
 
-void add_per_channel(int64_t positions, int64_t c, float a, const float* x, const float* b, float* output) {
+void add_per_channel(int64_t positions, int64_t c, float a, const float* x, const float* b, float* output,
+                     const Tensor*) {
   MINIDL_DISPATCH(add_per_channel)(positions, c, a, x, b, output);
 }
 void sum_per_channel(int64_t positions, int64_t c, const float* x, float beta, float* output) {

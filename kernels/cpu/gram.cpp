@@ -106,8 +106,8 @@ void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
   }
 }
 
-void gram_backward_symmetric(const GramShape& shape, const float* features, const float* matrix,
-                             const GradTarget& target) {
+void gram_backward_symmetric(const GramShape& shape, const GramGradientTensors& tensors, const GradTarget& target) {
+  const auto *const features = tensors.features.data<float>(), *const matrix = tensors.matrix.data<float>();
   const int64_t c = shape.c;
   const bool amx = uses_amx(c, kAmxBackwardChannels);
   Tensor scaled = amx ? Tensor::empty({c, c}) : Tensor();

@@ -57,4 +57,9 @@ void total_variation_backward(const TotalVariationForm& form, const float* x, fl
   });
 }
 
+Number total_variation_and_gradient(const TotalVariationForm& form, const float* x, float factor, float* gradient) {
+  total_variation_backward(form, x, factor, {gradient, 0.0f});
+  return total_variation(form, x);
+}
+
 }  // namespace minidl::cpu

@@ -32,7 +32,7 @@ MINIDL_KERNEL(kPartThreads, add_parts_kernel, Windows windows, int count, int pa
       }
     }
   }
-  write_pair<Format>(out, inside, pixel_written(out, 0, window_in_rows(windows, window)), channel,
+  write_pair<Format>(out, inside, 0, window_in_rows(windows, window), channel,
                      with_bias(out, first, bias_of(out, channel)), with_bias(out, second, bias_of(out, channel + 1)));
 }
 

@@ -167,7 +167,7 @@ Tensor packed_weight(const WindowProducts& products, const Conv2dDesc& d, const 
 /// grad_output, an operand, with its own filters.
 void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Tensor& packed, bool paired,
                    const void* grad_output, const GradTarget& target, const AddedRows& added = {},
-                   uint16_t* rounded = nullptr) {
+                   uint16_t* rounded = nullptr, const Unpooled& unpooled = {}) {
   const Padding& padding = d.window.padding;
   const int64_t row_bytes = products.channels(d.out_c) * static_cast<int64_t>(size_of(products.dtype));
   for_phases(d, [&](const Phase& h, const Phase& w, int64_t row) {
@@ -182,7 +182,8 @@ void gather_phases(const WindowProducts& products, const Conv2dDesc& d, const Te
                               .beta = target.beta,
                               .mask = target.relu_mask,
                               .added = added,
-                              .rounded = rounded};
+                              .rounded = rounded,
+                              .unpooled = unpooled};
     const Windows windows = windows_of_phase(products, d, h, w);
     products.gather(paired ? windows_of_pairs(windows) : windows, grad_output,
                     static_cast<const std::byte*>(packed.raw()) + row * row_bytes,
@@ -206,6 +207,13 @@ bool pairs_backward(const WindowProducts& products, const Conv2dDesc& d) {
 int64_t gather_workspace(const WindowProducts& products, bool paired, const Windows& windows, int64_t channels) {
   return paired ? products.gather_workspace(windows_of_pairs(windows), static_cast<int>(2 * channels))
                 : products.gather_workspace(windows, static_cast<int>(channels));
+}
+
+/// The gradient before a pool and its ReLU, which the convolution above may have left.
+Operand unpooled_gradient(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardDataArgs& args) {
+  Tensor left = unpooled_left(products, args.grad_output_tensor, d.output_shape());
+  return Operand(left ? std::move(left)
+                      : unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output));
 }
 
 int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
@@ -290,22 +298,25 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
   const Tensor packed = packed_weight(products, d, args.weight, paired);
   const Operand grad_output =
       args.choice || args.positive
-          ? Operand(unpooled_operand(products.dtype, d, args.choice, args.positive, args.grad_output))
+          ? unpooled_gradient(products, d, args)
           : operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const GradTarget target{args.grad_input, args.beta, args.relu_mask};
   if (!continues) {
-    RoundedResults rounded(products, is_dense(d) ? args.written_tensor : nullptr, bool{args.relu_mask});
+    const Tensor* const written = is_dense(d) ? args.written_tensor : nullptr;
+    RoundedResults rounded(products, written, bool{args.relu_mask});
+    UnpooledResults unpooled(products, paired ? nullptr : written, args.input_route);
     if (args.added_features) {
       const auto values = [](const Tensor* tensor) { return tensor->data<float>(); };
       const Operand features =
                         operand_of(products, args.added_features, values(args.added_features), d.in_h * d.in_w, d.in_c),
                     matrix = operand_of(products, args.added_matrix, values(args.added_matrix), d.in_c, d.in_c);
       const AddedRows added{features.data, matrix.data, static_cast<int>(d.in_c)};
-      gather_phases(products, d, packed, false, grad_output.data, target, added, rounded.data());
+      gather_phases(products, d, packed, false, grad_output.data, target, added, rounded.data(), unpooled.where());
     } else {
-      gather_phases(products, d, packed, paired, grad_output.data, target, {}, rounded.data());
+      gather_phases(products, d, packed, paired, grad_output.data, target, {}, rounded.data(), unpooled.where());
     }
-    return rounded.keep();
+    rounded.keep();
+    return unpooled.keep();
   }
   Tensor grad = Tensor::empty(d.input_shape(), Dtype::f32, args.weight.device());
   gather_phases(products, d, packed, paired, grad_output.data, {grad.data<float>(), 0.0f});
@@ -325,7 +336,7 @@ bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) 
   if (problem.direction == Conv2dDirection::forward) {
     return products.pools(cells_of(products, d), static_cast<int>(d.out_c));
   }
-  return size_of(products.dtype) == 2;
+  return true;
 }
 
 bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d) {

@@ -1,3 +1,4 @@
+#include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
 
@@ -42,8 +43,7 @@ struct Scaled {
 struct ScaledDifference {
   RawFactor a;
   MINIDL_DEVICE float operator()(int64_t, const float (&x)[2]) const {
-    const float factor = a.on_device ? a.value * static_cast<float>(load(a.on_device)) : a.value;
-    return factor * (x[0] - x[1]);
+    return times(a, x[0] - x[1]);
   }
 };
 
@@ -123,7 +123,12 @@ void accumulate_product(int64_t count, const float* x, const float* y, const Gra
   map<2>(count, {{x, y}}, Multiply{}, GradientOutput{target});
 }
 
-void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output) {
+void add_per_channel(int64_t positions, int64_t channels, float a, const float* x, const float* b, float* output,
+                     const Tensor* read_next) {
+  const WindowProducts& products = products_now();
+  if (read_next && products.channels(channels) > channels) {
+    return leave_operand(*read_next, shifted_operand(products.dtype, positions, channels, a, x, b, output));
+  }
   channel_map(ChannelCut(1, positions, channels, {x, b, output}), AddPerChannel{a, x, b}, Output{output});
 }
 

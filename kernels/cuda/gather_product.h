@@ -62,6 +62,15 @@ struct AddedRows {
   int terms = 0;
 };
 
+/// A gradient of pooled values, [n, h / 2, w / 2, channels] (rounded down), spread over the pixels of which 2x2 windows
+/// were pooled, [n, h, w, channels], as an operand.
+struct Unpooled {
+  void* operand = nullptr;
+  int h = 0, w = 0;
+  const uint8_t* choice = nullptr;  // of the maximum, as in conv2d_pool2d.h; nullptr: of the average, with
+  BitSpan positive = {};
+};
+
 struct GatherOutput {
   float* output;
   int channels;
@@ -85,6 +94,8 @@ struct GatherOutput {
   /// The output once more, as an operand of the same 16 bits: of products on tensor cores that have such operands, of
   /// whole outputs with a multiple of 8 channels.
   uint16_t* rounded = nullptr;
+  /// The output once more, on tensor cores, of whole outputs with a multiple of 8 channels.
+  Unpooled unpooled = {};
   GatherTile tile = GatherTile::by_size;
 };
 

@@ -89,6 +89,33 @@ bool is_read_in_bf16(const GramShape& shape) {
   return shape.n == 1 && shape.c % 8 == 0 && execution::precision() == Precision::bf16;
 }
 
+/// Of one picture.
+GatherOutput gradient_of(const GramShape& shape, const GradTarget& target) {
+  return {.output = target.grad,
+          .channels = static_cast<int>(shape.c),
+          .out_h = 1,
+          .out_w = static_cast<int>(shape.positions),
+          .scale = shape.scale,
+          .beta = target.beta,
+          .mask = target.relu_mask};
+}
+
+/// Of operands that were left in bf16, as a convolution would add them; the gradient is left so, too. False where they
+/// were not.
+bool multiplied_in_bf16(const GramShape& shape, const GramGradientTensors& tensors, const GradTarget& target) {
+  if (!is_read_in_bf16(shape)) return false;
+  const WindowProducts& products = products_bf16;
+  const Tensor features = operand_left(products, tensors.features, shape.positions, shape.c),
+               matrix = operand_left(products, tensors.matrix, shape.c, shape.c);
+  if (!features || !matrix) return false;
+  RoundedResults rounded(products, &tensors.written, bool{target.relu_mask});
+  GatherOutput output = gradient_of(shape, target);
+  output.rounded = rounded.data();
+  products.gather(pixels_of(shape, products), features.raw(), matrix.raw(), output, current_stream());
+  rounded.keep();
+  return true;
+}
+
 }  // namespace
 
 void gram_forward(const GramShape& shape, const float* features, float* gram) {
@@ -136,24 +163,17 @@ void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
                 current_stream(), static_cast<int>(c), x, output);
 }
 
-void gram_backward_symmetric(const GramShape& shape, const float* features, const float* matrix,
-                             const GradTarget& target) {
+void gram_backward_symmetric(const GramShape& shape, const GramGradientTensors& tensors, const GradTarget& target) {
   check_range(shape);
-  if (shape.c == 0 || shape.positions == 0) return;
+  if (shape.c == 0 || shape.positions == 0 || multiplied_in_bf16(shape, tensors, target)) return;
+  const auto *const features = tensors.features.data<float>(), *const matrix = tensors.matrix.data<float>();
   const WindowProducts& products = products_of_gram();
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
     const Operand picture(products, features + at, shape.positions, shape.c),
         coefficients(products, matrix + n * shape.c * shape.c, shape.c, shape.c);
-    const GradTarget part = target.from(at);
-    const GatherOutput output{.output = part.grad,
-                              .channels = static_cast<int>(shape.c),
-                              .out_h = 1,
-                              .out_w = static_cast<int>(shape.positions),
-                              .scale = shape.scale,
-                              .beta = part.beta,
-                              .mask = part.relu_mask};
-    products.gather(pixels_of(shape, products), picture.data, coefficients.data, output, current_stream());
+    products.gather(pixels_of(shape, products), picture.data, coefficients.data, gradient_of(shape, target.from(at)),
+                    current_stream());
   }
 }
 

@@ -92,6 +92,11 @@ MINIDL_DEVICE float clamped(float x, float low, float high) {
   return x < low ? low : x > high ? high : x;
 }
 
+MINIDL_DEVICE float times(const RawFactor& a, float x) {
+  const float factor = a.on_device ? a.value * static_cast<float>(load(a.on_device)) : a.value;
+  return factor * x;
+}
+
 /// Bit i of a mask.
 MINIDL_DEVICE bool is_set(const BitSpan& mask, int64_t i) {
   const int64_t bit = mask.first + i;

@@ -39,6 +39,33 @@ MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64
                               Format::bits(four[3])});
 }
 
+/// a x + b[c], as an operand and as it is. Four channels a thread, of few that are no vectors.
+template <typename Format>
+MINIDL_KERNEL(kMapThreads, shifted_operand_kernel, int64_t rows, int channels, int padded, float a, const float* x,
+              const float* b, float* output, typename Format::Element* operand) {
+  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * 4;
+  if (at >= rows * padded) return;
+  const int64_t row = at / padded;
+  const int channel = static_cast<int>(at - row * padded);
+  float four[4] = {};
+  for (int i = 0; i < 4 && channel + i < channels; ++i) {
+    const int64_t element = row * channels + channel + i;
+    four[i] = a * load(x + element) + load(b + channel + i);
+    store(output + element, four[i]);
+  }
+  store(reinterpret_cast<typename Format::Four*>(operand + at),
+        typename Format::Four{Format::bits(four[0]), Format::bits(four[1]), Format::bits(four[2]),
+                              Format::bits(four[3])});
+}
+
+template <typename Format>
+void launch_shifted(int64_t rows, int64_t channels, int64_t padded, float a, const float* x, const float* b,
+                    float* output, void* operand) {
+  MINIDL_LAUNCH(shifted_operand_kernel<Format>, blocks_for(rows * padded, int64_t{kMapThreads} * 4), kMapThreads, 0,
+                current_stream(), rows, static_cast<int>(channels), static_cast<int>(padded), a, x, b, output,
+                static_cast<typename Format::Element*>(operand));
+}
+
 template <typename Format>
 void launch_copy(int64_t rows, int64_t channels, int64_t padded, const float* values, void* operand) {
   const auto kernel = takes_vectors(channels, {values}) ? operand_kernel<Format, 4> : operand_kernel<Format, 1>;
@@ -67,6 +94,18 @@ Tensor mma_operand(Dtype dtype, const float* values, int64_t rows, int64_t chann
                    : dtype == Dtype::bf16 ? launch_copy<Rounded<Bf16>>
                                           : launch_copy<Rounded<Half>>;
   run(rows, channels, padded, values, operand.raw());
+  return operand;
+}
+
+Tensor shifted_operand(Dtype dtype, int64_t rows, int64_t channels, float a, const float* x, const float* b,
+                       float* output) {
+  const int64_t padded = operand_channels(dtype, channels);
+  Tensor operand = Tensor::empty({rows, padded}, dtype, current_device());
+  if (rows == 0) return operand;
+  const auto run = dtype == Dtype::f32    ? launch_shifted<Single>
+                   : dtype == Dtype::bf16 ? launch_shifted<Rounded<Bf16>>
+                                          : launch_shifted<Rounded<Half>>;
+  run(rows, channels, padded, a, x, b, output, operand.raw());
   return operand;
 }
 

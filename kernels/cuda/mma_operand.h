@@ -10,7 +10,10 @@ int64_t operand_channels(Dtype dtype, int64_t channels);
 /// values [rows, channels] as `dtype` (f32, bf16, f16), with zeros up to operand_channels(). Undefined where the values
 /// can be read as they are.
 Tensor mma_operand(Dtype dtype, const float* values, int64_t rows, int64_t channels);
-/// Bytes that it allocates for aligned values.
+/// output = a * x + b[channel], [rows, channels], and the same as an operand.
+Tensor shifted_operand(Dtype dtype, int64_t rows, int64_t channels, float a, const float* x, const float* b,
+                       float* output);
+/// Bytes that mma_operand() allocates for aligned values.
 int64_t operand_bytes(Dtype dtype, int64_t rows, int64_t channels);
 
 }  // namespace minidl::cuda

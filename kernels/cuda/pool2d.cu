@@ -234,7 +234,12 @@ Tensor unpooled_operand(Dtype dtype, const Conv2dDesc& desc, const uint8_t* choi
     launch_apart(size, pool.n, vectors, choice, grad_output,
                  RoundedGradient<Format>{static_cast<uint16_t*>(operand.raw()), positive});
   };
-  dtype == Dtype::bf16 ? run(Bf16{}) : run(Half{});
+  if (dtype == Dtype::f32) {
+    launch_apart(size, pool.n, vectors, choice, grad_output,
+                 GradientOutput{{static_cast<float*>(operand.raw()), 0.0f, positive}});
+  } else {
+    dtype == Dtype::bf16 ? run(Bf16{}) : run(Half{});
+  }
   return operand;
 }
 

@@ -35,6 +35,19 @@ struct SquaredDifference {
   }
 };
 
+/// Writes the gradient as it goes.
+struct SquaredDifferenceAndGradient {
+  SquaredDifference difference;
+  RawFactor a;
+  BitSpan relu_mask;
+  float* gradient;
+  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const {
+    const bool passes = !relu_mask.bits || is_set(relu_mask, i);
+    store(gradient + i, passes ? times(a, load(difference.x + i) - load(difference.y + i)) : 0.0f);
+    return difference(row, i);
+  }
+};
+
 /// sums[c] += x, in f64.
 struct AddValue {
   const float* x;
@@ -98,6 +111,11 @@ float max_abs(int64_t count, const float* x) {
 
 Number squared_distance(int64_t count, const float* x, const float* y) {
   return reduced(count, SquaredDifference{x, y});
+}
+
+Number squared_distance_and_gradient(int64_t count, const float* x, const float* y, const RawFactor& a,
+                                     BitSpan relu_mask, float* gradient) {
+  return reduced(count, SquaredDifferenceAndGradient{{x, y}, a, relu_mask, gradient});
 }
 
 void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output) {

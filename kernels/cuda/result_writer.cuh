@@ -43,6 +43,17 @@ MINIDL_DEVICE float pool_cell(const PairOutput& out, float value, int& choice) {
   return result;
 }
 
+/// Two neighbouring elements of an operand whose numbers are rounded by Format, or of fp32.
+template <typename Format>
+MINIDL_DEVICE void store_operands(void* operand, int64_t i, float first, float second) {
+  if constexpr (std::is_void_v<Format>) {
+    store(reinterpret_cast<float2*>(static_cast<float*>(operand) + i), make_float2(first, second));
+  } else {
+    store(reinterpret_cast<ushort2*>(static_cast<uint16_t*>(operand) + i),
+          ushort2{Format::bits(first), Format::bits(second)});
+  }
+}
+
 /// Elements i and, unless it is of the next pixel, i + 1 of the output. Format: what rounds to `rounded`, or void.
 template <typename Format>
 MINIDL_DEVICE void store_pair(const PairOutput& out, bool both, int64_t i, float first, float second) {
@@ -53,22 +64,50 @@ MINIDL_DEVICE void store_pair(const PairOutput& out, bool both, int64_t i, float
     if (both) store(out.output + i + 1, second);
   }
   if constexpr (!std::is_void_v<Format>) {
-    if (out.rounded)
-      store(reinterpret_cast<ushort2*>(out.rounded + i), ushort2{Format::bits(first), Format::bits(second)});
+    if (out.rounded) store_operands<Format>(out.rounded, i, first, second);
+  }
+}
+
+/// Elements i and i + 1 of the output, those of window `at`, to the pixels that were pooled to it; a last row or column
+/// that was not, zeros.
+template <typename Format>
+MINIDL_DEVICE void write_unpooled(const PairOutput& out, const WindowIndex& at, int64_t i, int channel, float first,
+                                  float second) {
+  const Unpooled& to = out.unpooled;
+  int choice[2] = {};
+  if (to.choice) {
+    choice[0] = load(to.choice + i), choice[1] = load(to.choice + i + 1);
+  } else {
+    first /= 4.0f, second /= 4.0f;
+  }
+  const int rows = at.h + 1 == out.out_h ? to.h - 2 * at.h : 2, columns = at.w + 1 == out.out_w ? to.w - 2 * at.w : 2;
+  for (int r = 0; r < rows; ++r) {
+    for (int s = 0; s < columns; ++s) {
+      const int64_t pixel = (static_cast<int64_t>(at.n) * to.h + 2 * at.h + r) * to.w + 2 * at.w + s;
+      const int64_t element = pixel * out.channels + channel;
+      const bool pooled = r < 2 && s < 2;
+      bool goes[2] = {pooled, pooled};
+      if (pooled) {
+        for (int k = 0; k < 2; ++k)
+          goes[k] = to.choice ? choice[k] == 2 * r + s : is_set(to.positive, element + k);
+      }
+      store_operands<Format>(to.operand, element, goes[0] ? first : 0.0f, goes[1] ? second : 0.0f);
+    }
   }
 }
 
 /// Two neighbouring results of channels `channel` (even) and the next. All lanes of a warp call together, four
-/// neighbours with eight neighbouring channels of one pixel; those without results say so.
+/// neighbours with eight neighbouring channels of one window; those without results say so. picture0 as in pixel_written.
 template <typename Format>
-MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int64_t pixel, int channel, float first,
-                              float second) {
-  const int64_t i = pixel * (out.pitch ? out.pitch : out.channels) + channel;
+MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int picture0, const WindowIndex& at, int channel,
+                              float first, float second) {
+  const int64_t i = pixel_written(out, picture0, at) * (out.pitch ? out.pitch : out.channels) + channel;
   const bool both = channel + 1 < out.channels;
   if (inside) {
     first = finished(out, i, first);
     if (both) second = finished(out, i + 1, second);
     store_pair<Format>(out, both, i, first, second);
+    if (out.unpooled.operand) write_unpooled<Format>(out, at, i, channel, first, second);
   }
   if (out.positive) write_positive(out, inside, i, first, second);
 }
@@ -113,8 +152,7 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
       write_cell<Format>(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel,
                          first, second);
     } else {
-      write_pair<Format>(out, inside, pixel_written(out, picture0, window_in_rows(windows, window)), channel, first,
-                         second);
+      write_pair<Format>(out, inside, picture0, window_in_rows(windows, window), channel, first, second);
     }
   });
 }

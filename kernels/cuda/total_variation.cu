@@ -57,6 +57,19 @@ struct VariationGradient {
   }
 };
 
+/// Writes the gradient as it goes.
+template <typename Index>
+struct VariationAndGradient {
+  Variation<Index> variation;
+  VariationGradient<Index> slope;
+  float* gradient;
+  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const {
+    const float value[1] = {load(slope.x + i)};
+    store(gradient + i, slope(i, value));
+    return variation(row, i);
+  }
+};
+
 int64_t count_of(const TotalVariationForm& form) {
   return form.n * form.h * form.w * form.c;
 }
@@ -66,6 +79,15 @@ int64_t count_of(const TotalVariationForm& form) {
 Number total_variation(const TotalVariationForm& form, const float* x) {
   Number total = 0.0;
   with_index(count_of(form), [&](auto index) { total = reduced(count_of(form), Variation<decltype(index)>{x, form}); });
+  return total;
+}
+
+Number total_variation_and_gradient(const TotalVariationForm& form, const float* x, float factor, float* gradient) {
+  Number total = 0.0;
+  with_index(count_of(form), [&](auto index) {
+    using Index = decltype(index);
+    total = reduced(count_of(form), VariationAndGradient<Index>{{x, form}, {x, form, factor}, gradient});
+  });
   return total;
 }
 

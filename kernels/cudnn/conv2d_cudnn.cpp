@@ -93,7 +93,8 @@ void forward(const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   }
   execute(plan_for(request, operands), operands);
   if (args.bias && !request.bias) {
-    cuda::add_per_channel(d.output_shape().count() / d.out_c, d.out_c, 1.0f, args.output, args.bias, args.output);
+    cuda::add_per_channel(d.output_shape().count() / d.out_c, d.out_c, 1.0f, args.output, args.bias, args.output,
+                          nullptr);
   }
   if (relu && !request.relu) cuda::relu_forward(d.output_shape().count(), args.output, args.output);
 }

@@ -7,7 +7,8 @@ namespace {
 
 class Conv2dNode : public Node {
  public:
-  Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight) : desc_(desc) {
+  Conv2dNode(const Conv2dDesc& desc, const Wants& wants, const Variable& input, const Tensor& weight)
+      : desc_(desc), input_route_(route_of(input.value())) {
     if (wants(0)) weight_ = Saved(weight);
     if (wants(1)) input_ = Saved(input);
   }
@@ -35,10 +36,11 @@ class Conv2dNode : public Node {
   virtual Tensor of_convolution(const Tensor& grad_output) const { return grad_output; }
   virtual void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
                              const GramContribution* added) const {
-    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input, added);
+    conv2d_backward_data(desc_, weight_.get(name()), grad_output, how, grad_input, added, input_route_.get());
   }
 
   Conv2dDesc desc_;
+  std::shared_ptr<const PoolRoute> input_route_;  // nullptr: the input does not come from a pool
   Saved input_, weight_;
 
  private:
@@ -67,7 +69,8 @@ class Conv2dPool2dNode final : public Conv2dNode {
   }
   void backward_data(const Tensor& grad_output, const Accumulate& how, Tensor& grad_input,
                      const GramContribution* added) const override {
-    conv2d_pool2d_backward_data(desc_, weight_.get(name()), route_, grad_output, how, grad_input, added);
+    conv2d_pool2d_backward_data(desc_, weight_.get(name()), route_, grad_output, how, grad_input, added,
+                                input_route_.get());
   }
 
  private:
@@ -112,6 +115,7 @@ Variable conv2d_pool2d(const Variable& input, const Variable& weight, const Vari
   const bool recording = is_recording({input, weight, bias});
   PoolRoute route = recording ? PoolRoute::make(desc, kind, x.device()) : PoolRoute();
   conv2d_pool2d_forward(desc, kind, x, w, bias ? bias.value() : Tensor(), output, recording ? &route : nullptr);
+  if (recording && x.device().kind == Device::Kind::cuda) leave_route(output, route);
   return record(std::move(output), {input, weight, bias}, [&](const Wants& wants) {
     return std::make_unique<Conv2dPool2dNode>(desc, wants, input, w, std::move(route));
   });

@@ -90,9 +90,11 @@ Variable scale(const Variable& x, float factor) {
                 [&](const Wants&) { return std::make_unique<ScaledNode>("scale", std::vector{factor}, x.shape()); });
 }
 
-Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset) {
+Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset, bool before_convolution) {
   Tensor output = empty_like(x);
-  add_per_channel(factor, x.value(), offset, output);
+  add_per_channel(factor, x.value(), offset, output, before_convolution);
+  // What is added to a constant has the gradient of the sum: one slot for both.
+  if (factor == 1.0f && is_recording({x})) return Variable(std::move(output), x.slot());
   return record(std::move(output), {x}, [&](const Wants&) {
     return std::make_unique<ScaledNode>("affine_per_channel", std::vector{factor}, x.shape());
   });

@@ -3,6 +3,8 @@
 #include <minidl/kernels/total_variation.h>
 #include <minidl/layers/ops.h>
 
+#include <cmath>
+
 namespace minidl::ops {
 namespace {
 
@@ -20,6 +22,31 @@ class SumNode final : public Node {
   float factor_;
   Shape shape_;
 };
+
+/// Of a term whose gradient was computed with its value, for a loss into which the term goes multiplied by `weight`.
+class ReadyGradientNode final : public Node {
+ public:
+  ReadyGradientNode(const char* name, Tensor gradient, float weight)
+      : name_(name), gradient_(std::move(gradient)), weight_(weight) {}
+  const char* name() const override { return name_; }
+  void backward(const Tensor& grad_output, GradSink& grads) override {
+    const float factor = grad_output.item() / weight_;
+    if (factor == 1.0f && grads.give(0, gradient_)) return;
+    const auto [grad_input, beta, relu_mask] = grads.slot(0);
+    accumulate_scaled(factor, gradient_, {beta, relu_mask}, grad_input);
+  }
+
+ private:
+  const char* name_;
+  Tensor gradient_;
+  float weight_;
+};
+
+/// Whether the gradient of a term is computed with its value: on a device it costs a launch of its own later.
+bool has_ready_gradient(const Variable& x, float weight) {
+  return weight != 0.0f && std::isfinite(weight) && is_recording({x}) &&
+         x.value().device().kind == Device::Kind::cuda;
+}
 
 class ContentLossNode final : public Node {
  public:
@@ -77,15 +104,35 @@ Variable mean(const Variable& x) {
   return scaled_sum(x, 1.0 / static_cast<double>(x.shape().count()));
 }
 
-Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor) {
+Variable content_loss(const Variable& features, const Tensor& target, const Factor& factor, float weight) {
   MINIDL_CHECK(features.shape() == target.shape(), "[content_loss] features {} and target {} must have the same shape",
                features.shape(), target.shape());
+  if (has_ready_gradient(features, weight)) {
+    const BitMask& mask = features.slot()->relu_mask;
+    Factor slope = factor;
+    slope.value *= weight;
+    Tensor gradient = Tensor::empty(features.shape(), Dtype::f32, target.device());
+    Tensor loss = squared_distance_and_gradient(features.value(), target, 0.5, factor, slope, mask ? &mask : nullptr,
+                                                gradient);
+    return record(std::move(loss), {features}, [&](const Wants&) {
+      return std::make_unique<ReadyGradientNode>("content_loss", std::move(gradient), weight);
+    });
+  }
   return record(squared_distance_scalar(features.value(), target, 0.5, factor), {features},
                 [&](const Wants&) { return std::make_unique<ContentLossNode>(features, target, factor); });
 }
 
-Variable total_variation(const Variable& x, float factor, TotalVariationKind kind) {
+Variable total_variation(const Variable& x, float factor, TotalVariationKind kind, float weight) {
   const Tensor& value = x.value();
+  const bool masked = x.requires_grad() && x.slot()->relu_mask;
+  if (has_ready_gradient(x, weight) && !masked) {
+    Tensor gradient = Tensor::empty(x.shape(), Dtype::f32, value.device());
+    Tensor loss = total_variation_and_gradient(value, kind == TotalVariationKind::interior, factor, factor * weight,
+                                               gradient);
+    return record(std::move(loss), {x}, [&](const Wants&) {
+      return std::make_unique<ReadyGradientNode>("total_variation", std::move(gradient), weight);
+    });
+  }
   const auto variation = kind == TotalVariationKind::full ? total_variation_scalar : total_variation_interior_scalar;
   return record(variation(value, factor), {x},
                 [&](const Wants&) { return std::make_unique<TotalVariationNode>(value, factor, kind); });

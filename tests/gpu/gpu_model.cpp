@@ -1,10 +1,10 @@
 // Predicts the time of an iteration of nst_gatys on GPUs that nobody here has, from what its kernels do and what the
 // makers of these GPUs publish: prints docs/gpu_model.md. Nothing is run on a device, and no constant comes from a
 // measurement of this program, so that the first run on a GPU tests a prediction.
+#include "gpu_model.h"
+
 #include <fmt/format.h>
 #include <minidl/kernels/cuda/gather_mma.h>
-#include <minidl/kernels/cuda/mma_operand.h>
-#include <minidl/kernels/cuda/outer_mma.h>
 
 #include <algorithm>
 #include <array>
@@ -14,12 +14,6 @@
 namespace minidl::cuda {
 namespace {
 
-/// Dense rates in T(fl)op/s and TB/s; `mma` is the share of the tensor cores' rate that mma.sync reaches.
-struct Gpu {
-  const char* name;
-  int multiprocessors;
-  double fp32, tf32, half, memory, cache, mma;
-};
 constexpr Gpu kGpus[] = {{"H100 SXM", 132, 66.9, 494.7, 989.4, 3.35, 5.5, 0.63},
                          {"H200", 132, 66.9, 494.7, 989.4, 4.8, 5.5, 0.63},
                          {"RTX 4090", 128, 82.6, 82.6, 165.2, 1.008, 5.5, 1.0}};
@@ -27,19 +21,7 @@ constexpr double kLaunch = 2e-6;  // seconds between the kernels of a graph
 // Cycles until the second cache and the memory answer, and cycles in a second, of an H100.
 constexpr double kCacheCycles = 200, kMemoryCycles = 400, kClock = 1.755e9;
 
-enum class Arithmetic { fp32, tf32, bf16 };
 constexpr Arithmetic kArithmetics[] = {Arithmetic::fp32, Arithmetic::tf32, Arithmetic::bf16};
-
-/// What some launches do: operations of the busiest multiprocessor, bytes that tiles read from the cache, bytes that
-/// memory must move.
-struct Work {
-  std::string name;
-  Arithmetic arithmetic = Arithmetic::fp32;
-  double operations = 0, tile_bytes = 0, memory_bytes = 0;
-  int64_t blocks = 0;  // of a product on tensor cores
-  int tile = 0;        // of kMmaTiles
-  int launches = 1;
-};
 
 /// What takes the longest of them.
 struct Prediction {
@@ -57,143 +39,6 @@ Prediction predict(const Gpu& gpu, const Work& work) {
   const auto longest =
       std::max_element(all.begin(), all.end(), [](const auto& x, const auto& y) { return x.seconds < y.seconds; });
   return {kLaunch * work.launches + longest->seconds, longest->limit};
-}
-
-constexpr double kFloat = 4;
-
-/// A product over windows in tiles: each multiprocessor has its share of the blocks, the busiest one a block more.
-Work product(std::string name, const Gpu& gpu, Arithmetic arithmetic, double windows, double columns, double terms,
-             double memory_bytes) {
-  const bool tensor = arithmetic != Arithmetic::fp32;
-  const int64_t element = arithmetic == Arithmetic::bf16 ? 2 : 4;
-  const auto w = static_cast<int64_t>(windows), c = static_cast<int64_t>(columns), t = static_cast<int64_t>(terms);
-  TileSize tile = kGatherTiles[static_cast<int>(gather_tile(w, c))];
-  int64_t parts = 1;
-  if (tensor) {
-    const MmaPlan plan = plan_mma(w, c, t, element);
-    tile = kMmaTiles[plan.tile], parts = plan.parts;
-  }
-  const int64_t blocks = divided_up(w, tile.rows) * divided_up(c, tile.columns) * parts;
-  const double of_block = 2.0 * tile.rows * tile.columns * terms / static_cast<double>(parts);
-  const double partials = parts > 1 ? 2.0 * kFloat * windows * columns * static_cast<double>(parts) : 0.0;
-  return {std::move(name),
-          arithmetic,
-          of_block * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
-          static_cast<double>(blocks * (tile.rows + tile.columns) * element) * terms / static_cast<double>(parts),
-          memory_bytes + partials,
-          tensor ? blocks : 0,
-          tensor ? plan_mma(w, c, t, element).tile : 0,
-          parts > 1 ? 2 : 1};
-}
-
-/// Sums over windows of one pixel, without the tiles above the diagonal.
-Work gram(std::string name, const Gpu& gpu, Arithmetic arithmetic, double pixels, int channels) {
-  const OuterProduct described{.windows = {.n = 1,
-                                           .in_h = 1,
-                                           .in_w = static_cast<int>(pixels),
-                                           .in_c = channels,
-                                           .windows_h = 1,
-                                           .windows_w = static_cast<int>(pixels)},
-                               .rows = channels,
-                               .symmetric = true};
-  const OuterPlan plan = plan_outer_mma(described);
-  const TileSize tile = arithmetic == Arithmetic::fp32 ? TileSize{64, 64} : kOuterTiles[plan.tile];
-  const int64_t across = divided_up(channels, tile.columns), down = divided_up(channels, tile.rows);
-  int64_t tiles = 0;
-  for (int64_t row = 0; row < down; ++row)
-    tiles += std::min(across, divided_up((row + 1) * tile.rows, int64_t{tile.columns}));
-  const int64_t part = arithmetic == Arithmetic::fp32 ? windows_of_part(static_cast<int64_t>(pixels), across * down)
-                                                      : int64_t{plan.part};
-  const int64_t blocks = tiles * divided_up(static_cast<int64_t>(pixels), part);
-  const double windows = static_cast<double>(part);
-  return {std::move(name), arithmetic,
-          2.0 * tile.rows * tile.columns * windows * static_cast<double>(divided_up(blocks, gpu.multiprocessors)),
-          kFloat * (tile.rows + tile.columns) * windows * static_cast<double>(blocks), kFloat * pixels * channels};
-}
-
-Work pass(std::string name, double bytes, int launches = 1) {
-  return {.name = std::move(name), .memory_bytes = bytes, .launches = launches};
-}
-
-struct Layer {
-  const char* name;
-  int in_c, out_c, shrink;  // of the picture's side
-  bool style, pooled;       // a style term at its output; 2x2 pooling after it
-};
-/// VGG-19 as far as style transfer computes it; the content term is at conv4_2.
-constexpr Layer kLayers[] = {{"conv1_1", 3, 64, 1, true, false},     {"conv1_2", 64, 64, 1, false, true},
-                             {"conv2_1", 64, 128, 2, true, false},   {"conv2_2", 128, 128, 2, false, true},
-                             {"conv3_1", 128, 256, 4, true, false},  {"conv3_2", 256, 256, 4, false, false},
-                             {"conv3_3", 256, 256, 4, false, false}, {"conv3_4", 256, 256, 4, false, true},
-                             {"conv4_1", 256, 512, 8, true, false},  {"conv4_2", 512, 512, 8, false, false},
-                             {"conv4_3", 512, 512, 8, false, false}, {"conv4_4", 512, 512, 8, false, true},
-                             {"conv5_1", 512, 512, 16, true, false}};
-
-/// The launches of one evaluation and a step of L-BFGS with 10 pairs, as emulator/iteration_test counts them.
-std::vector<Work> iteration(const Gpu& gpu, Arithmetic arithmetic, double side) {
-  std::vector<Work> all;
-  bool style_before = false;
-  bool of_relu = false;  // the input is the output of one, not of a pool
-  const bool half = arithmetic == Arithmetic::bf16;
-  const auto padded = [&](int channels) {
-    return arithmetic == Arithmetic::fp32
-               ? static_cast<double>(channels)
-               : static_cast<double>(operand_channels(half ? Dtype::bf16 : Dtype::f32, channels));
-  };
-  // Of bytes: what a product reads of an operand's element, and writes of a result that the next one reads, too.
-  const double read = half ? 2 : kFloat, written = kFloat + (half ? 2 : 0);
-  const auto operand = [&](const std::string& name, double pixels, int channels) {
-    all.push_back(pass(name + ", operand", kFloat * pixels * channels + read * pixels * padded(channels)));
-  };
-  const double picture = 3 * side * side;
-  double coefficients = 0;  // of all Gram matrices
-  all.push_back(pass("mean of the network", 2 * kFloat * picture));
-  for (const Layer& layer : kLayers) {
-    const std::string name = layer.name;
-    const double pixels = side * side / (layer.shrink * layer.shrink), in = pixels * layer.in_c,
-                 out = pixels * layer.out_c;
-    // A product on tensor cores in one part pools what it writes, and 16-bit gradients are spread as they are rounded.
-    const bool tensor = arithmetic != Arithmetic::fp32;
-    const bool pools =
-        layer.pooled && tensor &&
-        plan_mma(static_cast<int64_t>(pixels), layer.out_c, static_cast<int64_t>(9 * padded(layer.in_c)), half ? 2 : 4)
-                .parts == 1;
-    if (padded(layer.in_c) > layer.in_c) operand(name, pixels, layer.in_c);
-    all.push_back(product(name + " forward", gpu, arithmetic, pixels, layer.out_c, 9 * padded(layer.in_c),
-                          read * in + written * (pools ? 0.25 : 1.0) * out));
-    if (layer.pooled && !pools) all.push_back(pass(name + " pooling", kFloat * out * 1.5 + out / 4, 2));
-    if (layer.pooled)
-      all.push_back(pass(name + " pooling, gradient", (half ? 2 : kFloat) * out + kFloat * out / 4 + out / 8));
-    // The gradient of the last layer is that of its style term, a product of other operands.
-    const bool last = &layer == &kLayers[std::size(kLayers) - 1];
-    if (half && last) operand(name + " gradient", pixels, layer.out_c);
-    // The gradient of a style term at the input is more terms of the same product.
-    const bool adds = tensor && style_before;
-    const bool pairs = tensor && layer.in_c <= 4;  // of pixels as one
-    all.push_back(product(name + " gradient", gpu, arithmetic, pairs ? pixels / 2 : pixels,
-                          pairs ? 2 * layer.in_c : layer.in_c,
-                          (pairs ? 12 : 9) * padded(layer.out_c) + (adds ? layer.in_c : 0),
-                          (kFloat + (of_relu ? written - kFloat : 0) + (adds ? read : 0)) * in + read * out));
-    of_relu = !layer.pooled;
-    style_before = layer.style;
-    if (layer.style) {
-      const double c = layer.out_c;
-      const Arithmetic of_gram = std::min(arithmetic, Arithmetic::tf32);
-      all.push_back(gram(name + " Gram matrix", gpu, of_gram, pixels, layer.out_c));
-      coefficients += c * c;
-      if (!tensor || last)
-        all.push_back(product(name + " style gradient", gpu, of_gram, pixels, c, c, 3 * kFloat * out));
-    }
-  }
-  all.push_back(pass("Gram matrices: parts, losses, coefficients", kFloat * coefficients * 8));
-  const double content = side * side / 64 * 512;
-  all.push_back(pass("content loss", 2 * kFloat * content));
-  all.push_back(pass("content gradient", 3 * kFloat * content));
-  all.push_back(pass("total variation and its gradient", 4 * kFloat * picture, 2));
-  all.push_back(pass("L-BFGS: position, curvature pair, its products", (3 + 8) * kFloat * picture, 4));
-  all.push_back(pass("L-BFGS: smoothing, twice", 2 * 5 * kFloat * picture, 4));
-  all.push_back(pass("L-BFGS: passes over 10 pairs of bf16", (4 * 10 * 2 + 8 * kFloat) * picture, 6));
-  return all;
 }
 
 const char* name_of(Arithmetic arithmetic) {
@@ -224,15 +69,48 @@ void print_iterations() {
 }
 
 void print_limits() {
-  const std::vector<Work> half = iteration(kGpus[0], Arithmetic::bf16, 512);
-  const auto operands =
-      std::count_if(half.begin(), half.end(), [](const Work& w) { return w.name.ends_with(", operand"); });
   fmt::print(R"(
 On Hopper the products of layers with 64 channels are held up by the cache, because a window's nine taps are read from there one by one: a loader that
-keeps a tile's pixels in shared memory for all taps would lift that. At bf16 a convolution leaves results of a ReLU in 16 bits, too, for the next one: {} of {}
-launches round operands.
+keeps a tile's pixels in shared memory for all taps would lift that. At bf16 every product finds its operands in 16 bits, left by what wrote them.
+)");
+}
+
+/// Megabytes.
+void print_between(double side) {
+  fmt::print(R"(
+## Between the products, {:.0f} pixels, MB
+
+What launches other than convolutions, Gram matrices and their gradients read and write, beside the same work as operations of an eager framework, which
+each read and write whole tensors of f32 (elements moved, from what each operation does; no framework was run): mean and deviation of the picture 6 with
+their gradients; a bias 2 (cuDNN's convolution without it, then an addition); ReLU 2 and 3; max pooling 1 and 1/4 with indices of 8 bytes, and likewise back;
+of a Gram matrix, element by element, 9, and 6 of the features where gradients are added; the content term 10; L-BFGS 28 of the picture and 10 for each of 10 pairs.
+
+| | ours, fp32 | ours, tf32 | ours, bf16 | eager |
+|---|---|---|---|---|
 )",
-             operands, launches(half));
+             side);
+  std::vector<std::vector<Between>> all;
+  for (const Arithmetic arithmetic : kArithmetics) all.push_back(between_products(arithmetic, side));
+  for (size_t row = 0; row < all[0].size(); ++row) {
+    fmt::print("| {} |", all[0][row].name);
+    for (const std::vector<Between>& of : all) fmt::print(" {:.1f} |", 1e-6 * of[row].ours);
+    fmt::print(" {:.1f} |\n", 1e-6 * all[0][row].eager);
+  }
+  fmt::print("| all |");
+  double eager = 0;
+  std::vector<std::string> shares;
+  for (size_t i = 0; i < all.size(); ++i) {
+    double ours = 0, products = 0;
+    eager = 0;
+    for (const Between& between : all[i]) ours += between.ours, eager += between.eager;
+    for (const Work& work : iteration(kGpus[0], kArithmetics[i], side))
+      products += work.operations > 0 ? work.memory_bytes : 0;
+    fmt::print(" {:.1f} |", 1e-6 * ours);
+    shares.push_back(fmt::format("{:.1f} % of {:.0f}", 100 * ours / (ours + products), 1e-6 * (ours + products)));
+  }
+  fmt::print(" {:.1f} |\n| share of all bytes |", 1e-6 * eager);
+  for (const std::string& share : shares) fmt::print(" {} |", share);
+  fmt::print(" |\n");
 }
 
 void print_kernels(double side) {
@@ -342,6 +220,7 @@ cache and the time between kernels of a graph: assumptions.
 )");
   minidl::cuda::print_iterations();
   minidl::cuda::print_limits();
+  minidl::cuda::print_between(512);
   minidl::cuda::print_kernels(512);
   minidl::cuda::print_occupation(512);
 }

@@ -2,6 +2,7 @@
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/halves.h>
+#include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/threads.h>
 
@@ -41,6 +42,26 @@ TEST(Reduce, IsExactOnIntegers) {
     EXPECT_EQ(ON_DEVICE(absolute_sum)(x), absolute) << shape.str();
     EXPECT_EQ(ON_DEVICE(squared_distance)(x, y), distance) << shape.str();
     EXPECT_EQ(ON_DEVICE(max_abs)(x), largest) << shape.str();
+  }
+}
+
+TEST(Reduce, ADistanceWithItsGradient) {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random_integers(shape, 1), y = random_integers(shape, 2);
+    const BitMask mask = test::positive(random_uniform(shape, 3));
+    double distance = 0.0;
+    for (int64_t i = 0; i < x.count(); ++i)
+      distance += std::pow(static_cast<double>(x.span<float>()[i]) - static_cast<double>(y.span<float>()[i]), 2);
+    for (const BitMask* relu_mask : {static_cast<const BitMask*>(nullptr), &mask}) {
+      Tensor gradient = Tensor::full(shape, NAN);
+      const Tensor value =
+          ON_DEVICE(squared_distance_and_gradient)(x, y, 0.5, Factor(2.0f), Factor(-4.0f), relu_mask, gradient);
+      EXPECT_EQ(value.item(), static_cast<float>(distance)) << shape.str();
+      for (int64_t i = 0; i < x.count(); ++i) {
+        const bool passes = !relu_mask || mask.span()[i];
+        EXPECT_EQ(gradient.span<float>()[i], passes ? -4.0f * (x.span<float>()[i] - y.span<float>()[i]) : 0.0f) << i;
+      }
+    }
   }
 }
 

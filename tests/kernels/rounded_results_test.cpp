@@ -1,4 +1,4 @@
-// Operands that a convolution leaves with its output for the next one: the same bytes as without them. That they are
+// Operands that are left for the next convolution: the same bytes as without them. That they are
 // there at all is counted in emulator/iteration_test.
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>
@@ -104,6 +104,45 @@ TEST_P(RoundedResults, AreThoseOfAPool) {
   }
 }
 
+TEST_P(RoundedResults, AreThoseOfAPictureWhoseMeanIsTakenOff) {
+  const Tensor mean = copy_on_device(random_uniform({chain_.in_c}, 9));
+  Tensor plain = output_of(first_.input_shape()), left = output_of(first_.input_shape());
+  add_per_channel(-2.0f, input_, mean, plain);
+  add_per_channel(-2.0f, input_, mean, left, true);
+  EXPECT_TRUE(same_on_host(left, plain));
+  EXPECT_TRUE(same_on_host(next(left), next(plain)));
+}
+
+/// Two writers, of which the second adds, and one that writes after them.
+TEST_P(RoundedResults, AreGradientsOfAPool) {
+  for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
+    const Shape pooled = pool_of(first_, kind).output_shape();
+    if (pooled.count() == 0) continue;
+    Tensor output = output_of(pooled);
+    PoolRoute route = PoolRoute::make(first_, kind, test::device());
+    conv2d_pool2d_forward(first_, kind, input_, weight_of(first_), bias_, output, &route);
+    const Conv2dDesc second = conv3x3(pooled, chain_.out_c);
+    const Tensor grad_output = copy_on_device(random_uniform(second.output_shape(), 4));
+    const auto input_gradient = [&](const Tensor& grad) {
+      Tensor result = output_of(first_.input_shape());
+      conv2d_pool2d_backward_data(first_, weight_of(first_), route, grad, {}, result);
+      return result;
+    };
+    Tensor grad = output_of(pooled), plain = output_of(pooled);
+    for (const float beta : {0.0f, 1.0f}) {
+      conv2d_backward_data(second, weight_of(second), grad_output, {beta}, grad, nullptr, &route);
+      conv2d_backward_data(second, weight_of(second), grad_output, {beta}, plain);
+      EXPECT_TRUE(same_on_host(grad, plain)) << "beta " << beta;
+      const Tensor expected = input_gradient(plain);
+      EXPECT_TRUE(same_on_host(input_gradient(grad), expected)) << "beta " << beta;
+    }
+    conv2d_backward_data(second, weight_of(second), grad_output, {}, grad, nullptr, &route);
+    affine(3.0f, grad, 1.0f, grad);
+    const Tensor expected = input_gradient(grad.clone());
+    EXPECT_TRUE(same_on_host(input_gradient(grad), expected)) << "written to";
+  }
+}
+
 TEST_P(RoundedResults, AreGradientsOfARelu) {
   const Conv2dDesc second = conv3x3(first_.output_shape(), chain_.out_c);
   const Tensor grad_output = copy_on_device(random_uniform(second.output_shape(), 4));
@@ -152,13 +191,39 @@ TEST_P(RoundedResults, AreWhatAStyleTermAdds) {
   }
 }
 
+/// Of the last layer, above which no convolution adds it.
+TEST_P(RoundedResults, AreAGradientOfAStyleTerm) {
+  if (chain_.n > 1 || chain_.c % 8 != 0) GTEST_SKIP() << "one picture, and channels that fill an operand";
+  const Tensor target = copy_on_device(random_uniform({1, chain_.c, chain_.c}, 8));
+  Tensor features = output_of(first_.output_shape());
+  conv2d_forward(first_, input_, weight_of(first_), bias_, Activation::relu, features);
+  features.share_derived();
+  BitMask positive(first_.output_shape(), test::device());
+  positive_mask(features, positive);
+  Tensor matrix = output_of({1, chain_.c, chain_.c});
+  gram_difference(features, 1.0f, target, 0.5f, matrix);
+  Tensor grad = output_of(features.shape()), plain = output_of(features.shape());
+  gram_backward_symmetric(features.clone(), matrix.clone(), 2.0f, {0.0f, &positive}, plain);
+  gram_backward_symmetric(features, matrix, 2.0f, {0.0f, &positive}, grad);
+  EXPECT_LT(test::normalised_error(grad.to(Device::cpu()), test::to_doubles(plain.to(Device::cpu()))),
+            chain_.precision == Precision::bf16 ? 5e-3 : 1e-30);
+  const auto input_gradient = [&](const Tensor& of) {
+    Tensor result = output_of(first_.input_shape());
+    conv2d_backward_data(first_, weight_of(first_), of, {}, result);
+    return result;
+  };
+  const Tensor expected = input_gradient(grad.clone());
+  EXPECT_TRUE(same_on_host(input_gradient(grad), expected));
+}
+
 /// All tiles, maps so small that sums are in parts, channels that fill no operand, and 32 bits, where nothing is left.
 INSTANTIATE_TEST_SUITE_P(
     Chains, RoundedResults,
     ::testing::Values(Chain{Precision::bf16, 1, 5, 7, 3, 8, 12}, Chain{Precision::bf16, 2, 12, 10, 8, 64, 8},
                       Chain{Precision::bf16, 1, 2, 3, 512, 72, 64}, Chain{Precision::bf16, 1, 24, 23, 16, 128, 20},
                       Chain{Precision::bf16, 1, 6, 5, 8, 12, 8}, Chain{Precision::fp16, 2, 9, 8, 3, 24, 12},
-                      Chain{Precision::fp16, 1, 2, 3, 512, 40, 8}, Chain{Precision::tf32, 1, 5, 7, 4, 8, 12}));
+                      Chain{Precision::fp16, 1, 2, 3, 512, 40, 8}, Chain{Precision::tf32, 1, 5, 7, 3, 8, 12},
+                      Chain{Precision::tf32, 2, 4, 7, 16, 72, 64}));
 
 }  // namespace
 }  // namespace minidl

@@ -65,6 +65,21 @@ TEST(TotalVariation, IsExactOnIntegers) {
   }
 }
 
+TEST(TotalVariation, WithItsGradientItIsTheSame) {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random_integers(shape, 5);
+    for (const bool interior : {false, true}) {
+      const Reference reference(x, interior, interior ? 0.5 : 1.0);
+      Tensor grad = Tensor::full(shape, NAN);
+      const Tensor value = ON_DEVICE(total_variation_and_gradient)(x, interior, 0.25, -2.0f, grad);
+      EXPECT_EQ(value.item(), static_cast<float>(0.25 * reference.value)) << shape.str();
+      std::vector<double> expected = reference.grad;
+      for (double& slope : expected) slope *= -2.0;
+      EXPECT_TRUE(test::equals(grad, expected)) << shape.str();
+    }
+  }
+}
+
 TEST(TotalVariation, ScalesAccumulatesAndMasks) {
   for (const Shape& shape : kShapes) {
     const Tensor x = random_integers(shape, 2);

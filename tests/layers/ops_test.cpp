@@ -106,6 +106,14 @@ std::vector<Case> elementwise_cases() {
       {"scale", [](const Inputs& x) { return ops::scale(x[0], -3.0f); }, one},
       {"operators", [](const Inputs& x) { return x[0] + 2.0f * x[1] - x[0]; }, two},
       {"affine", [=](const Inputs& x) { return ops::affine_per_channel(x[0], 2.0f, offset); }, one},
+      {"offset", [=](const Inputs& x) { return ops::scale(ops::affine_per_channel(x[0], 1.0f, offset), 3.0f); }, one},
+      {"offset_behind_relu",
+       [=](const Inputs& x) {
+         const Variable positive = ops::relu(x[0]);
+         return ops::tanh(ops::affine_per_channel(positive, 1.0f, offset), 9.0f) + 2.0f * positive;
+       },
+       one,
+       kCurved},
       {"reshape",
        [](const Inputs& x) {
          return ops::reshape(x[0], {4, 9});

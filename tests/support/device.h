@@ -72,8 +72,8 @@ class DeviceArguments {
   BatchNormRunning map(const BatchNormRunning& running) {
     return {map(running.mean), map(running.variance), running.momentum};
   }
-  PoolRoute& map(PoolRoute& host) { return routes_.emplace_back(host.kind, map(host.choice), map(host.positive)); }
-  PoolRoute map(const PoolRoute& host) { return {host.kind, map(host.choice), map(host.positive)}; }
+  PoolRoute& map(PoolRoute& host) { return routes_.emplace_back(host.kind, map(host.choice), map(host.positive), host.shape); }
+  PoolRoute map(const PoolRoute& host) { return {host.kind, map(host.choice), map(host.positive), host.shape}; }
   std::vector<Tensor> map(const std::vector<Tensor>& hosts) {
     std::vector<Tensor> copies;
     for (const Tensor& host : hosts) copies.push_back(map(host));
