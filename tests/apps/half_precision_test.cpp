@@ -2,12 +2,14 @@
 // Skipped on the CPU, which has no fp16.
 #include <minidl/apps/fast_style.h>
 #include <minidl/apps/gatys.h>
+#include <minidl/apps/stylizer.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/small_fast_style.h>
+#include <support/small_transform_net.h>
 #include <support/temporary_folder.h>
 
 namespace minidl::test {
@@ -181,6 +183,16 @@ TEST_F(HalfPrecision, TrainsANet) {
       EXPECT_LE(deviation(actual.averages, expected.averages), 5e-3);
     }
   }
+}
+
+TEST_F(HalfPrecision, AppliesANet) {
+  const auto [expected, actual] = both([&] {
+    layers::TransformNet net = small_transform_net({});
+    net.to(device());
+    return Stylizer(std::move(net), {})(wavy_picture(19, 30, 2));
+  });
+  EXPECT_FALSE(same_bytes(actual, expected));
+  EXPECT_LE(normalised_error(actual, expected), 2e-3);
 }
 
 TEST_F(HalfPrecision, ATrainingGoesOnBitForBitFromASavedState) {
