@@ -57,8 +57,8 @@ class Gatys {
   using Callback = std::function<bool(const GatysProgress&)>;
 
   /// Keeps a reference to `network`, which is frozen and pools as the settings say (a student as it was trained); in
-  /// fp16 it is normalised for the pictures (Vgg::normalize), so the precision must be set before. Throws Error for
-  /// settings out of their range and for pictures that are too small.
+  /// fp16, when that is set now, it is normalised for the pictures (Vgg::normalize), and nobody else may do so before
+  /// the run has ended. Throws Error for settings out of their range and for pictures that are too small.
   Gatys(layers::Vgg& network, GatysSettings settings, GatysPictures pictures);
   ~Gatys();
   Gatys(const Gatys&) = delete;
