@@ -1,7 +1,7 @@
 #include <minidl/apps/fast_style_run.h>
 #include <minidl/core/tape.h>
 #include <minidl/kernels/elementwise.h>
-#include <minidl/kernels/execution.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/init.h>
 #include <minidl/optim/clip.h>
@@ -46,6 +46,14 @@ FastStyleSettings with_styles(FastStyleSettings settings, const FastStyleData& d
   return settings;
 }
 
+/// As the objective takes it. It is normalised by the paintings alone: those a resumed run has, too.
+layers::Vgg& prepared(layers::Vgg& network, const FastStyleSettings& settings, const std::vector<Tensor>& styles) {
+  network.freeze();
+  settings.check(network);
+  normalize_for_fp16(network, styles, settings.taps());
+  return network;
+}
+
 std::string name_of_bad_term(const FastStyleLosses& losses) {
   for (const auto& [name, value] : losses.content_layers) {
     if (!std::isfinite(value)) return "content " + name;
@@ -63,7 +71,7 @@ FastStyle::Impl::Impl(layers::Vgg& vgg, FastStyleSettings given, FastStyleData g
       settings(with_styles(std::move(given), given_data)),
       data(std::move(given_data)),
       watch(given_watch),
-      objective((vgg.freeze(), settings.check(vgg), vgg), settings, data.styles),
+      objective(prepared(vgg, settings, data.styles), settings, data.styles),
       net(make_net(settings)),
       adam(net.to(network.device()).parameters(), {.lr = settings.lr, .weight_decay = settings.weight_decay}),
       points_every(std::max<int64_t>(1, settings.steps / kCurvePoints)) {
@@ -82,6 +90,7 @@ double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
   MINIDL_CHECK(photos.shape() == expected, "[fast_style] the photos of step {} have shape {}, they must have {}", step,
                photos.shape(), expected);
   const int style = style_at(step);
+  if (loss_scale.is_missing()) choose_loss_scale(photos.to(network.device()));
   // A recording has memory of its own: not one for each of many styles.
   const bool is_repeated = network.device().kind == Device::Kind::cuda && data.styles.size() == 1;
   const Computed computed = is_repeated ? repeat(photos) : compute(photos.to(network.device()), style);
@@ -91,6 +100,40 @@ double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
     if (norm) squared += norm.data<double>()[0];
   }
   return std::sqrt(squared);
+}
+
+void FastStyle::Impl::choose_loss_scale(const Tensor& photos) {
+  const execution::PrecisionScope exact(Precision::fp32);
+  const std::vector<Tensor> before = buffers();
+  const FastStyleTargets targets = objective.targets(photos);
+  net.train(true);
+  float largest = 0;
+  for (size_t style = 0; style < data.styles.size(); ++style) {
+    net.select_style(static_cast<int>(style));
+    const Variable picture(net(Variable(photos.slice(0, settings.at_once()))).value(), true);
+    std::vector<FastStyleTerm> terms;
+    Tape tape;
+    Variable loss;
+    {
+      const TapeScope recording(tape);
+      loss = objective.loss(picture, targets, 0, static_cast<int>(style), terms);
+    }
+    tape.backward(loss);
+    largest = std::max(largest, max_abs(picture.grad()));
+  }
+  set_buffers(before);
+  loss_scale.choose(largest);
+}
+
+std::vector<Tensor> FastStyle::Impl::buffers() const {
+  std::vector<Tensor> values;
+  for (const auto& [name, buffer] : net.named_buffers()) values.push_back(buffer.clone());
+  return values;
+}
+
+void FastStyle::Impl::set_buffers(const std::vector<Tensor>& values) {
+  const auto buffers = net.named_buffers();
+  for (size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_from(values[i]);
 }
 
 FastStyle::Impl::Computed FastStyle::Impl::compute(const Tensor& photos, int style) {
@@ -108,10 +151,11 @@ FastStyle::Impl::Computed FastStyle::Impl::compute(const Tensor& photos, int sty
       const TapeScope recording(tape);
       loss = objective.loss(net(Variable(photos.slice(begin, end))), targets, begin, style, computed.terms);
     }
-    tape.backward(loss);
+    tape.backward(loss, loss_scale.get());
   }
   for (const Variable& parameter : adam.parameters()) {
-    const Tensor& grad = computed.grads.emplace_back(parameter.grad());
+    Tensor& grad = computed.grads.emplace_back(parameter.grad());
+    if (grad) loss_scale.take_out(grad);
     computed.squared_norms.push_back(grad ? squared_norm_number(grad).scaled(1.0, 1.0f, Dtype::f64) : Tensor());
   }
   return computed;
@@ -161,9 +205,7 @@ FastStyleProgress FastStyle::Impl::train_step() {
   progress.steps = settings.steps;
   progress.lr = settings.lr_at(step);
   // Batch norm's averages must not keep what a step that is left out did to them.
-  const auto buffers = net.named_buffers();
-  std::vector<Tensor> before;
-  for (const auto& [name, buffer] : buffers) before.push_back(buffer.clone());
+  const std::vector<Tensor> before = buffers();
   progress.grad_norm = compute_gradient(progress.losses);
   if (std::isfinite(progress.losses.total) && std::isfinite(progress.grad_norm)) {
     update(progress.grad_norm);
@@ -181,7 +223,7 @@ FastStyleProgress FastStyle::Impl::train_step() {
                  "clip the gradient",
                  term, bad_steps, step + 1);
     progress.note = term + " is not finite: this step changed nothing";
-    for (size_t i = 0; i < buffers.size(); ++i) Tensor(buffers[i].second).copy_from(before[i]);
+    set_buffers(before);
   }
   progress.step = ++step;
   return progress;

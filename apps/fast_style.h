@@ -63,8 +63,9 @@ class FastStyle {
   /// Returns false to stop after this step.
   using Callback = std::function<bool(const FastStyleProgress&)>;
 
-  /// Keeps a reference to `network`, which is frozen. Throws Error for settings out of their range and for pictures
-  /// that do not fit.
+  /// Keeps a reference to `network`, which is frozen; in fp16, when that is set now, it is normalised for the paintings
+  /// (Vgg::normalize), and nobody else may do so before the run has ended. Throws Error for settings out of their range
+  /// and for pictures that do not fit.
   FastStyle(layers::Vgg& network, FastStyleSettings settings, FastStyleData data, FastStyleWatch watch = {});
   ~FastStyle();
   FastStyle(const FastStyle&) = delete;

@@ -31,7 +31,7 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
       settings_(settings),
       content_taps_(names_of(settings.content_layers)),
       taps_(settings.taps()),
-      feature_scale_(settings.input_unit > 0 ? settings.input_unit / network.description().input_unit : 1.0),
+      unit_scale_(settings.input_unit > 0 ? settings.input_unit / network.description().input_unit : 1.0),
       luminance_(luminance_filter().to(network.device())) {
   MINIDL_CHECK(!styles.empty(), "[fast_style] there is no style picture");
   const std::vector<std::string> style_taps = names_of(settings.style_layers);
@@ -42,8 +42,8 @@ FastStyleObjective::FastStyleObjective(layers::Vgg& network, const FastStyleSett
     std::map<std::string, double>& factors = style_factors_.emplace_back();
     for (const auto& [name, features] : network_(seen(Variable(style.to(network.device()))), style_taps)) {
       grams[name] = ops::gram_per_position(features.value());
-      const int64_t channels = network_.loss_channels(name);
-      factors[name] = style_factor(settings.form, grams[name], channels) * style_share(grams[name], channels);
+      const FeatureUnits units(network_, name);
+      factors[name] = style_factor(settings.form, grams[name], units) * style_share(grams[name], units);
     }
   }
 }
@@ -57,8 +57,8 @@ FastStyleTargets FastStyleObjective::targets(const Tensor& photos) {
   targets.photos = photos.shape()[0];
   network_.visit(seen(Variable(photos)), content_taps_, [&](const std::string& name, const Variable& features) {
     targets.content[name] = features.value();
-    targets.factors.emplace(name, scaled_content_factor(settings_.form, features.value(), network_.loss_channels(name),
-                                                        1.0 / std::pow(feature_scale_, 2)));
+    targets.factors.emplace(name, scaled_content_factor(settings_.form, features.value(), {network_, name},
+                                                        1.0 / std::pow(unit_scale_, 2)));
   });
   return targets;
 }
@@ -88,7 +88,7 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
                             content_weights.at(name));
     }
     if (const auto target = grams.find(name); target != grams.end()) {
-      const double factor = share * style_factors.at(name) / std::pow(feature_scale_, 4);
+      const double factor = share * style_factors.at(name) / std::pow(unit_scale_, 4);
       passing.add(name, {features, target->second, static_cast<float>(factor), style_weights.at(name)});
     }
   });

@@ -55,7 +55,7 @@ class FastStyleObjective {
   layers::Vgg& network_;
   FastStyleSettings settings_;
   std::vector<std::string> content_taps_, taps_;
-  double feature_scale_;  // of the network that the weights were chosen for, over that of this one
+  double unit_scale_;  // of the network that the weights were chosen for, over that of this one
   std::vector<std::map<std::string, Tensor>> grams_;  // of each style: [1, c, c] by layer, divided by the positions
   std::vector<std::map<std::string, double>> style_factors_;  // of their terms
   Variable luminance_;                                // filter [3, 1, 1, 3]

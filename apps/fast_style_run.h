@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/fast_style.h>
+#include <minidl/apps/loss_scale.h>
 #include <minidl/core/cuda/recording.h>
 #include <minidl/optim/adam.h>
 
@@ -29,6 +30,11 @@ struct FastStyle::Impl {
   };
   /// Leaves the gradient of the next step in the parameters; returns its norm.
   double compute_gradient(FastStyleLosses& losses);
+  /// By the loss's gradient with respect to the net's pictures, in all styles, for the photos of the first step.
+  void choose_loss_scale(const Tensor& photos);
+  /// Copies of the net's buffers: batch norm's averages.
+  std::vector<Tensor> buffers() const;
+  void set_buffers(const std::vector<Tensor>& values);
   Computed compute(const Tensor& photos, int style);
   const Computed& repeat(const Tensor& photos);
   std::vector<const void*> addresses() const;
@@ -51,6 +57,7 @@ struct FastStyle::Impl {
   FastStyleObjective objective;
   layers::TransformNet net;
   optim::Adam adam;
+  LossScale loss_scale;
 
   int64_t step = 0;  // done
   int bad_steps = 0;

@@ -48,6 +48,7 @@ SafetensorsContent FastStyle::Impl::state() const {
     curve.insert(curve.end(), {static_cast<double>(p.step), p.total, p.content, p.style, p.tv, p.seconds});
   for (const FastStyleValidation& v : validations)
     held_out.insert(held_out.end(), {static_cast<double>(v.step), v.total});
+  loss_scale.save(content);
   content.tensors.emplace_back("history", tensor_of(curve));
   content.tensors.emplace_back("validations", tensor_of(held_out));
   return content;
@@ -69,6 +70,8 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
   MINIDL_CHECK(position[0] <= static_cast<double>(settings.steps),
                "[resume] '{}' has {} steps behind it, and this run has {}: more are needed", file,
                static_cast<int64_t>(position[0]), settings.steps);
+  LossScale scale;
+  scale.load(reader);
   const optim::State optimizer = state_with_prefix(reader, kOptimizerPrefix);
   const SafetensorsContent before = net.state(), parameters = part_of(reader, kNetPrefix);
   net.load_state(parameters);
@@ -79,6 +82,8 @@ void FastStyle::Impl::load_state(const std::filesystem::path& path) {
     throw;
   }
   best = part_of(reader, kBestPrefix);
+  loss_scale = scale;
+  repeated.reset();
   step = static_cast<int64_t>(position[0]);
   bad_steps = static_cast<int>(position[1]);
   seconds_before = seconds_so_far = position[2];

@@ -56,6 +56,9 @@ Gatys::Impl::Impl(layers::Vgg& vgg, GatysSettings given, GatysPictures given_pic
                "[gatys] the content picture has shape {}, it must be [1, height, width, 3]", shape);
   for (GatysObjective::Style& style : pictures.styles)
     style.picture = match_colors(style.picture, pictures.content, settings.match_colors);
+  std::vector<Tensor> seen = {pictures.content};
+  for (const GatysObjective::Style& style : pictures.styles) seen.push_back(style.picture);
+  normalize_for_fp16(network, seen, settings.taps());
   choose_sizes();
 }
 

@@ -56,8 +56,9 @@ class Gatys {
   /// Returns false to stop after this iteration.
   using Callback = std::function<bool(const GatysProgress&)>;
 
-  /// Keeps a reference to `network`, which is frozen and pools as the settings say (a student as it was trained).
-  /// Throws Error for settings out of their range and for pictures that are too small.
+  /// Keeps a reference to `network`, which is frozen and pools as the settings say (a student as it was trained); in
+  /// fp16, when that is set now, it is normalised for the pictures (Vgg::normalize), and nobody else may do so before
+  /// the run has ended. Throws Error for settings out of their range and for pictures that are too small.
   Gatys(layers::Vgg& network, GatysSettings settings, GatysPictures pictures);
   ~Gatys();
   Gatys(const Gatys&) = delete;

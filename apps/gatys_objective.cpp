@@ -1,8 +1,8 @@
 #include <minidl/apps/gatys_objective.h>
 #include <minidl/core/cuda/recording.h>
 #include <minidl/kernels/elementwise.h>
-#include <minidl/kernels/execution.h>
 #include <minidl/kernels/gram.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
 
@@ -73,14 +73,20 @@ GatysObjective::~GatysObjective() = default;
 
 void GatysObjective::set_form_factors() {
   for (const auto& [name, features] : content_)
-    factors_["content " + name] = content_factor(settings_.form, features, network_.loss_channels(name));
+    factors_["content " + name] = content_factor(settings_.form, features, units_of(name));
   for (const auto& [name, gram] : grams_)
-    factors_["style " + name] = style_factor(settings_.form, gram, network_.loss_channels(name));
+    factors_["style " + name] = style_factor(settings_.form, gram, units_of(name));
   factors_["tv"] = total_variation_factor(settings_.form, shape_);
 }
 
 void GatysObjective::set_factors(std::map<std::string, double> factors) {
   factors_ = std::move(factors);
+  repeated_.reset();
+  loss_scale_ = {};
+}
+
+void GatysObjective::set_loss_scale(const LossScale& scale) {
+  loss_scale_ = scale;
   repeated_.reset();
 }
 
@@ -94,12 +100,19 @@ double GatysObjective::tv_weight() const {
   return settings_.tv * factors_.at("tv");
 }
 
+FeatureUnits GatysObjective::units_of(const std::string& layer) const {
+  return {network_, layer};
+}
 float GatysObjective::paper_factor(const std::string& style_layer) const {
-  return static_cast<float>(style_share(grams_.at(style_layer), network_.loss_channels(style_layer)));
+  return static_cast<float>(style_share(grams_.at(style_layer), units_of(style_layer)));
 }
 
 GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
   MINIDL_CHECK(picture.shape() == shape_, "[gatys] the picture has shape {}, the content {}", picture.shape(), shape_);
+  if (gradient && loss_scale_.is_missing()) {
+    const execution::PrecisionScope exact(Precision::fp32);
+    loss_scale_.choose(max_abs(compute(picture, true).gradient));
+  }
   const bool repeated = gradient && picture.device().kind == Device::Kind::cuda;
   Terms terms = repeated ? repeat(picture) : compute(picture, gradient != nullptr);
   if (gradient) *gradient = terms.gradient;
@@ -132,17 +145,20 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
   std::optional<TapeScope> recording;
   if (with_gradient) recording.emplace(tape);
 
-  // Terms are told their weights, with which their gradients are part of other passes.
+  // Terms are told the weights that the backward pass gives them, with which their gradients are part of other passes.
+  const float scale = loss_scale_.get();
   std::map<std::string, float> content_weights, style_weights;
   for (const layers::WeightedLayer& layer : settings_.content_layers)
-    content_weights[layer.name] = static_cast<float>(content_weight(layer));
+    content_weights[layer.name] = scale * static_cast<float>(content_weight(layer));
   for (const layers::WeightedLayer& layer : settings_.style_layers)
-    style_weights[layer.name] = static_cast<float>(style_weight(layer));
+    style_weights[layer.name] = scale * static_cast<float>(style_weight(layer));
   std::map<std::string, Variable> content_terms;  // computed as the features pass by
   layers::StyleTerms passing;
   network_.visit(image, taps_, [&](const std::string& name, const Variable& features) {
-    if (content_.contains(name))
-      content_terms[name] = ops::content_loss(features, content_.at(name), 1.0f, content_weights.at(name));
+    if (content_.contains(name)) {
+      const auto share = static_cast<float>(content_share(units_of(name)));
+      content_terms[name] = ops::content_loss(features, content_.at(name), share, content_weights.at(name));
+    }
     if (!grams_.contains(name)) return;
     passing.add(name, {features, grams_.at(name), paper_factor(name), style_weights.at(name)});
   });
@@ -166,12 +182,13 @@ GatysObjective::Terms GatysObjective::compute(const Tensor& picture, bool with_g
     terms.style[layer.name] = add(style_terms.at(layer.name), style_weight(layer));
   const auto kind =
       settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
-  terms.tv = add(ops::total_variation(image, 1.0f, kind, static_cast<float>(tv_weight())), tv_weight());
+  terms.tv = add(ops::total_variation(image, 1.0f, kind, scale * static_cast<float>(tv_weight())), tv_weight());
 
   if (with_gradient) {
     recording.reset();
-    if (total) tape.backward(total);
+    if (total) tape.backward(total, scale);
     terms.gradient = image.grad() ? image.grad() : Tensor::zeros(shape_, Dtype::f32, picture.device());
+    loss_scale_.take_out(terms.gradient);
   }
   return terms;
 }
@@ -195,13 +212,17 @@ GatysLosses GatysObjective::losses_of(const Terms& terms) const {
 
 void GatysObjective::normalize_at(const Tensor& picture) {
   repeated_.reset();
-  const auto normalized = [](const Tensor& gradient) { return 1.0 / (absolute_sum(gradient) + kTiny); };
+  loss_scale_ = {};
+  // `scale` times the gradient is that with respect to features in the units of the formulas.
+  const auto normalized = [](const Tensor& gradient, double scale) {
+    return 1.0 / (absolute_sum(gradient) * scale + kTiny);
+  };
   const std::map<std::string, Variable> values = network_(Variable(picture), taps_);
   for (const auto& [name, target] : content_) {
     Tensor gradient = Tensor::empty(target.shape(), Dtype::f32, target.device());
     add_scaled(1.0f, values.at(name).value(), -1.0f, target, gradient);
     // At the content itself the gradient vanishes: there the term keeps the scale that its features have.
-    factors_["content " + name] = max_abs(gradient) > 0 ? normalized(gradient) : normalized(target);
+    factors_["content " + name] = normalized(max_abs(gradient) > 0 ? gradient : target, 1.0 / units_of(name).scale);
   }
   for (const auto& [name, target] : grams_) {
     const Tensor& features = values.at(name).value();
@@ -212,7 +233,7 @@ void GatysObjective::normalize_at(const Tensor& picture) {
     const double positions = static_cast<double>(features.shape()[1] * features.shape()[2]);
     const double scale = 0.5 * paper_factor(name) / (channels_squared * positions);
     gram_backward(features, difference, static_cast<float>(scale), {}, gradient);
-    factors_["style " + name] = normalized(gradient);
+    factors_["style " + name] = normalized(gradient, units_of(name).scale);
   }
 }
 

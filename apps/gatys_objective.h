@@ -1,5 +1,6 @@
 #pragma once
 #include <minidl/apps/gatys_settings.h>
+#include <minidl/apps/loss_scale.h>
 
 #include <map>
 #include <memory>
@@ -36,7 +37,8 @@ class GatysObjective {
 
   /// Writes d objective / d picture to `gradient` ([1, h, w, 3]) unless it is nullptr. Throws nothing for values that
   /// are not finite. On a CUDA device, evaluations of one picture, the same storage with other values, with a gradient
-  /// are recorded and repeated (cuda::Recording).
+  /// are recorded and repeated (cuda::Recording). In fp16 the first evaluation with a gradient chooses the loss scale,
+  /// by one more in fp32.
   GatysLosses evaluate(const Tensor& picture, Tensor* gradient);
 
   /// Sets the factor of each term so that the L1 norm of its gradient with respect to its layer's features is 1 at
@@ -45,6 +47,9 @@ class GatysObjective {
   /// Factors by "content relu4_2" and the like, for saving and restoring a run.
   const std::map<std::string, double>& factors() const { return factors_; }
   void set_factors(std::map<std::string, double> factors);
+  /// Chosen anew after the factors are set, unless it is set, too.
+  const LossScale& loss_scale() const { return loss_scale_; }
+  void set_loss_scale(const LossScale& scale);
 
  private:
   /// Everything that an evaluation computes: scalars of the terms, unweighted, and the gradient.
@@ -59,6 +64,7 @@ class GatysObjective {
   double content_weight(const layers::WeightedLayer& layer) const;
   double style_weight(const layers::WeightedLayer& layer) const;
   double tv_weight() const;
+  FeatureUnits units_of(const std::string& layer) const;
   /// Of ops::style_loss, so that it is the paper's term of the network or of the one that it stands for.
   float paper_factor(const std::string& style_layer) const;
   Terms compute(const Tensor& picture, bool with_gradient);
@@ -72,6 +78,7 @@ class GatysObjective {
   std::map<std::string, Tensor> grams_;    // [1, c, c] by layer, divided by the number of positions
   std::map<std::string, double> factors_;  // of the paper's terms, by "content NAME" and "style NAME"; "tv"
   Shape shape_;
+  LossScale loss_scale_;
   std::unique_ptr<Repeated> repeated_;
 };
 

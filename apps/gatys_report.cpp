@@ -4,6 +4,7 @@
 #include <minidl/apps/gatys_report.h>
 #include <minidl/apps/memory_plan.h>
 #include <minidl/core/allocator.h>
+#include <minidl/kernels/reduce.h>
 #include <minidl/version.h>
 
 #include <sys/resource.h>
@@ -30,14 +31,19 @@ std::set<std::string> engines_of(const layers::Vgg& network, const Extent& size,
 namespace {
 
 /// Floating-point operations per second of a convolution like the network's, measured for a moment.
-double measured_speed() {
+double measured_speed(Device device) {
   const Conv2dDesc desc = Conv2dDesc::make({1, 64, 64, 128}, {128, 3, 3, 128}, {1, 1, Padding::zero(1)});
-  const Tensor input = Tensor::full(desc.input_shape(), 0.5f), weight = Tensor::full(desc.weight_shape(), 0.1f);
-  Tensor output = Tensor::empty(desc.output_shape());
-  conv2d_forward(desc, input, weight, {}, Activation::none, output);
+  const Tensor input = Tensor::full(desc.input_shape(), 0.5f, device),
+               weight = Tensor::full(desc.weight_shape(), 0.1f, device);
+  Tensor output = Tensor::empty(desc.output_shape(), Dtype::f32, device);
+  const auto run = [&](int times) {
+    for (int i = 0; i < times; ++i) conv2d_forward(desc, input, weight, {}, Activation::none, output);
+    max_abs(output);  // waits for the device
+  };
+  run(1);
   constexpr int kRepeats = 5;
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kRepeats; ++i) conv2d_forward(desc, input, weight, {}, Activation::none, output);
+  run(kRepeats);
   return kRepeats * desc.flops() / std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -96,11 +102,11 @@ std::string plan_text(const Gatys& gatys, const layers::Vgg& network, const Gaty
   text += "\nlayers:";
   for (const std::string& tap : settings.taps()) text += " " + tap;
   text += "\nengines:";
-  for (const std::string& engine : engines_of(network, sizes.back(), Device::cpu())) text += " " + engine;
+  for (const std::string& engine : engines_of(network, sizes.back(), network.device())) text += " " + engine;
   text += "\nmemory of tensors at the peak (the process has about 100 MiB more):\n";
   for (const MemoryPlan::Row& row : plan.rows) text += fmt::format("  {:<32}{:>12}\n", row.what, bytes_text(row.bytes));
   text += fmt::format("  {:<32}{:>12}\n", "together", bytes_text(plan.peak_bytes));
-  const double seconds = plan.flops_of_run / measured_speed();
+  const double seconds = plan.flops_of_run / measured_speed(network.device());
   text += fmt::format(
       "work: {:.1f} GFLOP an evaluation at full size; about {} on this machine as it is now (an estimate)\n",
       plan.flops_per_evaluation * 1e-9, duration_text(seconds));

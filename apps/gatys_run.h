@@ -15,7 +15,7 @@ struct Gatys::Impl {
   GatysResult run(const Callback& callback);
   SafetensorsContent state() const;
   void load_state(const std::filesystem::path& path);
-  /// Factors and optimiser of the open scale.
+  /// Factors, loss scale and optimiser of the open scale.
   void load_scale(const SafetensorsReader& reader);
 
   void choose_sizes();

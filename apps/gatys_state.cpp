@@ -38,6 +38,7 @@ SafetensorsContent Gatys::Impl::state() const {
   std::vector<double> factors;
   for (const auto& [name, factor] : objective->factors()) factors.push_back(factor);
   content.tensors.emplace_back("factors", tensor_of(factors));
+  objective->loss_scale().save(content);
   append_with_prefix(content, kOptimizerPrefix, stepper->state());
   return content;
 }
@@ -88,6 +89,9 @@ void Gatys::Impl::load_scale(const SafetensorsReader& reader) {
   auto factor = factors.begin();
   for (auto& [name, value] : named) value = *factor++;
   objective->set_factors(std::move(named));
+  LossScale loss_scale;
+  loss_scale.load(reader);
+  objective->set_loss_scale(loss_scale);
   stepper->load_state(state_with_prefix(reader, kOptimizerPrefix));
 }
 

@@ -34,10 +34,11 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
 }
 
 /// pooled: the output is pooled next; an engine that cannot do it itself needs the values in between.
-void ask_engine(const Conv2dProblem& problem, bool pooled, int64_t& workspace, int64_t& kept, int64_t& spared) {
-  const Conv2dEngine& engine = conv2d_engine_for(problem, Device::cpu());
+void ask_engine(const Conv2dProblem& problem, Device device, bool pooled, int64_t& workspace, int64_t& kept,
+                int64_t& spared) {
+  const Conv2dEngine& engine = conv2d_engine_for(problem, device);
   workspace = engine.workspace_bytes(problem);
-  if (pooled && !pools_as_it_goes(problem, Device::cpu())) workspace += problem.desc.output_shape().count() * kFloat;
+  if (pooled && !pools_as_it_goes(problem, device)) workspace += problem.desc.output_shape().count() * kFloat;
   kept = engine.kept_bytes ? engine.kept_bytes(problem) : 0;
   spared = engine.spared_bytes ? engine.spared_bytes(problem) : kept;
 }
@@ -73,10 +74,10 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
       const Conv2dDesc desc = Conv2dDesc::make(input, {layer.out_c, layer.k_h, layer.k_w, layer.in_c}, layer.window);
       const bool pooled = end.kind == Kind::pool;
       step.flops = desc.flops();
-      ask_engine({desc, Conv2dDirection::forward}, pooled, step.forward_workspace, step.forward_kept,
+      ask_engine({desc, Conv2dDirection::forward}, network.device(), pooled, step.forward_workspace, step.forward_kept,
                  step.forward_spared);
-      ask_engine({desc, Conv2dDirection::backward_data}, pooled, step.backward_workspace, step.backward_kept,
-                 step.backward_spared);
+      ask_engine({desc, Conv2dDirection::backward_data}, network.device(), pooled, step.backward_workspace,
+                 step.backward_kept, step.backward_spared);
       if (last > i) step.saved = BitMask::bytes(desc.output_shape());
     } else if (layer.kind == Kind::relu) {
       step.saved = BitMask::bytes(output);

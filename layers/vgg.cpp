@@ -1,5 +1,6 @@
 #include <minidl/core/image.h>
-#include <minidl/kernels/execution.h>
+#include <minidl/kernels/elementwise.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/reduce.h>
 #include <minidl/layers/ops.h>
 #include <minidl/layers/vgg.h>
@@ -32,6 +33,15 @@ Shape shape_after(const LayerDescription& layer, const Shape& input) {
           layer.kind == Kind::conv ? layer.out_c : input[3]};
 }
 
+/// Into another tensor: the parameter's own may be shared with the description that it comes from.
+void multiply(Variable& parameter, double factor) {
+  if (factor == 1.0) return;
+  const Tensor& value = parameter.value();
+  Tensor result = Tensor::empty(value.shape(), Dtype::f32, value.device());
+  affine(static_cast<float>(factor), value, 0.0f, result);
+  parameter.mutable_value() = result;
+}
+
 }  // namespace
 
 Vgg Vgg::load(const std::filesystem::path& path, const VggOptions& options) {
@@ -45,6 +55,7 @@ Vgg Vgg::load(const SafetensorsReader& reader, const VggOptions& options) {
 Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::move(network)) {
   MINIDL_CHECK(!network_.layers.empty(), "[vgg] '{}' has no layers", network_.source);
   network_.layers.resize(network_.count_until(options.taps));
+  scales_.assign(network_.layers.size(), 1.0);
   for (LayerDescription& layer : network_.layers) {
     weights_.emplace_back();
     biases_.emplace_back();
@@ -59,6 +70,48 @@ Vgg::Vgg(NetworkDescription network, const VggOptions& options) : network_(std::
   Tensor offset = Tensor::empty({3});
   std::transform(network_.mean.begin(), network_.mean.end(), offset.data<float>(), std::negate<>());
   negative_mean_ = register_buffer("negative_mean", std::move(offset));
+}
+
+void Vgg::normalize(std::span<const Tensor> pictures, std::span<const std::string> taps) {
+  const size_t count = network_.count_until(taps);
+  std::vector<std::string> convolutions;
+  for (size_t i = 0; i < count; ++i) {
+    const LayerDescription& layer = network_.layers[i];
+    MINIDL_CHECK(layer.kind != Kind::softmax,
+                 "[vgg] '{}' of '{}' is a softmax, which keeps no factor: name layers before it", layer.name,
+                 network_.source);
+    if (layer.kind == Kind::conv) convolutions.push_back(layer.name);
+  }
+  std::map<std::string, float> largest;
+  {
+    const execution::PrecisionScope exact(Precision::fp32);
+    for (const Tensor& picture : pictures) {
+      visit(Variable(picture.to(device())), convolutions, [&](const std::string& name, const Variable& value) {
+        const float here = max_abs(value.value());
+        MINIDL_CHECK(std::isfinite(here), "[vgg] values of layer '{}' of '{}' for a picture are not finite", name,
+                     network_.source);
+        largest[name] = std::max(largest[name], here);
+      });
+    }
+  }
+  double scale = 1.0, scale_before = 1.0;  // of the previous layer's values: now, and until now
+  for (size_t i = 0; i < network_.layers.size(); ++i) {
+    const double before = scales_[i];
+    if (network_.layers[i].kind == Kind::conv) {
+      const float here = i < count ? largest[network_.layers[i].name] : 0.0f;
+      double own = i < count ? scale : 1.0;
+      if (here > 0) own = before * std::exp2(kNormalized - 1 - std::ilogb(here));
+      multiply(weights_[i], own / before * (scale_before / scale));
+      if (biases_[i]) multiply(biases_[i], own / before);
+      scale = own;
+    }
+    scale_before = before;
+    scales_[i] = scale;
+  }
+}
+
+double Vgg::feature_scale(const std::string& name) const {
+  return scales_[network_.index_of(name)];
 }
 
 void Vgg::set_pooling(PoolKind pooling) {

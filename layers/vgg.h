@@ -45,6 +45,21 @@ class Vgg final : public Module {
   /// N of the losses' formulas for features of a layer: its channels, of a student's those of the teacher's layer.
   int64_t loss_channels(const std::string& name) const;
 
+  /// Multiplies weights and biases up to the deepest of `taps` by powers of two, so that the largest absolute value of
+  /// each convolution over all `pictures` [n, h, w, 3] is at least half of 2^kNormalized and less than that.
+  /// Convolutions, ReLUs and pools keep a factor, and the convolution behind the deepest tap takes it back: values of
+  /// the layers are feature_scale() times what they were, with the same bits otherwise. It is for fp16, in which a
+  /// network as it was trained may overflow. The values are measured in fp32: the same pictures give the same factors.
+  /// Throws Error for pictures as the call operator does, for values that are not finite in fp32, and for a softmax
+  /// among the layers.
+  void normalize(std::span<const Tensor> pictures, std::span<const std::string> taps);
+  /// Other pictures' values may be 2^9 times as large before fp16, up to 65504, cuts them off; values down to 2^-21 of
+  /// the largest have all bits of fp16, which has them from 2^-14.
+  static constexpr int kNormalized = 7;
+  /// The power of two that a layer's value is a multiple of since normalize(): features / feature_scale are those of
+  /// the formulas. 1 without it.
+  double feature_scale(const std::string& name) const;
+
   /// Replaces the pooling of the file: Gatys et al. prefer averages for pictures.
   void set_pooling(PoolKind pooling);
 
@@ -84,6 +99,7 @@ class Vgg final : public Module {
   NetworkDescription network_;
   std::vector<Variable> weights_, biases_;  // by layer; undefined where the layer has none
   std::vector<Variable> projections_;       // likewise
+  std::vector<double> scales_;              // by layer: feature_scale()
   Variable negative_mean_;                  // [3]
   std::optional<double> recompute_limit_;
 };

@@ -29,8 +29,9 @@ void add_compute_flags(Flags& flags, ComputeFlags& values, const std::string& us
                                         "where to compute; auto takes a usable GPU, else the CPU")
       .choice<std::optional<std::string>, std::string>(
           "--precision", values.precision, {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}, {"fp16", "fp16"}},
-          "arithmetic of the convolutions; on a CPU tf32 and bf16 are the faster choices (default: " + usual_precision +
-              ")")
+          "arithmetic of the convolutions; on a CPU tf32 and bf16 are the faster choices, fp16 is for CUDA devices "
+          "(default: " +
+              usual_precision + ")")
       .value("--threads", "N", "processor threads; the result does not depend on it", "one per processor",
              [&](const std::string& text) { values.threads = static_cast<int>(parse_integer(text, 1, 1024)); })
       .value("--max-memory", "SIZE", "stay below this much memory, e.g. 800M or 2G", "no limit",
@@ -59,9 +60,9 @@ Device apply_compute_flags(const ComputeFlags& values) {
   const Device device = Device::parse(values.device);
   if (values.precision) {
     const Precision precision = parse_precision(*values.precision);
-    MINIDL_CHECK(
-        precision != Precision::fp16,
-        "[precision] precision 'fp16' is not available in the programs: gradients would need a scale; use bf16");
+    MINIDL_CHECK(precision != Precision::fp16 || device.kind == Device::Kind::cuda,
+                 "[precision] precision 'fp16' is for CUDA devices, and this run computes on the CPU; use bf16, or "
+                 "--device cuda");
     execution::set_precision(precision);
   }
   if (values.threads > 0) set_num_threads(values.threads);

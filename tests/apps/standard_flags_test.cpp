@@ -39,9 +39,14 @@ TEST(StandardFlags, Apply) {
 }
 
 TEST(StandardFlags, WhatIsNotThereIsRefusedWithTheReason) {
-  EXPECT_TRUE(test::throws_error([] { apply_compute_flags({.precision = "fp16"}); }, "fp16"));
+  EXPECT_TRUE(test::throws_error([] { apply_compute_flags({.device = "cpu", .precision = "fp16"}); },
+                                 "'fp16' is for CUDA devices, and this run computes on the CPU"));
   if (cuda::device_count() == 0) {
     EXPECT_TRUE(test::throws_error([] { apply_compute_flags({.device = "cuda"}); }, "cuda"));
+  } else {
+    EXPECT_EQ(apply_compute_flags({.device = "cuda", .precision = "fp16"}).kind, Device::Kind::cuda);
+    EXPECT_EQ(execution::precision(), Precision::fp16);
+    execution::set_precision(Precision::fp32);
   }
 }
 
