@@ -44,6 +44,7 @@ struct KernelCase {
 /// all together take seconds.
 std::vector<std::function<KernelCase()>> convolution_cases(bool small);
 std::vector<std::function<KernelCase()>> other_cases(bool small);
+std::vector<std::function<KernelCase()>> optimizer_cases(bool small);
 /// Convolutions on tensor cores.
 std::vector<std::function<KernelCase()>> mma_cases(bool small);
 std::vector<std::function<KernelCase()>> upsample_cases(bool small);

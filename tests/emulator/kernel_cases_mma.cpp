@@ -6,6 +6,7 @@
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_mma.h>
+#include <minidl/kernels/elementwise.h>
 
 #include <memory>
 
@@ -149,8 +150,7 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
           }};
 }
 
-/// With a ReLU and a pool of 2x2 windows: the pooled map alone is written, and gradients are spread as they are rounded
-/// to 16 bits.
+/// With a ReLU and a pool of 2x2 windows: the pooled map alone is written.
 KernelCase pooled_forward(const Layer& layer, const Grade& grade) {
   const auto c = std::make_shared<Convolution>(layer, grade);
   const auto route = std::make_shared<PoolRoute>(PoolRoute::make(c->desc, PoolKind::average, cuda_device()));
@@ -201,6 +201,42 @@ KernelCase backward_data(const Layer& layer, const Grade& grade) {
             c->add_operand(launches, c->pixels(), c->desc.out_c);
             c->add_product(launches, c->desc.out_c, c->desc.in_c, 0);
             return launches;
+          }};
+}
+
+/// Of an input that a pool gave: the gradient is written once more, spread over the pixels that were pooled.
+KernelCase backward_data_to_pool(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  const int64_t extent = 2 * layer.extent;
+  const auto below = Conv2dDesc::make({1, extent, extent, 8}, {c->desc.in_c, 1, 1, 8}, {});
+  const auto route = std::make_shared<PoolRoute>(PoolRoute::make(below, PoolKind::max, cuda_device()));
+  return {c->name(", gradient, spread over what was pooled"),
+          [=] {
+            c->run([&] { conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input, nullptr, route.get()); });
+          },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
+            c->add_filters(launches, c->desc.in_c, c->desc.out_c);
+            c->add_operand(launches, c->pixels(), c->desc.out_c);
+            c->add_product(launches, c->desc.out_c, c->desc.in_c, (4 * c->element() + 1) * c->input.count());
+            return launches;
+          }};
+}
+
+/// A picture whose mean is taken off, as it is and as an operand.
+KernelCase picture_without_mean(int64_t extent, const Grade& grade) {
+  const Tensor picture = device_tensor({1, extent, extent, 3}), mean = device_tensor({3});
+  const auto output = std::make_shared<Tensor>(device_tensor(picture.shape()));
+  return {picture.shape().str() + ", " + to_string(grade.precision) + ": a x + b of each channel before a convolution",
+          [=] {
+            execution::set_precision(grade.precision);
+            add_per_channel(1.0f, picture, mean, *output, true);
+            execution::set_precision(Precision::fp32);
+          },
+          [=](const std::vector<int64_t>&) -> std::vector<ExpectedLaunch> {
+            const int64_t operand = cuda::operand_bytes(grade.dtype, extent * extent, 3);
+            // Three channels begin anywhere in a sector, and each thread reads the mean.
+            return {{"shifted_operand_kernel", 2 * picture.bytes() + operand, 0, {.sectors = 3.0, .bytes = 1.6}}};
           }};
 }
 
@@ -285,7 +321,9 @@ std::vector<std::function<KernelCase()>> mma_cases(bool small) {
     // Of few terms, so that the product is in one part.
     const Layer pooled = small ? Layer{"32x32, 32 -> 64", 32, 32, 64} : Layer{"64x64, 32 -> 64", 64, 32, 64};
     cases.push_back([=] { return pooled_forward(pooled, grade); });
-    if (size_of(grade.dtype) == 2) cases.push_back([=] { return pooled_backward_data(pooled, grade); });
+    cases.push_back([=] { return pooled_backward_data(pooled, grade); });
+    cases.push_back([=] { return backward_data_to_pool(small ? pooled : layers[1], grade); });
+    cases.push_back([=] { return picture_without_mean(small ? 16 : 64, grade); });
     cases.push_back([=] { return backward_data_with_style(small ? pooled : layers[1], grade); });
   }
   return cases;

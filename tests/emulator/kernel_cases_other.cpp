@@ -2,19 +2,14 @@
 #include <emulator/device_tensors.h>
 #include <emulator/kernel_cases.h>
 #include <fmt/format.h>
-#include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/conv2d_pool2d.h>
-#include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/half.h>
-#include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/log_softmax.h>
 #include <minidl/kernels/pad.h>
 #include <minidl/kernels/reduce.h>
-#include <minidl/kernels/smooth.h>
-#include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample.h>
 
 #include <memory>
@@ -242,12 +237,13 @@ KernelCase fixed_norm(const Shape& shape) {
 KernelCase reductions(const Shape& shape) {
   const Tensor x = device_tensor(shape), y = device_tensor(shape), x16 = device_bf16(shape), y16 = device_bf16(shape);
   const Tensor number = Tensor::zeros({1}, Dtype::f64, cuda_device());
-  const auto quotient = std::make_shared<Tensor>(number.clone());
+  const auto quotient = std::make_shared<Tensor>(number.clone()), gradient = shared(shape);
   const int64_t bytes = x.bytes();
-  return {text(x) + ": sum, product with another, dots of 2 with 1, of 2 of bf16 with 1, quotient of numbers",
+  return {text(x) + ": sum, product with another, distance with its gradient, dots of 2 with 1, of 2 of bf16 with 1, quotient of numbers",
           [=] {
             sum(x);
             dot(x, y);
+            squared_distance_and_gradient(x, y, 0.5, 1.0f, 1.0f, nullptr, *gradient);
             Tensor results = Tensor::empty({1, 2}, Dtype::f64, cuda_device());
             const Tensor both[2] = {x, y}, one[1] = {y};
             dots(both, one, results);
@@ -259,85 +255,11 @@ KernelCase reductions(const Shape& shape) {
             const auto sums = [&](size_t i) { return kDouble * (2 * blocks.at(i) + 2); };
             return {{"reduce_kernel", bytes + sums(0)},
                     {"reduce_kernel", 2 * bytes + sums(1)},
+                    {"reduce_kernel", 3 * bytes + sums(2), 0, {.bytes = 1.7}},
                     // Each row reads the other tensor.
-                    {"reduce_kernel", 2 * bytes + sums(2), 0, {.bytes = 2.05}},
-                    {"reduce_kernel", 2 * bytes + sums(3), 0, {.bytes = 1.55}},
+                    {"products_kernel", 2 * bytes + sums(3), 0, {.bytes = 2.05}},
+                    {"products_kernel", 2 * bytes + sums(4), 0, {.bytes = 1.55}},
                     {"divide_kernel", 2 * kDouble}};
-          }};
-}
-
-/// A step of L-BFGS's direction, of Adam and of SGD.
-KernelCase updates(const Shape& shape) {
-  const auto x = shared(shape), first = shared(shape), second = shared(shape), parameter = shared(shape);
-  const Tensor x16 = device_bf16(shape), y16 = device_bf16(shape), z16 = device_bf16(shape);
-  second->fill(1.0f);
-  const Tensor a = Tensor::zeros({3}, Dtype::f64, cuda_device());
-  const int64_t bytes = x->bytes();
-  return {text(*x) + ": x + a sum of 3, of 3 of bf16, Adam, SGD",
-          [=] {
-            const Tensor terms[3] = {*x, *first, *second};
-            combination(1.0f, *parameter, a, terms, *parameter);
-            const Tensor terms16[3] = {x16, y16, z16};
-            combination(1.0f, *parameter, a, terms16, *parameter);
-            adam_update({}, 1, *x, *first, *second, *parameter);
-            sgd_update(0.1f, 0.9f, 0.0f, *x, *first, *parameter);
-          },
-          always({{"combination_kernel", 5 * bytes},
-                  {"combination_kernel", 2 * bytes + 3 * bytes / 2},
-                  {"adam_update_kernel", 7 * bytes},
-                  {"sgd_update_kernel", 5 * bytes}})};
-}
-
-/// A point of L-BFGS's line search, with pairs kept as f32 and as bf16.
-KernelCase curvature_pairs(const Shape& shape) {
-  const auto x = shared(shape), s = shared(shape), y = shared(shape);
-  const auto s16 = std::make_shared<Tensor>(device_bf16(shape)), y16 = std::make_shared<Tensor>(device_bf16(shape));
-  const auto products = std::make_shared<Tensor>(Tensor::zeros({kPairProducts}, Dtype::f64, cuda_device()));
-  const int64_t bytes = x->bytes();
-  return {text(*x) + ": curvature pair, of bf16",
-          [=] {
-            Tensor none;
-            curvature_pair({*x, *x, *x, *x, *x}, *s, *y, none, *products);
-            curvature_pair({*x, *x, *x, *x, *x}, *s16, *y16, *y, *products);
-          },
-          [=](const std::vector<int64_t>& blocks) -> Launches {
-            const auto sums = [&](size_t i) { return kDouble * kPairProducts * (2 * blocks.at(i) + 1); };
-            return {{"curvature_pair_kernel", 7 * bytes + sums(0)}, {"curvature_pair_kernel", 7 * bytes + sums(1)}};
-          }};
-}
-
-/// The numbers of a direction of L-BFGS with this many pairs.
-KernelCase lbfgs_loops(int64_t pairs) {
-  const auto columns = std::make_shared<Tensor>(Tensor::zeros({pairs, pairs}, Dtype::f64, cuda_device()));
-  const auto a = std::make_shared<Tensor>(Tensor::zeros({pairs}, Dtype::f64, cuda_device()));
-  const auto b = std::make_shared<Tensor>(Tensor::zeros({pairs}, Dtype::f64, cuda_device()));
-  const int64_t triangle = kDouble * pairs * (pairs + 1) / 2, vector = kDouble * pairs;
-  return {fmt::format("{} pairs of L-BFGS: both loops", pairs),
-          [=] {
-            minidl::lbfgs_first_loop(*columns, *a);
-            minidl::lbfgs_second_loop(*columns, *a, *b);
-          },
-          // The second loop reads rows of the matrix, which lie apart.
-          always({{"lbfgs_first_loop_kernel", triangle + 2 * vector, 0, {.sectors = 1.5}},
-                  {"lbfgs_second_loop_kernel", triangle + 3 * vector, 0, {.sectors = 4.0}}})};
-}
-
-/// What a style loss does to the picture itself.
-KernelCase pictures(int64_t extent) {
-  const auto x = shared({1, extent, extent, 3}), y = shared({1, extent, extent, 3});
-  const int64_t bytes = x->bytes();
-  return {text(*x) + ": total variation, its gradient, smoothing over 9x9",
-          [=] {
-            total_variation(*x);
-            total_variation_backward(*x, 1.0f, {1.0f}, *y);
-            smooth(*x, 30.0f, 9, 1.0f, *y);
-          },
-          [=](const std::vector<int64_t>& blocks) -> Launches {
-            // Neighbours come from caches.
-            return {{"reduce_kernel", bytes + kDouble * (2 * blocks.at(0) + 1), 0, {.sectors = 1.3, .bytes = 3.05}},
-                    {"map_kernel", 3 * bytes, 0, {.sectors = 1.15, .bytes = 2.4}},
-                    {"column_means_kernel", 2 * bytes, 0, {.bytes = 9.0}},
-                    {"smooth_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}}};
           }};
 }
 
@@ -381,10 +303,6 @@ std::vector<std::function<KernelCase()>> other_cases(bool small) {
         return fixed_norm({2, extent / 2, extent / 2, 64});
       },
       [=] { return reductions(map); },
-      [=] { return updates(map); },
-      [=] { return curvature_pairs(map); },
-      [=] { return lbfgs_loops(small ? 20 : 100); },
-      [=] { return pictures(extent); },
       [=] { return softmax(4, small ? 256 : 1000); },
   };
   if (!small) {
