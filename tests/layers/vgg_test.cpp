@@ -63,11 +63,12 @@ TEST(Vgg, StopsAtTheDeepestTapAndFusesWhatIsNotTapped) {
     vgg(image, taps);
     return tape.size();
   };
-  EXPECT_EQ(nodes({"relu1_1"}), 2u);             // mean, conv + ReLU
-  EXPECT_EQ(nodes({"conv1_1"}), 2u);             // mean, conv
-  EXPECT_EQ(nodes({"conv1_1", "relu1_1"}), 3u);  // mean, conv, ReLU
-  EXPECT_EQ(nodes({"relu2_1", "relu1_1"}), 4u);  // mean, conv, conv with the pool, conv
-  EXPECT_EQ(nodes({"relu2_1", "relu1_2"}), 5u);  // mean, two convs, pool, conv
+  // Without the mean, which has the gradient of what it is taken from.
+  EXPECT_EQ(nodes({"relu1_1"}), 1u);             // conv + ReLU
+  EXPECT_EQ(nodes({"conv1_1"}), 1u);             // conv
+  EXPECT_EQ(nodes({"conv1_1", "relu1_1"}), 2u);  // conv, ReLU
+  EXPECT_EQ(nodes({"relu2_1", "relu1_1"}), 3u);  // conv, conv with the pool, conv
+  EXPECT_EQ(nodes({"relu2_1", "relu1_2"}), 4u);  // two convs, pool, conv
 }
 
 TEST(Vgg, TheGradientOfTheImageIsThatOfTheChain) {
