@@ -37,14 +37,16 @@ struct SquaredDifference {
 
 /// Writes the gradient as it goes.
 struct SquaredDifferenceAndGradient {
-  SquaredDifference difference;
+  const float *x, *y;
   RawFactor a;
   BitSpan relu_mask;
   float* gradient;
-  MINIDL_DEVICE double operator()(int64_t row, int64_t i) const {
+  MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
+    const float of_x = load(x + i), of_y = load(y + i);
     const bool passes = !relu_mask.bits || is_set(relu_mask, i);
-    store(gradient + i, passes ? times(a, load(difference.x + i) - load(difference.y + i)) : 0.0f);
-    return difference(row, i);
+    store(gradient + i, passes ? times(a, of_x - of_y) : 0.0f);
+    const double difference = static_cast<double>(of_x) - static_cast<double>(of_y);
+    return difference * difference;
   }
 };
 
@@ -115,7 +117,7 @@ Number squared_distance(int64_t count, const float* x, const float* y) {
 
 Number squared_distance_and_gradient(int64_t count, const float* x, const float* y, const RawFactor& a,
                                      BitSpan relu_mask, float* gradient) {
-  return reduced(count, SquaredDifferenceAndGradient{{x, y}, a, relu_mask, gradient});
+  return reduced(count, SquaredDifferenceAndGradient{x, y, a, relu_mask, gradient});
 }
 
 void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output) {

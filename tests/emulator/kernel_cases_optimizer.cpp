@@ -123,7 +123,7 @@ KernelCase pictures(int64_t extent) {
                     {"column_means_kernel", 2 * bytes, 0, {.bytes = 9.0}},
                     {"smooth_kernel", 3 * bytes, 0, {.sectors = 1.3, .bytes = 7.0}},
                     {"column_means_kernel", 2 * bytes, 0, {.bytes = 9.0}},
-                    {"reduce_kernel", 2 * bytes + sums(6), 0, {.sectors = 1.3, .bytes = 11.0}}};
+                    {"reduce_kernel", 2 * bytes + sums(6), 0, {.sectors = 1.4, .bytes = 11.0}}};
           }};
 }
 

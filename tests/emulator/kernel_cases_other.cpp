@@ -255,7 +255,7 @@ KernelCase reductions(const Shape& shape) {
             const auto sums = [&](size_t i) { return kDouble * (2 * blocks.at(i) + 2); };
             return {{"reduce_kernel", bytes + sums(0)},
                     {"reduce_kernel", 2 * bytes + sums(1)},
-                    {"reduce_kernel", 3 * bytes + sums(2), 0, {.bytes = 1.7}},
+                    {"reduce_kernel", 3 * bytes + sums(2)},
                     // Each row reads the other tensor.
                     {"products_kernel", 2 * bytes + sums(3), 0, {.bytes = 2.05}},
                     {"products_kernel", 2 * bytes + sums(4), 0, {.bytes = 1.55}},
