@@ -92,11 +92,13 @@ struct NormShape {
   int64_t groups, positions, c;   // of the input; at least 1
   bool weight_per_group = false;  // weight, bias and their gradients are [groups, c], else [c]
 };
+/// As tensors, with which a device may have left what it knows of them. `output` may be `input`: it is opened for writing
+/// when nothing is asked of that any more.
 struct NormForward {
-  const float *input, *weight, *bias;
+  const Tensor &input, &weight, &bias;
   float eps;
   Activation activation;
-  float* output;
+  Tensor& output;
 };
 /// Statistics [c] that a training forward pass moves: running = (1 - momentum) * running + momentum * batch, of the
 /// unbiased variance. Without them both are nullptr.

@@ -26,11 +26,9 @@ void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tens
   check_shape(mean, {shape.groups, shape.c}, kOp, "mean");
   check_shape(rstd, {shape.groups, shape.c}, kOp, "rstd");
   const ProfileRange range(kOp, "forward");
-  MINIDL_ON(
-      common_device(kOp, input, weight, bias, output, mean, rstd),
-      normalize_forward(
-          shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
-          {}, mean.data<float>(), rstd.data<float>()));
+  MINIDL_ON(common_device(kOp, input, weight, bias, output, mean, rstd),
+            normalize_forward(shape, {input, weight, bias, eps, activation, output}, {}, mean.data<float>(),
+                              rstd.data<float>()));
 }
 
 void instance_norm_backward(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd,

@@ -30,8 +30,7 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input
   check_shape(output, desc.output_shape(), kOp, "output");
   const ProfileRange range(kOp, "forward");
   MINIDL_ON(common_device(kOp, input, weight, bias, output),
-            upsample_conv2d_forward(desc, input.data<float>(), weight, bias ? bias.data<float>() : nullptr,
-                                    output.data<float>()));
+            upsample_conv2d_forward(desc, input, weight, bias ? bias.data<float>() : nullptr, output));
 }
 
 void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,

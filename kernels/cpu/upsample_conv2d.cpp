@@ -176,9 +176,9 @@ void for_runs(const UpsampleConv2dDesc& desc, int64_t begin, int64_t count, cons
 
 }  // namespace
 
-void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const float* input, const Tensor& weight,
-                             const float* bias, float* output) {
-  Forward(desc, weight).run(input, bias, output);
+void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& weight,
+                             const float* bias, Tensor& output) {
+  Forward(desc, weight).run(input.data<float>(), bias, output.data<float>());
 }
 
 /// grad_input[pixel, c] = sum over filters and k of T[pixel, (filter, k)] * F[filter, k, c], where T are sums and

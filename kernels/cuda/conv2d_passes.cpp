@@ -5,6 +5,7 @@
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/cuda/pixel_pairs.h>
+#include <minidl/kernels/cuda/result_moments.h>
 #include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
@@ -213,7 +214,8 @@ int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
   const int64_t making = pair_bytes(paired, d.out_c, d.k_h, d.k_w, d.in_c);
   const int64_t used = operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
                        gather_workspace(products, paired, windows_of(products, d), d.out_c) +
-                       rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
+                       std::max(rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c),
+                                moment_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c));
   return filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) + std::max(making, used);
 }
 
@@ -265,22 +267,25 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
   const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
   const bool relu = args.activation == Activation::relu;
   RoundedResults rounded(products, args.written_tensor, relu);
-  const GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
-                            .channels = static_cast<int>(d.out_c),
-                            .out_h = static_cast<int>(d.out_h()),
-                            .out_w = static_cast<int>(d.out_w()),
-                            .bias = args.bias,
-                            .relu = relu,
-                            .positive = args.relu_mask,
-                            .pools = args.pooled_output != nullptr,
-                            .max_pooled = args.max_pooled,
-                            .choice = args.choice,
-                            .rounded = rounded.data()};
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
+  ResultMoments moments(products, windows, 1, relu || paired ? nullptr : args.written_tensor);
+  GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
+                      .channels = static_cast<int>(d.out_c),
+                      .out_h = static_cast<int>(d.out_h()),
+                      .out_w = static_cast<int>(d.out_w()),
+                      .bias = args.bias,
+                      .relu = relu,
+                      .positive = args.relu_mask,
+                      .pools = args.pooled_output != nullptr,
+                      .max_pooled = args.max_pooled,
+                      .choice = args.choice,
+                      .rounded = rounded.data()};
+  moments.add_to(output);
   products.gather(paired ? windows_of_pairs(windows) : windows, picture.data,
                   filters ? filters.raw() : args.weight.raw(), paired ? output_of_pairs(output) : output,
                   current_stream());
   rounded.keep();
+  moments.keep();
 }
 
 void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, const Conv2dBackwardDataArgs& args) {

@@ -62,6 +62,8 @@ struct AddedRows {
   int terms = 0;
 };
 
+struct TileMoments;
+
 struct GatherOutput {
   float* output;
   int channels;
@@ -85,6 +87,11 @@ struct GatherOutput {
   /// The output once more, as an operand of the same 16 bits: of products on tensor cores that have such operands, of
   /// whole outputs with a multiple of 8 channels.
   uint16_t* rounded = nullptr;
+  /// Of the results, in tiles of so many rows as WindowProducts::moment_rows says, [tiles of a picture, channels],
+  /// those of pictures `moments_apart` elements apart (result_moments.h): of results that are written as they are, to
+  /// an output that was not there before.
+  TileMoments* moments = nullptr;
+  int64_t moments_apart = 0;
   GatherTile tile = GatherTile::by_size;
 };
 

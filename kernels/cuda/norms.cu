@@ -1,9 +1,11 @@
+#include <minidl/kernels/cuda/result_moments.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
 
 // Instance and batch normalisation: sums over positions in f64 (channels.cuh), a few numbers for each channel of a
-// group made of them by one thread each, and a pass that applies these. Traffic forward: the input twice, the output
-// once; backward: input and grad_output twice, grad_input once.
+// group made of them by one thread each, and a pass that applies these. Traffic forward: the input twice, or once and
+// the moments that a convolution left of it (result_moments.h), the output once; backward: input and grad_output twice,
+// grad_input once.
 namespace minidl::cuda {
 namespace {
 
@@ -11,12 +13,13 @@ constexpr int kEntryThreads = 128;
 
 /// Of a channel: the sums of x - shift and its square, where shift is the first value, so that little is lost where the
 /// variance is small beside the mean.
-struct Moments {
+struct ValueMoments {
   const float* x;
   int64_t group_elements;
-  int c;
 
-  MINIDL_DEVICE float shift(int64_t group, int channel) const { return load(x + group * group_elements + channel); }
+  MINIDL_DEVICE double shift(int64_t group, int channel) const {
+    return static_cast<double>(load(x + group * group_elements + channel));
+  }
   template <int kWidth>
   MINIDL_DEVICE auto adder(const ChannelPlace& place, double (&sums)[2][kWidth]) const {
     float shifts[kWidth];
@@ -33,15 +36,43 @@ struct Moments {
   }
 };
 
+/// The same sums of tiles of positions [groups, tiles, c], where shift is the mean of the first one.
+struct TiledMoments {
+  const TileMoments* tiles;
+  int64_t group_elements;
+
+  MINIDL_DEVICE static double mean_of(const TileMoments& tile) {
+    return static_cast<double>(tile.shift) + static_cast<double>(tile.mean);
+  }
+  MINIDL_DEVICE double shift(int64_t group, int channel) const {
+    return mean_of(load(tiles + group * group_elements + channel));
+  }
+  template <int kWidth>
+  MINIDL_DEVICE auto adder(const ChannelPlace& place, double (&sums)[2][kWidth]) const {
+    double shifts[kWidth];
+    for (int k = 0; k < kWidth; ++k) shifts[k] = shift(place.group, place.channel + k);
+    return [input = tiles, shifts, &sums](int64_t element) {
+      for (int k = 0; k < kWidth; ++k) {
+        const TileMoments tile = load(input + element + k);
+        const double difference = mean_of(tile) - shifts[k], sum = static_cast<double>(tile.count) * difference;
+        sums[0][k] += sum;
+        sums[1][k] += static_cast<double>(tile.squares) + sum * difference;
+      }
+    };
+  }
+};
+
 struct MeanAndVariance {
   double mean, variance;  // biased
 };
-MINIDL_DEVICE MeanAndVariance moments_of(const ChannelCut& cut, const Moments& moments, const double* partials,
-                                         int64_t group, int channel) {
-  const double count = static_cast<double>(cut.positions);
+/// Of `positions` of a group, from the sums of its channels.
+template <typename Moments>
+MINIDL_DEVICE MeanAndVariance moments_of(const ChannelCut& cut, int64_t positions, const Moments& moments,
+                                         const double* partials, int64_t group, int channel) {
+  const double count = static_cast<double>(positions);
   const double mean = chunk_sum<2>(cut, partials, group, 0, channel) / count;
   const double variance = chunk_sum<2>(cut, partials, group, 1, channel) / count - mean * mean;
-  return {static_cast<double>(moments.shift(group, channel)) + mean, fmax(variance, 0.0)};
+  return {moments.shift(group, channel) + mean, fmax(variance, 0.0)};
 }
 
 /// output = (x - mean) * scale + shift, then relu if `with_relu`; the three are [groups, c].
@@ -75,39 +106,53 @@ MINIDL_DEVICE void update_running(float momentum, double batch, float* running) 
   store(running, static_cast<float>((1.0 - part) * static_cast<double>(load(running)) + part * batch));
 }
 
-MINIDL_KERNEL(kEntryThreads, norm_statistics_kernel, ChannelCut cut, NormShape shape, NormForward args, Moments moments,
-              const double* partials, NormRunning running, float* mean, float* rstd, float* scale, float* shift) {
+struct NormParameters {
+  const float *weight, *bias;
+  float eps;
+
+  explicit NormParameters(const NormForward& args)
+      : weight(args.weight.data<float>()), bias(args.bias.data<float>()), eps(args.eps) {}
+};
+
+/// Of channels of a group: statistics, and the factors that the pass applies; all [groups, c].
+struct NormFactors {
+  float *mean, *rstd, *scale, *shift;
+};
+
+template <typename Moments>
+MINIDL_KERNEL(kEntryThreads, norm_statistics_kernel, ChannelCut cut, NormShape shape, NormParameters args,
+              Moments moments, const double* partials, NormRunning running, NormFactors factors) {
   const int64_t entry = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
   if (entry >= shape.groups * shape.c) return;
   const int64_t group = entry / shape.c;
   const int channel = static_cast<int>(entry % shape.c);
-  const MeanAndVariance exact = moments_of(cut, moments, partials, group, channel);
+  const MeanAndVariance exact = moments_of(cut, shape.positions, moments, partials, group, channel);
   const double exact_rstd = 1.0 / sqrt(exact.variance + static_cast<double>(args.eps));
   const auto saved_mean = static_cast<float>(exact.mean);
   const auto weight = static_cast<double>(parameter_of(shape, args.weight, group, channel));
-  store(mean + entry, saved_mean);
-  store(rstd + entry, static_cast<float>(exact_rstd));
-  store(scale + entry, static_cast<float>(weight * exact_rstd));
+  store(factors.mean + entry, saved_mean);
+  store(factors.rstd + entry, static_cast<float>(exact_rstd));
+  store(factors.scale + entry, static_cast<float>(weight * exact_rstd));
   // What the mean lost when it was rounded to f32 goes into the shift: it matters when the variance is small beside it.
   const double lost = exact.mean - static_cast<double>(saved_mean);
-  store(shift + entry, static_cast<float>(static_cast<double>(parameter_of(shape, args.bias, group, channel)) -
-                                          lost * weight * exact_rstd));
+  const auto bias = static_cast<double>(parameter_of(shape, args.bias, group, channel));
+  store(factors.shift + entry, static_cast<float>(bias - lost * weight * exact_rstd));
   if (!running.mean) return;
   const double count = static_cast<double>(shape.positions);
   update_running(running.momentum, static_cast<double>(saved_mean), running.mean + entry);
   update_running(running.momentum, exact.variance * (count / fmax(count - 1.0, 1.0)), running.variance + entry);
 }
 
-MINIDL_KERNEL(kEntryThreads, channel_moments_kernel, ChannelCut cut, Moments moments, const double* partials,
+MINIDL_KERNEL(kEntryThreads, channel_moments_kernel, ChannelCut cut, ValueMoments moments, const double* partials,
               double* mean, double* variance) {
   const int channel = static_cast<int>(blockIdx.x) * kEntryThreads + static_cast<int>(threadIdx.x);
   if (channel >= cut.c) return;
-  const MeanAndVariance exact = moments_of(cut, moments, partials, 0, channel);
+  const MeanAndVariance exact = moments_of(cut, cut.positions, moments, partials, 0, channel);
   store(mean + channel, exact.mean);
   store(variance + channel, exact.variance);
 }
 
-MINIDL_KERNEL(kEntryThreads, norm_fixed_kernel, NormShape shape, NormForward args, const float* rstd, float* scale,
+MINIDL_KERNEL(kEntryThreads, norm_fixed_kernel, NormShape shape, NormParameters args, const float* rstd, float* scale,
               float* shift) {
   const int64_t entry = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
   if (entry >= shape.groups * shape.c) return;
@@ -205,32 +250,50 @@ unsigned entry_blocks(const NormShape& shape) {
   return blocks_for(shape.groups * shape.c, kEntryThreads);
 }
 
+template <typename Moments>
+void compute_factors(const ChannelCut& cut, const NormShape& shape, const NormForward& args, const Moments& moments,
+                     const NormRunning& running, const NormFactors& factors) {
+  const Tensor partials = channel_sums<2>(cut, moments);
+  MINIDL_LAUNCH(norm_statistics_kernel<Moments>, entry_blocks(shape), kEntryThreads, 0, current_stream(), cut, shape,
+                NormParameters(args), moments, partials.data<double>(), running, factors);
+}
+
 }  // namespace
 
 void normalize_forward(const NormShape& shape, const NormForward& args, const NormRunning& running, float* mean,
                        float* rstd) {
-  const ChannelCut cut(shape.groups, shape.positions, shape.c, {args.input, args.output, mean});
-  const Moments moments{args.input, shape.positions * shape.c, cut.c};
-  const Tensor partials = channel_sums<2>(cut, moments);
+  const float* const input = args.input.data<float>();
   Tensor map = Tensor::empty({2, shape.groups, shape.c}, Dtype::f32, current_device());
   float *scale = map.data<float>(), *shift = scale + shape.groups * shape.c;
-  MINIDL_LAUNCH(norm_statistics_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), cut, shape, args,
-                moments, partials.data<double>(), running, mean, rstd, scale, shift);
-  channel_map(cut, Affine{args.input, mean, scale, shift, args.activation == Activation::relu}, Output{args.output});
+  const NormFactors factors{mean, rstd, scale, shift};
+  if (const Tensor tiles = moments_left(args.input)) {
+    const int64_t of_group = tiles.shape()[0] * tiles.shape()[1] / shape.groups;
+    const TiledMoments moments{static_cast<const TileMoments*>(tiles.raw()), of_group * shape.c};
+    compute_factors(ChannelCut(shape.groups, of_group, shape.c, 1), shape, args, moments, running, factors);
+  } else {
+    const ValueMoments moments{input, shape.positions * shape.c};
+    compute_factors(ChannelCut(shape.groups, shape.positions, shape.c, {input}), shape, args, moments, running,
+                    factors);
+  }
+  float* const output = args.output.data<float>();
+  channel_map(ChannelCut(shape.groups, shape.positions, shape.c, {input, output, mean}),
+              Affine{input, mean, scale, shift, args.activation == Activation::relu}, Output{output});
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {
-  const ChannelCut cut(shape.groups, shape.positions, shape.c, {args.input, args.output, mean});
+  const float* const input = args.input.data<float>();
+  float* const output = args.output.data<float>();
   Tensor map = Tensor::empty({2, shape.groups, shape.c}, Dtype::f32, current_device());
   float *scale = map.data<float>(), *shift = scale + shape.groups * shape.c;
-  MINIDL_LAUNCH(norm_fixed_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), shape, args, rstd, scale,
-                shift);
-  channel_map(cut, Affine{args.input, mean, scale, shift, args.activation == Activation::relu}, Output{args.output});
+  MINIDL_LAUNCH(norm_fixed_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), shape, NormParameters(args),
+                rstd, scale, shift);
+  channel_map(ChannelCut(shape.groups, shape.positions, shape.c, {input, output, mean}),
+              Affine{input, mean, scale, shift, args.activation == Activation::relu}, Output{output});
 }
 
 void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance) {
   const ChannelCut cut(1, rows.positions, rows.c, {x});
-  const Moments moments{x, rows.positions * rows.c, cut.c};
+  const ValueMoments moments{x, rows.positions * rows.c};
   const Tensor partials = channel_sums<2>(cut, moments);
   Tensor results = Tensor::empty({2, rows.c}, Dtype::f64, current_device());
   double* const means = results.data<double>();

@@ -2,7 +2,8 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/pack_weight.h>
-#include <minidl/kernels/cuda/window_products.h>
+#include <minidl/kernels/cuda/result_moments.h>
+#include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
 
@@ -147,8 +148,8 @@ Tensor reversed(const Tensor& taps, int64_t k, int64_t c) {
 
 }  // namespace
 
-void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, const Tensor& weight, const float* bias,
-                             float* output) {
+void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, const Tensor& weight, const float* bias,
+                             Tensor& output) {
   check_range(d);
   const WindowProducts& products = products_of(d);
   const int64_t filters = d.out_c * 4;  // of a phase
@@ -156,21 +157,25 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, co
   MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
   const Operand rows(products, phases.data<float>(), 4 * filters, d.in_c),
-      picture(products, input, d.n * d.in_h * d.in_w, d.in_c);
+      picture = operand_of(products, &input, input.data<float>(), d.n * d.in_h * d.in_w, d.in_c);
+  float* const results = output.data<float>();
+  ResultMoments moments(products, windows_of(products, d, 0, 0), 4, &output);
   const int64_t phase_bytes = filters * products.channels(d.in_c) * static_cast<int64_t>(size_of(products.dtype));
   for (int phase = 0; phase < 4; ++phase) {
-    const GatherOutput result{.output = output,
-                              .channels = static_cast<int>(d.out_c),
-                              .out_h = static_cast<int>(2 * d.in_h),
-                              .out_w = static_cast<int>(2 * d.in_w),
-                              .out_stride_h = 2,
-                              .out_stride_w = 2,
-                              .out_begin_h = phase / 2,
-                              .out_begin_w = phase % 2,
-                              .bias = bias};
+    GatherOutput result{.output = results,
+                        .channels = static_cast<int>(d.out_c),
+                        .out_h = static_cast<int>(2 * d.in_h),
+                        .out_w = static_cast<int>(2 * d.in_w),
+                        .out_stride_h = 2,
+                        .out_stride_w = 2,
+                        .out_begin_h = phase / 2,
+                        .out_begin_w = phase % 2,
+                        .bias = bias};
+    moments.add_to(result, phase);
     products.gather(windows_of(products, d, phase / 2, phase % 2), picture.data,
                     static_cast<const std::byte*>(rows.data) + phase * phase_bytes, result, current_stream());
   }
+  moments.keep();
 }
 
 void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const float* grad_output,
