@@ -98,7 +98,8 @@ struct NormForward {
   const Tensor &input, &weight, &bias;
   float eps;
   Activation activation;
-  Tensor& output;
+  Tensor& output;  // on a CUDA device also of bf16 or f16
+  const float* residual = nullptr;  // of the input's shape, added before the activation
 };
 /// Statistics [c] that a training forward pass moves: running = (1 - momentum) * running + momentum * batch, of the
 /// unbiased variance. Without them both are nullptr.
@@ -117,6 +118,7 @@ struct NormTargets {
   float weight_beta;
   float* bias;
   float bias_beta;
+  const Tensor* written = nullptr;  // the tensor of the input's gradient
 };
 
 }  // namespace minidl

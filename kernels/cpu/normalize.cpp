@@ -69,8 +69,8 @@ void normalize_forward(const NormShape& shape, const NormForward& args, const No
     const std::vector<float> shift = per_channel(c, [&](int64_t j) {
       return bias[j] - (group_mean[j] - static_cast<double>(saved_mean[j])) * weight[j] * exact_rstd(j);
     });
-    channel_affine(rows, input + at, {saved_mean, scale.data(), shift.data()}, args.activation == Activation::relu,
-                   output + at);
+    channel_affine(rows, input + at, {saved_mean, scale.data(), shift.data()},
+                   args.residual ? args.residual + at : nullptr, args.activation == Activation::relu, output + at);
   }
   if (!running.mean) return;
   const double count = static_cast<double>(shape.positions), unbiased = count > 1.0 ? count / (count - 1.0) : 1.0;
@@ -95,7 +95,7 @@ void normalize_forward_fixed(const NormShape& shape, const NormForward& args, co
     const std::vector<float> scale = per_channel(shape.c, [&](int64_t j) { return weight[j] * group_rstd[j]; });
     channel_affine({shape.positions, shape.c}, input + at,
                    {mean + group * shape.c, scale.data(), of_group(shape, args.bias.data<float>(), group)},
-                   args.activation == Activation::relu, output + at);
+                   args.residual ? args.residual + at : nullptr, args.activation == Activation::relu, output + at);
   }
 }
 

@@ -264,7 +264,9 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
   const bool makes = filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) > 0;
   const void* const form = paired ? static_cast<const void*>(&products.outer) : &products.operand;
   const Tensor filters = weight_form(makes, args.weight, form, make);
-  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const int64_t pixels = d.n * d.in_h * d.in_w;
+  const Operand picture = args.input ? operand_of(products, args.input_tensor, args.input, pixels, d.in_c)
+                                     : operand_of(products, *args.input_tensor, pixels, d.in_c);
   const bool relu = args.activation == Activation::relu;
   RoundedResults rounded(products, args.written_tensor, relu);
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
@@ -318,8 +320,9 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
 }
 
 void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
-  const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
-  const Operand rows(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const Operand rows =
+      operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const OuterProduct product{.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c), .beta = args.beta};
   products.outer(product, rows.data, picture.data, static_cast<int>(d.in_c), args.grad_weight, current_stream());
 }

@@ -1,11 +1,13 @@
 #include <minidl/kernels/cuda/result_moments.h>
+#include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
+#include <minidl/kernels/cuda/rounded_output.cuh>
 
 // Instance and batch normalisation: sums over positions in f64 (channels.cuh), a few numbers for each channel of a
 // group made of them by one thread each, and a pass that applies these. Traffic forward: the input twice, or once and
-// the moments that a convolution left of it (result_moments.h), the output once; backward: input and grad_output twice,
-// grad_input once.
+// the moments that a convolution left of it (result_moments.h), the output once, and once more in 16 bits where a
+// convolution reads it in these (rounded_results.h); backward: input and grad_output twice, grad_input once, likewise.
 namespace minidl::cuda {
 namespace {
 
@@ -75,9 +77,10 @@ MINIDL_DEVICE MeanAndVariance moments_of(const ChannelCut& cut, int64_t position
   return {moments.shift(group, channel) + mean, fmax(variance, 0.0)};
 }
 
-/// output = (x - mean) * scale + shift, then relu if `with_relu`; the three are [groups, c].
+/// output = (x - mean) * scale + shift + residual, then relu if `with_relu`; the three are [groups, c], the residual is
+/// nullptr where there is none.
 struct Affine {
-  const float *x, *mean, *scale, *shift;
+  const float *x, *mean, *scale, *shift, *residual;
   bool with_relu;
   template <int kWidth>
   MINIDL_DEVICE auto mapper(const ChannelPlace& place) const {
@@ -85,10 +88,14 @@ struct Affine {
     load_vector<kWidth>(mean + place.entry, means);
     load_vector<kWidth>(scale + place.entry, scales);
     load_vector<kWidth>(shift + place.entry, shifts);
-    return [input = x, cut = with_relu, means, scales, shifts](int64_t element, float(&results)[kWidth]) {
+    return [input = x, added = residual, cut = with_relu, means, scales, shifts](int64_t element,
+                                                                                 float(&results)[kWidth]) {
+      float addends[kWidth] = {};
       load_vector<kWidth>(input + element, results);
+      if (added) load_vector<kWidth>(added + element, addends);
       for (int k = 0; k < kWidth; ++k) {
         results[k] = (results[k] - means[k]) * scales[k] + shifts[k];
+        if (added) results[k] += addends[k];
         if (cut) results[k] = relu(results[k]);
       }
     };
@@ -250,6 +257,24 @@ unsigned entry_blocks(const NormShape& shape) {
   return blocks_for(shape.groups * shape.c, kEntryThreads);
 }
 
+/// Factors [groups, c]. What a ReLU or a sum with a residual gives mostly goes into a convolution.
+void apply_factors(const NormShape& shape, const NormForward& args, const float* mean, const float* scale,
+                   const float* shift) {
+  const float* const input = args.input.data<float>();
+  const bool relu = args.activation == Activation::relu, whole = args.output.dtype() == Dtype::f32;
+  float* const output = whole ? args.output.data<float>() : nullptr;
+  const WindowProducts& products = products_now();
+  RoundedResults left(products, &args.output, whole && (relu || args.residual));
+  uint16_t* const rounded = whole ? left.data() : static_cast<uint16_t*>(args.output.raw());
+  const ChannelCut cut(shape.groups, shape.positions, shape.c, {input, output, rounded, mean, args.residual});
+  const Affine affine{input, mean, scale, shift, args.residual, relu};
+  if (!rounded) return channel_map(cut, affine, Output{output});
+  with_format(whole ? products.dtype : args.output.dtype(), [&](auto format) {
+    channel_map(cut, affine, RoundedOutput<decltype(format)>{output, rounded});
+  });
+  left.keep();
+}
+
 template <typename Moments>
 void compute_factors(const ChannelCut& cut, const NormShape& shape, const NormForward& args, const Moments& moments,
                      const NormRunning& running, const NormFactors& factors) {
@@ -275,20 +300,15 @@ void normalize_forward(const NormShape& shape, const NormForward& args, const No
     compute_factors(ChannelCut(shape.groups, shape.positions, shape.c, {input}), shape, args, moments, running,
                     factors);
   }
-  float* const output = args.output.data<float>();
-  channel_map(ChannelCut(shape.groups, shape.positions, shape.c, {input, output, mean}),
-              Affine{input, mean, scale, shift, args.activation == Activation::relu}, Output{output});
+  apply_factors(shape, args, mean, scale, shift);
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {
-  const float* const input = args.input.data<float>();
-  float* const output = args.output.data<float>();
   Tensor map = Tensor::empty({2, shape.groups, shape.c}, Dtype::f32, current_device());
   float *scale = map.data<float>(), *shift = scale + shape.groups * shape.c;
   MINIDL_LAUNCH(norm_fixed_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), shape, NormParameters(args),
                 rstd, scale, shift);
-  channel_map(ChannelCut(shape.groups, shape.positions, shape.c, {input, output, mean}),
-              Affine{input, mean, scale, shift, args.activation == Activation::relu}, Output{output});
+  apply_factors(shape, args, mean, scale, shift);
 }
 
 void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance) {
@@ -321,8 +341,17 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
   MINIDL_LAUNCH(norm_gradient_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), cut, shape, args,
                 partials.data<double>(), grad_sums, scale, slope, offset);
   if (targets.input.grad) {
-    channel_map(cut, Gradient{args.input, args.grad_output, args.mean, scale, slope, offset},
-                GradientOutput{targets.input});
+    const Gradient gradient{args.input, args.grad_output, args.mean, scale, slope, offset};
+    const GradientOutput output{targets.input};
+    RoundedResults left(products_now(), targets.written, true);
+    if (left.data()) {
+      with_format(products_now().dtype, [&](auto format) {
+        channel_map(cut, gradient, RoundedGradient<decltype(format)>{output, left.data()});
+      });
+    } else {
+      channel_map(cut, gradient, output);
+    }
+    left.keep();
   }
   const auto write = [&](const double* of, float beta, float* grad) {
     if (!grad) return;

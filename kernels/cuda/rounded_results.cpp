@@ -1,5 +1,6 @@
 #include <minidl/core/cuda/recording.h>
 #include <minidl/kernels/cuda/rounded_results.h>
+#include <minidl/kernels/half.h>
 
 #include <memory>
 
@@ -54,6 +55,14 @@ Operand operand_of(const WindowProducts& products, const Tensor* tensor, const f
     }
   }
   return Operand(products, values, pixels, channels);
+}
+
+Operand operand_of(const WindowProducts& products, const Tensor& tensor, int64_t pixels, int64_t channels) {
+  if (tensor.dtype() == Dtype::f32) return operand_of(products, &tensor, tensor.data<float>(), pixels, channels);
+  if (tensor.dtype() == products.dtype && products.channels(channels) == channels) return Operand(tensor);
+  const Tensor values = as_f32(tensor);
+  const Operand operand(products, values.data<float>(), pixels, channels);
+  return operand.made ? operand : Operand(values);
 }
 
 }  // namespace minidl::cuda

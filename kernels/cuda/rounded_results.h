@@ -10,8 +10,8 @@ namespace minidl::cuda {
 class RoundedResults {
  public:
   /// `written`, whose last dimension are the channels, or nullptr, which leaves nothing. `wanted`: whether they mostly
-  /// go into such a product, as results of a ReLU and gradients of them do; others go into norms, and nothing is left
-  /// of them, as of channels that are not a multiple of 8.
+  /// go into such a product, as results of a ReLU or of a sum with a residual do, and gradients of them and of what a
+  /// norm reads; others go into norms, and nothing is left of them, as of channels that are not a multiple of 8.
   RoundedResults(const WindowProducts& products, const Tensor* written, bool wanted);
   /// Where they go; nullptr: nowhere.
   uint16_t* data();
@@ -30,5 +30,7 @@ int64_t rounded_bytes(const WindowProducts& products, int64_t pixels, int64_t ch
 /// Recording in which it was left.
 Operand operand_of(const WindowProducts& products, const Tensor* tensor, const float* values, int64_t pixels,
                    int64_t channels);
+/// The same of a tensor that holds f32 or, as an operand itself or not, 16 bits.
+Operand operand_of(const WindowProducts& products, const Tensor& tensor, int64_t pixels, int64_t channels);
 
 }  // namespace minidl::cuda

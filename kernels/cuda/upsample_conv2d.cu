@@ -157,7 +157,7 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, c
   MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
   const Operand rows(products, phases.data<float>(), 4 * filters, d.in_c),
-      picture = operand_of(products, &input, input.data<float>(), d.n * d.in_h * d.in_w, d.in_c);
+      picture = operand_of(products, input, d.n * d.in_h * d.in_w, d.in_c);
   float* const results = output.data<float>();
   ResultMoments moments(products, windows_of(products, d, 0, 0), 4, &output);
   const int64_t phase_bytes = filters * products.channels(d.in_c) * static_cast<int64_t>(size_of(products.dtype));
@@ -178,7 +178,7 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, c
   moments.keep();
 }
 
-void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const float* grad_output,
+void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const Tensor& grad_output,
                                    const GradTarget& target) {
   check_range(d);
   const WindowProducts& products = products_of(d);
@@ -187,7 +187,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& we
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), sums.data<float>());
   const Tensor taps = reversed(sums, d.out_c, d.in_c);
   const Operand filters(products, taps.data<float>(), d.in_c * 16, d.out_c),
-      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
+      picture = operand_of(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
   // Of a picture continued by one repeated pixel, the gradient of the continued one is taken first.
   const int border = border_of(d);
   const Windows windows = windows_of_gradient(products, d, border);
@@ -205,7 +205,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& we
 }
 
 /// The gradient of the taps of the 4x4 convolution first, whose operands are those of backward_data.
-void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* input, const float* grad_output,
+void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const Tensor& input, const Tensor& grad_output,
                                      float beta, float* grad_weight) {
   check_range(d);
   const WindowProducts& products = products_of(d);
@@ -214,10 +214,10 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* i
   Tensor continued;
   if (border) {
     continued = Tensor::empty({product.windows.count(), d.in_c}, Dtype::f32, current_device());
-    pad_forward(d.input_shape(), Padding::replicate(1), input, continued.data<float>());
+    pad_forward(d.input_shape(), Padding::replicate(1), input.data<float>(), continued.data<float>());
   }
-  const Operand rows(products, border ? continued.data<float>() : input, product.windows.count(), d.in_c),
-      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
+  const Operand rows = operand_of(products, border ? continued : input, product.windows.count(), d.in_c),
+                picture = operand_of(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
   Tensor taps = Tensor::empty({d.in_c, 4, 4, d.out_c}, Dtype::f32, current_device());
   products.outer(product, rows.data, picture.data, static_cast<int>(d.out_c), taps.data<float>(), current_stream());
   const Tensor turned = reversed(taps, d.in_c, d.out_c);
