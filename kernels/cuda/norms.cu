@@ -4,8 +4,8 @@
 #include <minidl/kernels/cuda/channels.cuh>
 #include <minidl/kernels/cuda/rounded_output.cuh>
 
-// Instance and batch normalisation: sums over positions in f64 (channels.cuh), a few numbers for each channel of a
-// group made of them by one thread each, and a pass that applies these. Traffic forward: the input twice, or once and
+// Instance and batch normalisation: sums over positions in f64 (channels.cuh), of which the last block makes a few
+// numbers for each channel of a group, and a pass that applies these. Traffic forward: the input twice, or once and
 // the moments that a convolution left of it (result_moments.h), the output once, and once more in 16 bits where a
 // convolution reads it in these (rounded_results.h); backward: input and grad_output twice, grad_input once, likewise.
 namespace minidl::cuda {
@@ -67,13 +67,12 @@ struct TiledMoments {
 struct MeanAndVariance {
   double mean, variance;  // biased
 };
-/// Of `positions` of a group, from the sums of its channels.
+/// Of a channel of a group of `positions`, from its sums.
 template <typename Moments>
-MINIDL_DEVICE MeanAndVariance moments_of(const ChannelCut& cut, int64_t positions, const Moments& moments,
-                                         const double* partials, int64_t group, int channel) {
-  const double count = static_cast<double>(positions);
-  const double mean = chunk_sum<2>(cut, partials, group, 0, channel) / count;
-  const double variance = chunk_sum<2>(cut, partials, group, 1, channel) / count - mean * mean;
+MINIDL_DEVICE MeanAndVariance moments_of(int64_t positions, const Moments& moments, int64_t group, int channel,
+                                         const double (&sums)[2]) {
+  const double count = static_cast<double>(positions), mean = sums[0] / count;
+  const double variance = sums[1] / count - mean * mean;
   return {moments.shift(group, channel) + mean, fmax(variance, 0.0)};
 }
 
@@ -126,38 +125,47 @@ struct NormFactors {
   float *mean, *rstd, *scale, *shift;
 };
 
+/// Makes them of a channel's sums.
 template <typename Moments>
-MINIDL_KERNEL(kEntryThreads, norm_statistics_kernel, ChannelCut cut, NormShape shape, NormParameters args,
-              Moments moments, const double* partials, NormRunning running, NormFactors factors) {
-  const int64_t entry = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
-  if (entry >= shape.groups * shape.c) return;
-  const int64_t group = entry / shape.c;
-  const int channel = static_cast<int>(entry % shape.c);
-  const MeanAndVariance exact = moments_of(cut, shape.positions, moments, partials, group, channel);
-  const double exact_rstd = 1.0 / sqrt(exact.variance + static_cast<double>(args.eps));
-  const auto saved_mean = static_cast<float>(exact.mean);
-  const auto weight = static_cast<double>(parameter_of(shape, args.weight, group, channel));
-  store(factors.mean + entry, saved_mean);
-  store(factors.rstd + entry, static_cast<float>(exact_rstd));
-  store(factors.scale + entry, static_cast<float>(weight * exact_rstd));
-  // What the mean lost when it was rounded to f32 goes into the shift: it matters when the variance is small beside it.
-  const double lost = exact.mean - static_cast<double>(saved_mean);
-  const auto bias = static_cast<double>(parameter_of(shape, args.bias, group, channel));
-  store(factors.shift + entry, static_cast<float>(bias - lost * weight * exact_rstd));
-  if (!running.mean) return;
-  const double count = static_cast<double>(shape.positions);
-  update_running(running.momentum, static_cast<double>(saved_mean), running.mean + entry);
-  update_running(running.momentum, exact.variance * (count / fmax(count - 1.0, 1.0)), running.variance + entry);
-}
+struct MakeFactors {
+  NormShape shape;
+  NormParameters args;
+  Moments moments;
+  NormRunning running;
+  NormFactors factors;
 
-MINIDL_KERNEL(kEntryThreads, channel_moments_kernel, ChannelCut cut, ValueMoments moments, const double* partials,
-              double* mean, double* variance) {
-  const int channel = static_cast<int>(blockIdx.x) * kEntryThreads + static_cast<int>(threadIdx.x);
-  if (channel >= cut.c) return;
-  const MeanAndVariance exact = moments_of(cut, cut.positions, moments, partials, 0, channel);
-  store(mean + channel, exact.mean);
-  store(variance + channel, exact.variance);
-}
+  MINIDL_DEVICE void operator()(int64_t group, int channel, const double (&sums)[2]) const {
+    const int64_t entry = group * shape.c + channel;
+    const MeanAndVariance exact = moments_of(shape.positions, moments, group, channel, sums);
+    const double exact_rstd = 1.0 / sqrt(exact.variance + static_cast<double>(args.eps));
+    const auto saved_mean = static_cast<float>(exact.mean);
+    const auto weight = static_cast<double>(parameter_of(shape, args.weight, group, channel));
+    store(factors.mean + entry, saved_mean);
+    store(factors.rstd + entry, static_cast<float>(exact_rstd));
+    store(factors.scale + entry, static_cast<float>(weight * exact_rstd));
+    // What the mean lost when it was rounded to f32 goes into the shift: it matters when the variance is small beside
+    // it.
+    const double lost = exact.mean - static_cast<double>(saved_mean);
+    const auto bias = static_cast<double>(parameter_of(shape, args.bias, group, channel));
+    store(factors.shift + entry, static_cast<float>(bias - lost * weight * exact_rstd));
+    if (!running.mean) return;
+    const double count = static_cast<double>(shape.positions);
+    update_running(running.momentum, static_cast<double>(saved_mean), running.mean + entry);
+    update_running(running.momentum, exact.variance * (count / fmax(count - 1.0, 1.0)), running.variance + entry);
+  }
+};
+
+struct WriteMoments {
+  int64_t positions;
+  ValueMoments moments;
+  double *mean, *variance;
+
+  MINIDL_DEVICE void operator()(int64_t group, int channel, const double (&sums)[2]) const {
+    const MeanAndVariance exact = moments_of(positions, moments, group, channel, sums);
+    store(mean + channel, exact.mean);
+    store(variance + channel, exact.variance);
+  }
+};
 
 MINIDL_KERNEL(kEntryThreads, norm_fixed_kernel, NormShape shape, NormParameters args, const float* rstd, float* scale,
               float* shift) {
@@ -223,30 +231,38 @@ struct Gradient {
 /// weight * rstd * (g - (sum g) / N - x^ (sum g x^) / N); with fixed statistics grad_input = weight * rstd * g. The
 /// saved mean is rounded to f32; the mean of x - mean, which would be zero, corrects it. Writes sums [2, groups, c], of
 /// g and of g x^.
-MINIDL_KERNEL(kEntryThreads, norm_gradient_kernel, ChannelCut cut, NormShape shape, NormBackward args,
-              const double* partials, double* sums, float* scale, float* slope, float* offset) {
-  const int64_t entries = shape.groups * shape.c, entry = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
-  if (entry >= entries) return;
-  const int64_t group = entry / shape.c;
-  const int channel = static_cast<int>(entry % shape.c);
-  const double count = static_cast<double>(shape.positions), inverse = args.fixed_statistics ? 0.0 : 1.0 / count;
-  const double rstd = static_cast<double>(load(args.rstd + entry));
-  const double grad_sum = chunk_sum<3>(cut, partials, group, 0, channel);
-  const double deviation = args.fixed_statistics ? 0.0 : chunk_sum<3>(cut, partials, group, 2, channel) / count;
-  const double product = (chunk_sum<3>(cut, partials, group, 1, channel) - deviation * grad_sum) * rstd;
-  store(sums + entry, grad_sum);
-  store(sums + entries + entry, product);
-  store(scale + entry,
-        static_cast<float>(static_cast<double>(parameter_of(shape, args.weight, group, channel)) * rstd));
-  store(slope + entry, static_cast<float>(product * rstd * inverse));
-  store(offset + entry, static_cast<float>((grad_sum - deviation * product * rstd) * inverse));
-}
+struct MakeGradientFactors {
+  NormShape shape;
+  NormBackward args;
+  double* sums;
+  float *scale, *slope, *offset;
 
-/// grad = beta * grad + the sums of all groups, or of each its own.
-MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, const double* sums, float beta, float* grad) {
+  MINIDL_DEVICE void operator()(int64_t group, int channel, const double (&of)[3]) const {
+    const int64_t entries = shape.groups * shape.c, entry = group * shape.c + channel;
+    const double count = static_cast<double>(shape.positions), inverse = args.fixed_statistics ? 0.0 : 1.0 / count;
+    const double rstd = static_cast<double>(load(args.rstd + entry));
+    const double deviation = args.fixed_statistics ? 0.0 : of[2] / count;
+    const double product = (of[1] - deviation * of[0]) * rstd;
+    store(sums + entry, of[0]);
+    store(sums + entries + entry, product);
+    store(scale + entry,
+          static_cast<float>(static_cast<double>(parameter_of(shape, args.weight, group, channel)) * rstd));
+    store(slope + entry, static_cast<float>(product * rstd * inverse));
+    store(offset + entry, static_cast<float>((of[0] - deviation * product * rstd) * inverse));
+  }
+};
+
+struct ParameterGradient {
+  const double* sums;  // [groups, c]
+  float beta;
+  float* grad;  // nullptr: not wanted
+};
+/// grad = beta * grad + the sums of all groups, or of each its own; of the weight, and of the bias.
+MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, ParameterGradient weight, ParameterGradient bias) {
+  const auto [sums, beta, grad] = blockIdx.y == 0 ? weight : bias;
   const int64_t rows = shape.weight_per_group ? shape.groups : 1;
   const int64_t i = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
-  if (i >= rows * shape.c) return;
+  if (!grad || i >= rows * shape.c) return;
   double total = 0.0;
   for (int64_t entry = i; entry < shape.groups * shape.c; entry += rows * shape.c) total += load(sums + entry);
   store(grad + i, static_cast<float>(
@@ -278,9 +294,7 @@ void apply_factors(const NormShape& shape, const NormForward& args, const float*
 template <typename Moments>
 void compute_factors(const ChannelCut& cut, const NormShape& shape, const NormForward& args, const Moments& moments,
                      const NormRunning& running, const NormFactors& factors) {
-  const Tensor partials = channel_sums<2>(cut, moments);
-  MINIDL_LAUNCH(norm_statistics_kernel<Moments>, entry_blocks(shape), kEntryThreads, 0, current_stream(), cut, shape,
-                NormParameters(args), moments, partials.data<double>(), running, factors);
+  channel_sums<2>(cut, moments, MakeFactors<Moments>{shape, NormParameters(args), moments, running, factors});
 }
 
 }  // namespace
@@ -314,11 +328,9 @@ void normalize_forward_fixed(const NormShape& shape, const NormForward& args, co
 void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance) {
   const ChannelCut cut(1, rows.positions, rows.c, {x});
   const ValueMoments moments{x, rows.positions * rows.c};
-  const Tensor partials = channel_sums<2>(cut, moments);
   Tensor results = Tensor::empty({2, rows.c}, Dtype::f64, current_device());
   double* const means = results.data<double>();
-  MINIDL_LAUNCH(channel_moments_kernel, blocks_for(rows.c, kEntryThreads), kEntryThreads, 0, current_stream(), cut,
-                moments, partials.data<double>(), means, means + rows.c);
+  channel_sums<2>(cut, moments, WriteMoments{rows.positions, moments, means, means + rows.c});
   const Tensor host = results.to(Device::cpu());
   std::copy_n(host.data<double>(), rows.c, mean);
   std::copy_n(host.data<double>() + rows.c, rows.c, variance);
@@ -333,13 +345,12 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
   const int64_t entries = shape.groups * shape.c;
   const ChannelCut cut(shape.groups, shape.positions, shape.c,
                        {args.input, args.grad_output, args.mean, targets.input.grad});
-  const Tensor partials = channel_sums<3>(cut, GradientSums{args.input, args.mean, args.grad_output});
   Tensor sums = Tensor::empty({2, entries}, Dtype::f64, current_device());
   Tensor map = Tensor::empty({3, entries}, Dtype::f32, current_device());
   double *grad_sums = sums.data<double>(), *products = grad_sums + entries;
   float *scale = map.data<float>(), *slope = scale + entries, *offset = slope + entries;
-  MINIDL_LAUNCH(norm_gradient_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), cut, shape, args,
-                partials.data<double>(), grad_sums, scale, slope, offset);
+  channel_sums<3>(cut, GradientSums{args.input, args.mean, args.grad_output},
+                  MakeGradientFactors{shape, args, grad_sums, scale, slope, offset});
   if (targets.input.grad) {
     const Gradient gradient{args.input, args.grad_output, args.mean, scale, slope, offset};
     const GradientOutput output{targets.input};
@@ -353,13 +364,10 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
     }
     left.keep();
   }
-  const auto write = [&](const double* of, float beta, float* grad) {
-    if (!grad) return;
-    MINIDL_LAUNCH(norm_parameter_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), shape, of, beta,
-                  grad);
-  };
-  write(grad_sums, targets.bias_beta, targets.bias);
-  write(products, targets.weight_beta, targets.weight);
+  if (!targets.weight && !targets.bias) return;
+  MINIDL_LAUNCH(norm_parameter_kernel, dim3(entry_blocks(shape), 2), kEntryThreads, 0, current_stream(), shape,
+                ParameterGradient{products, targets.weight_beta, targets.weight},
+                ParameterGradient{grad_sums, targets.bias_beta, targets.bias});
 }
 
 }  // namespace minidl::cuda

@@ -25,10 +25,9 @@ struct NormLaunches {
   int64_t entries;  // groups * c
   int64_t c;
 
-  /// A block of sums writes `sums` of them for c channels.
-  int64_t partials(int64_t blocks, int64_t sums) const { return kDouble * blocks * sums * c; }
+  /// A block of sums writes `sums` of them for c channels, and the last one reads them.
+  int64_t partials(int64_t blocks, int64_t sums) const { return 2 * kDouble * blocks * sums * c; }
   static ExpectedLaunch::Limits summed() { return {.bytes = 1.35}; }
-  static ExpectedLaunch::Limits small() { return {}; }
   /// A thread reads the numbers of its channels once for up to twelve positions.
   static ExpectedLaunch::Limits mapped() { return {.bytes = 1.65}; }
 };
@@ -48,14 +47,12 @@ KernelCase instance_norm(const Shape& shape) {
       },
       [=](const std::vector<int64_t>& blocks) -> std::vector<ExpectedLaunch> {
         const int64_t entries = kFloat * norm.entries;
-        return {{"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(0), 2), 0, norm.summed()},
-                {"norm_statistics_kernel", norm.partials(blocks.at(0), 2) + 7 * entries, 0, norm.small()},
-                {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
-                {"channel_sums_kernel", 2 * norm.bytes + entries + norm.partials(blocks.at(3), 3), 0, norm.summed()},
-                {"norm_gradient_kernel", norm.partials(blocks.at(3), 3) + 9 * entries, 0, norm.small()},
-                {"channel_map_kernel", 3 * norm.bytes + 4 * entries, 0, norm.mapped()},
-                {"norm_parameter_kernel", 3 * entries, 0, norm.small()},
-                {"norm_parameter_kernel", 3 * entries, 0, norm.small()}};
+        return {
+            {"channel_sums_kernel", norm.bytes + 8 * entries + norm.partials(blocks.at(0), 2), 0, norm.summed()},
+            {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
+            {"channel_sums_kernel", 2 * norm.bytes + 10 * entries + norm.partials(blocks.at(2), 3), 0, norm.summed()},
+            {"channel_map_kernel", 3 * norm.bytes + 4 * entries, 0, norm.mapped()},
+            {"norm_parameter_kernel", 6 * entries}};
       }};
 }
 
@@ -75,11 +72,11 @@ KernelCase fixed_norm(const Shape& shape) {
           },
           [=](const std::vector<int64_t>& blocks) -> std::vector<ExpectedLaunch> {
             const int64_t entries = kFloat * norm.entries;
-            return {{"reciprocal_deviation_kernel", 2 * entries},
-                    {"norm_fixed_kernel", 5 * entries},
-                    {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
-                    {"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(3), 2), 0, norm.summed()},
-                    {"channel_moments_kernel", norm.partials(blocks.at(3), 2) + 5 * entries, 0, norm.small()}};
+            return {
+                {"reciprocal_deviation_kernel", 2 * entries},
+                {"norm_fixed_kernel", 5 * entries},
+                {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
+                {"channel_sums_kernel", norm.bytes + 6 * entries + norm.partials(blocks.at(3), 2), 0, norm.summed()}};
           }};
 }
 
@@ -102,8 +99,8 @@ KernelCase norm_behind_convolution(const Shape& shape, bool whole) {
           },
           [=](const std::vector<int64_t>& blocks) -> std::vector<ExpectedLaunch> {
             const int64_t entries = kFloat * c, moments = 4 * kFloat * c;  // of a tile
-            return {{"channel_sums_kernel", left + moments + norm.partials(blocks.at(0), 2), 0, norm.summed()},
-                    {"norm_statistics_kernel", norm.partials(blocks.at(0), 2) + moments + 6 * entries, 0, norm.small()},
+            return {{"channel_sums_kernel", left + 2 * moments + 6 * entries + norm.partials(blocks.at(0), 2), 0,
+                     norm.summed()},
                     {"channel_map_kernel", (whole ? 7 : 5) * norm.bytes / 2 + 3 * entries, 0, norm.mapped()}};
           }};
 }

@@ -81,8 +81,7 @@ KernelCase per_channel(const Shape& shape) {
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.1}},
-                    {"channel_sums_kernel", bytes + blocks.at(1) * partials},
-                    {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
+                    {"channel_sums_kernel", bytes + 2 * blocks.at(1) * partials + sums->bytes()}};
           }};
 }
 
