@@ -1,5 +1,4 @@
 #include <minidl/core/cuda/backend.h>
-#include <minidl/core/cuda/recording.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
@@ -8,11 +7,10 @@
 #include <minidl/kernels/cuda/result_moments.h>
 #include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
+#include <minidl/kernels/cuda/weight_form.h>
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -110,19 +108,6 @@ Windows windows_of_phase(const WindowProducts& products, const Conv2dDesc& d, co
 
 bool is_dense(const Conv2dDesc& d) {
   return d.window.stride_h == 1 && d.window.stride_w == 1;
-}
-
-/// The form of a weight that a direction multiplies by. A recording has it made before, where the weight did not change
-/// since its first run; else it makes it each time, as in training.
-Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  if (!keep) return make();
-  Recording* const recording = Recording::current();
-  if (!recording) return kept_filters(weight, form, make);
-  if (!recording->is_recording()) {
-    return recording->outside_store([&] { return filters_kept_at_once(weight, form, make); });
-  }
-  const Tensor filters = filters_there(weight, form);
-  return filters && recording->rely_on(weight, filters) ? filters : make();
 }
 
 /// Filters [channels, k_h, k_w, in_c] as an operand; undefined where they can be read as they are.

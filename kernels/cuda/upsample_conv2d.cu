@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/cuda/result_moments.h>
 #include <minidl/kernels/cuda/rounded_results.h>
+#include <minidl/kernels/cuda/weight_form.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
 
@@ -153,11 +154,14 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, c
   check_range(d);
   const WindowProducts& products = products_of(d);
   const int64_t filters = d.out_c * 4;  // of a phase
-  Tensor phases = Tensor::empty({4 * filters, d.in_c}, Dtype::f32, weight.device());
-  MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
-                WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
-  const Operand rows(products, phases.data<float>(), 4 * filters, d.in_c),
-      picture = operand_of(products, input, d.n * d.in_h * d.in_w, d.in_c);
+  const Tensor rows = weight_form(true, weight, &products.dtype, [&] {
+    Tensor phases = Tensor::empty({4 * filters, d.in_c}, Dtype::f32, weight.device());
+    MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
+                  WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
+    const Tensor operand = products.operand(phases.data<float>(), 4 * filters, d.in_c);
+    return operand ? operand : phases;
+  });
+  const Operand picture = operand_of(products, input, d.n * d.in_h * d.in_w, d.in_c);
   float* const results = output.data<float>();
   ResultMoments moments(products, windows_of(products, d, 0, 0), 4, &output);
   const int64_t phase_bytes = filters * products.channels(d.in_c) * static_cast<int64_t>(size_of(products.dtype));
@@ -173,7 +177,7 @@ void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, c
                         .bias = bias};
     moments.add_to(result, phase);
     products.gather(windows_of(products, d, phase / 2, phase % 2), picture.data,
-                    static_cast<const std::byte*>(rows.data) + phase * phase_bytes, result, current_stream());
+                    static_cast<const std::byte*>(rows.raw()) + phase * phase_bytes, result, current_stream());
   }
   moments.keep();
 }

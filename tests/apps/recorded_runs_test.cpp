@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <limits>
+#include <tuple>
 
 namespace minidl::test {
 namespace {
@@ -90,8 +91,11 @@ TEST_F(RecordedRuns, OfAPictureInBf16AreTheSame) {
 }
 
 TEST_F(RecordedRuns, OfATrainingAreTheSame) {
-  for (const auto& [form, norm] :
-       {std::pair{LossForm::relative, layers::NormKind::batch}, {LossForm::mean, layers::NormKind::instance}}) {
+  using layers::NormKind;
+  for (const auto& [form, norm, precision] : {std::tuple{LossForm::relative, NormKind::batch, Precision::fp32},
+                                              {LossForm::mean, NormKind::instance, Precision::fp32},
+                                              {LossForm::mean, NormKind::instance, Precision::bf16}}) {
+    const execution::PrecisionScope scope(precision);
     std::vector<int64_t> passes;
     const auto [recorded, each_time] = both([&, f = form, k = norm] {
       layers::Vgg network(small_vgg());

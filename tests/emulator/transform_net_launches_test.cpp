@@ -68,11 +68,11 @@ std::string list_of(const Launches& launches) {
 
 TEST(TransformNetLaunches, OfAPictureInBf16) {
   const Launches launches = launches_of_picture({}, Precision::bf16);
-  EXPECT_EQ(sum_of(launches), 33) << list_of(launches);
+  EXPECT_EQ(sum_of(launches), 29) << list_of(launches);
 }
 TEST(TransformNetLaunches, OfAPictureInFp32) {
   const Launches launches = launches_of_picture({}, Precision::fp32);
-  EXPECT_EQ(sum_of(launches), 30) << list_of(launches);
+  EXPECT_EQ(sum_of(launches), 28) << list_of(launches);
 }
 TEST(TransformNetLaunches, OfAPictureWithStrideOneHalf) {
   const Launches launches = launches_of_picture({.upsample = layers::UpsampleKind::fractional}, Precision::bf16);
