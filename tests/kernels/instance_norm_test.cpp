@@ -91,6 +91,16 @@ TEST(InstanceNorm, AResidualIsAddedInTheSamePass) {
   }
 }
 
+TEST(InstanceNorm, AnOutputOf16BitsIsTheRoundedOne) {
+  const Tensor input = random_uniform({2, 7, 5, 12}, 28, -3.0f, 5.0f), weight = random_uniform({12}, 29);
+  const Normalised plain = normalise(input, weight, weight, Activation::relu);
+  for (const Dtype type : {Dtype::bf16, Dtype::f16}) {
+    Tensor output = Tensor::empty(input.shape(), type), mean = plain.mean.clone(), rstd = plain.rstd.clone();
+    ON_DEVICE(instance_norm_forward)(input, weight, weight, kEps, Activation::relu, output, mean, rstd);
+    EXPECT_TRUE(test::same_bytes(output, plain.output.to(type)));
+  }
+}
+
 TEST(InstanceNorm, BackwardAgreesWithTheDefinition) {
   for (const Shape& shape : kShapes) {
     for (const Shape& weight_shape : weight_shapes(shape)) {
