@@ -65,11 +65,11 @@ MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Prepare& prepare) 
 }
 
 /// Sums that f.adder(place, sums), called with each element, adds to, threads in order of positions. The last block of
-/// a tile and group adds the chunks, partials[group, chunk, which, channel], in order, and hands them over:
-/// finish(group, channel, sums). `arrived`: a counter for each tile and group.
+/// a tile and group adds the chunks, partials[group, chunk, which, channel], in an order of their number, and hands
+/// them over: finish(group, channel, sums). `arrived`: a counter for each tile and group.
 template <int kWidth, int kSums, typename F, typename Finish>
-MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double* partials, unsigned* arrived,
-              Finish finish) {
+MINIDL_KERNEL_RESIDENT(kChannelThreads, (kSums < 3 ? 4 : 3), channel_sums_kernel, ChannelCut cut, F f, double* partials,
+                       unsigned* arrived, Finish finish) {
   constexpr int kRow = kChannelThreads + 4;  // so that a channel's neighbours in a thread lie in other banks
   MINIDL_SHARED(double, of_row, [kRow * kSums * kWidth]);
   double sums[kSums][kWidth] = {};
@@ -96,10 +96,22 @@ MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double*
   }
   __syncthreads();
   if (!is_last_block(arrived + group * cut.tiles + tile, gridDim.x)) return;
-  for (int i = thread; i < channels; i += blockDim.x) {
+  // All threads together: of each channel every `parts`-th chunk, then the parts.
+  const int threads = static_cast<int>(blockDim.x), parts = max(1, threads / channels), items = channels * parts;
+  for (int item = thread; item < items; item += threads) {
+    for (int s = 0; s < kSums; ++s) {
+      double sum = 0.0;
+      for (unsigned chunk = item / channels; chunk < gridDim.x; chunk += parts) {
+        sum += load(partial_at(chunk, s, item % channels));
+      }
+      store(&of_row[s * items + item], sum);
+    }
+  }
+  __syncthreads();
+  for (int i = thread; i < channels; i += threads) {
     double totals[kSums] = {};
-    for (unsigned chunk = 0; chunk < gridDim.x; ++chunk) {
-      for (int s = 0; s < kSums; ++s) totals[s] += load(partial_at(chunk, s, i));
+    for (int s = 0; s < kSums; ++s) {
+      for (int part = 0; part < parts; ++part) totals[s] += load(&of_row[s * items + part * channels + i]);
     }
     finish(group, channel0 + i, totals);
   }
