@@ -105,11 +105,14 @@ struct NormShape {
   int64_t groups, positions, c;   // of the input; at least 1
   bool weight_per_group = false;  // weight, bias and their gradients are [groups, c], else [c]
 };
+/// As tensors, with which a device may have left what it knows of them. `output` may be `input`: it is opened for writing
+/// when nothing is asked of that any more.
 struct NormForward {
-  const float *input, *weight, *bias;
+  const Tensor &input, &weight, &bias;
   float eps;
   Activation activation;
-  float* output;
+  Tensor& output;  // on a CUDA device also of bf16 or f16
+  const float* residual = nullptr;  // of the input's shape, added before the activation
 };
 /// Statistics [c] that a training forward pass moves: running = (1 - momentum) * running + momentum * batch, of the
 /// unbiased variance. Without them both are nullptr.
@@ -128,6 +131,7 @@ struct NormTargets {
   float weight_beta;
   float* bias;
   float bias_beta;
+  const Tensor* written = nullptr;  // the tensor of the input's gradient
 };
 
 }  // namespace minidl

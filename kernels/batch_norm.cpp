@@ -41,12 +41,10 @@ void batch_norm_forward_training(const Tensor& input, const Tensor& weight, cons
   MINIDL_CHECK(running.momentum >= 0.0f && running.momentum <= 1.0f,
                "[batch_norm] momentum is {}, it must be in [0, 1]", running.momentum);
   const ProfileRange range(kOp, "forward");
-  MINIDL_ON(
-      common_device(kOp, input, output),
-      normalize_forward(
-          shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
-          {running.mean.data<float>(), running.variance.data<float>(), running.momentum}, mean.data<float>(),
-          rstd.data<float>()));
+  MINIDL_ON(common_device(kOp, input, output),
+            normalize_forward(shape, {input, weight, bias, eps, activation, output},
+                              {running.mean.data<float>(), running.variance.data<float>(), running.momentum},
+                              mean.data<float>(), rstd.data<float>()));
 }
 
 void batch_norm_forward_evaluation(const Tensor& input, const Tensor& weight, const Tensor& bias,
@@ -58,11 +56,9 @@ void batch_norm_forward_evaluation(const Tensor& input, const Tensor& weight, co
   check_shape(output, input.shape(), kOp, "output");
   const ProfileRange range(kOp, "forward");
   const Tensor rstd = rstd_of(running_variance, eps);
-  MINIDL_ON(
-      common_device(kOp, input, output),
-      normalize_forward_fixed(
-          shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
-          running_mean.data<float>(), rstd.data<float>()));
+  MINIDL_ON(common_device(kOp, input, output),
+            normalize_forward_fixed(shape, {input, weight, bias, eps, activation, output}, running_mean.data<float>(),
+                                    rstd.data<float>()));
 }
 
 void batch_norm_backward(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd,

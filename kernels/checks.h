@@ -17,6 +17,12 @@ inline void check_shape(const Tensor& x, const Shape& shape, const char* op, con
   MINIDL_CHECK(x.shape() == shape, "[{}] {} has shape {}, it must be {}", op, name, x.shape(), shape);
 }
 
+/// Values f32, bf16 or f16.
+inline void check_feature_map(const Tensor& x, const Shape& shape, const char* op, const char* name) {
+  if (!x || size_of(x.dtype()) != sizeof(uint16_t)) return check_shape(x, shape, op, name);
+  MINIDL_CHECK(x.shape() == shape, "[{}] {} has shape {}, it must be {}", op, name, x.shape(), shape);
+}
+
 inline void check_rank(const Tensor& x, int rank, const char* op, const char* name) {
   check_f32(x, op, name);
   MINIDL_CHECK(x.shape().rank() == rank, "[{}] {} has shape {}, it must have {} dimensions", op, name, x.shape(), rank);

@@ -8,6 +8,7 @@
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/engine.h>
+#include <minidl/kernels/half.h>
 #include <minidl/kernels/reduce.h>
 
 #include <algorithm>
@@ -193,7 +194,7 @@ const Conv2dEngine& conv2d_engine_for(const Conv2dProblem& problem, Device devic
 
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
                     Activation activation, Tensor& output, BitMask* relu_mask) {
-  check_shape(input, desc.input_shape(), "conv2d", "input");
+  check_feature_map(input, desc.input_shape(), "conv2d", "input");
   check_shape(weight, desc.weight_shape(), "conv2d", "weight");
   if (bias) check_shape(bias, {desc.out_c}, "conv2d", "bias");
   check_shape(output, desc.output_shape(), "conv2d", "output");
@@ -201,17 +202,31 @@ void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& w
   if (relu_mask) check_mask(*relu_mask, output, "conv2d");
   bool mask_written = false;
   run_engine({desc, Conv2dDirection::forward}, output, [&](const Conv2dEngine& engine, Tensor& target) {
+    const Tensor read = engine.reads_halves ? input : as_f32(input);
     mask_written = relu_mask && engine.writes_relu_mask && engine.writes_relu_mask(desc);
-    engine.forward(desc, {.input = input.data<float>(),
+    engine.forward(desc, {.input = read.dtype() == Dtype::f32 ? read.data<float>() : nullptr,
                           .weight = weight,
                           .bias = bias ? bias.data<float>() : nullptr,
                           .activation = activation,
                           .output = target.data<float>(),
                           .relu_mask = mask_written ? relu_mask->data() : nullptr,
-                          .input_tensor = &input,
+                          .input_tensor = &read,
                           .written_tensor = &target});
   });
   if (relu_mask && !mask_written) positive_mask(output, *relu_mask);
+}
+
+Dtype conv2d_input_type(Device device, int64_t channels) {
+  constexpr int64_t kChannelsOf16Bytes = 8;
+  if (device.kind == Device::Kind::cpu || channels % kChannelsOf16Bytes != 0) return Dtype::f32;
+  switch (execution::precision()) {
+    case Precision::bf16:
+      return Dtype::bf16;
+    case Precision::fp16:
+      return Dtype::f16;
+    default:
+      return Dtype::f32;
+  }
 }
 
 bool adds_as_it_goes(const Conv2dDesc& desc, Device device) {
@@ -261,7 +276,12 @@ void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const T
   check_shape(grad_weight, desc.weight_shape(), op, "grad_weight");
   common_device(op, input, grad_output, grad_weight);
   run_engine({desc, Conv2dDirection::backward_weight}, grad_weight, [&](const Conv2dEngine& engine, Tensor& target) {
-    engine.backward_weight(desc, {input.data<float>(), grad_output.data<float>(), beta, target.data<float>()});
+    engine.backward_weight(desc, {.input = input.data<float>(),
+                                  .grad_output = grad_output.data<float>(),
+                                  .beta = beta,
+                                  .grad_weight = target.data<float>(),
+                                  .input_tensor = &input,
+                                  .grad_output_tensor = &grad_output});
   });
 }
 

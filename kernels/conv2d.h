@@ -52,10 +52,14 @@ struct Conv2dRows {
 bool has_rows(const Conv2dDesc& desc);
 Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
 
-/// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. Throws
-/// Error when a shape, type or device is wrong.
+/// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. The input may
+/// also be bf16 or f16. Throws Error when a shape, type or device is wrong.
 void conv2d_forward(const Conv2dDesc& desc, const Tensor& input, const Tensor& weight, const Tensor& bias,
                     Activation activation, Tensor& output, BitMask* relu_mask = nullptr);
+
+/// The type in which convolutions on `device` read an input of so many channels at the current precision: what nobody else
+/// reads may be written in it.
+Dtype conv2d_input_type(Device device, int64_t channels);
 
 struct PoolRoute;
 
@@ -79,7 +83,7 @@ void conv2d_backward_weight(const Conv2dDesc& desc, const Tensor& input, const T
 /// grad_bias[k] = beta * grad_bias + sum over n,h,w of grad_output[n,h,w,k].
 void conv2d_backward_bias(const Tensor& grad_output, float beta, Tensor& grad_bias);
 
-/// One call: what an engine sees after the checks. Unused pointers are nullptr. The weight comes as a tensor, with which
+/// One call: what an engine sees after the checks. Unused pointers are nullptr, and so is that to an input that is not f32. The weight comes as a tensor, with which
 /// an engine may keep a form of it that is quicker to use.
 struct Conv2dForwardArgs {
   const float* input;
@@ -118,6 +122,8 @@ struct Conv2dBackwardWeightArgs {
   const float* grad_output;
   float beta;
   float* grad_weight;
+  /// Of input and grad_output, as of the forward pass.
+  const Tensor *input_tensor = nullptr, *grad_output_tensor = nullptr;
 };
 
 enum class Conv2dDirection { forward, backward_data, backward_weight };
@@ -137,6 +143,7 @@ struct Conv2dEngine {
   /// Most that a result may deviate from f64, ||difference|| / ||result||, on features and weights as networks have them.
   double error;
   Precision grade = Precision::fp32;  // that it is made for; one of fp32 may serve the others, too
+  bool reads_halves = false;          // an input of bf16 or f16, from the tensor
   bool exact_integers;                // products and sums of small integers come out exact
   const char* (*decline)(const Conv2dProblem& problem, Precision precision);  // nullptr: can do it
   int64_t (*workspace_bytes)(const Conv2dProblem& problem);                   // most that it allocates beside its arguments

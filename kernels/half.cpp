@@ -38,4 +38,11 @@ void from_half(const Tensor& halves, Tensor& x) {
   }
 }
 
+Tensor as_f32(const Tensor& x) {
+  if (x.dtype() == Dtype::f32) return x;
+  Tensor values = Tensor::empty(x.shape(), Dtype::f32, x.device());
+  from_half(x, values);
+  return values;
+}
+
 }  // namespace minidl

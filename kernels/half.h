@@ -8,5 +8,7 @@ namespace minidl {
 /// shapes.
 void to_half(const Tensor& x, Tensor& halves);
 void from_half(const Tensor& halves, Tensor& x);
+/// `x`, or where it is f16 or bf16 an f32 copy.
+Tensor as_f32(const Tensor& x);
 
 }  // namespace minidl

@@ -1,4 +1,5 @@
 #include <minidl/core/profile.h>
+#include <minidl/kernels/half.h>
 #include <minidl/kernels/instance_norm.h>
 #include <minidl/kernels/norm_checks.h>
 
@@ -18,19 +19,26 @@ NormShape shape_of(const Tensor& input, const Tensor& weight) {
 }  // namespace
 
 void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, float eps,
-                           Activation activation, Tensor& output, Tensor& mean, Tensor& rstd) {
+                           Activation activation, Tensor& output, Tensor& mean, Tensor& rstd, const Tensor& residual) {
   check_norm_input(input, eps, kOp);
   const NormShape shape = shape_of(input, weight);
   check_shape(bias, weight.shape(), kOp, "bias");
-  check_shape(output, input.shape(), kOp, "output");
+  check_feature_map(output, input.shape(), kOp, "output");
   check_shape(mean, {shape.groups, shape.c}, kOp, "mean");
   check_shape(rstd, {shape.groups, shape.c}, kOp, "rstd");
+  if (residual) check_shape(residual, input.shape(), kOp, "residual");
   const ProfileRange range(kOp, "forward");
-  MINIDL_ON(
-      common_device(kOp, input, weight, bias, output, mean, rstd),
-      normalize_forward(
-          shape, {input.data<float>(), weight.data<float>(), bias.data<float>(), eps, activation, output.data<float>()},
-          {}, mean.data<float>(), rstd.data<float>()));
+  const Device device = common_device(kOp, input, weight, bias, output, mean, rstd, residual);
+  const auto run = [&](Tensor& result) {
+    MINIDL_ON(device,
+              normalize_forward(
+                  shape, {input, weight, bias, eps, activation, result, residual ? residual.data<float>() : nullptr},
+                  {}, mean.data<float>(), rstd.data<float>()));
+  };
+  if (output.dtype() == Dtype::f32 || device.kind == Device::Kind::cuda) return run(output);
+  Tensor values = Tensor::empty(output.shape());
+  run(values);
+  to_half(values, output);
 }
 
 void instance_norm_backward(const Tensor& input, const Tensor& weight, const Tensor& mean, const Tensor& rstd,

@@ -5,11 +5,13 @@
 namespace minidl {
 
 /// Instance normalisation (Ulyanov et al. 2016): per picture and channel over all positions,
-///   output = act(weight[c] * (input - mean[n,c]) * rstd[n,c] + bias[c]),  rstd = 1 / sqrt(variance + eps), variance over h*w (biased).
-/// input, output [n,h,w,c]; weight, bias [c], or [n,c] for conditional instance norm (a row per picture); mean, rstd [n,c]; all f32. eps > 0.
-/// Statistics in two passes with f64 sums in a fixed order. The output may be the input.
+///   output = act(weight[c] * (input - mean[n,c]) * rstd[n,c] + bias[c] + residual),  rstd = 1 / sqrt(variance + eps), variance over h*w (biased).
+/// input, output [n,h,w,c]; residual [n,h,w,c] or undefined, which adds nothing; weight, bias [c], or [n,c] for conditional instance norm
+/// (a row per picture); mean, rstd [n,c]; all f32, the output also bf16 or f16. eps > 0.
+/// Statistics in two passes with f64 sums in a fixed order. The output may be the input or the residual. The gradient of the residual is
+/// that of the output before the activation.
 void instance_norm_forward(const Tensor& input, const Tensor& weight, const Tensor& bias, float eps, Activation activation, Tensor& output,
-                           Tensor& mean, Tensor& rstd);
+                           Tensor& mean, Tensor& rstd, const Tensor& residual = {});
 
 /// `grad_output` is the gradient before the activation. grad_input goes through `how`; grad_weight and grad_bias (shape of weight) are
 /// beta * old + new with their own betas; an undefined one is not computed.

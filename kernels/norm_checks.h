@@ -19,6 +19,7 @@ inline NormTargets norm_targets(const NormGrads& grads, const Tensor& input, con
     check_accumulate(grads.how, *grads.grad_input, op);
     common_device(op, input, *grads.grad_input);
     targets.input = grad_target(grads.how, *grads.grad_input);
+    targets.written = grads.grad_input;
   }
   if (grads.grad_weight) {
     check_shape(*grads.grad_weight, weight, op, "grad_weight");

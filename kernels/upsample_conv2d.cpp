@@ -24,14 +24,13 @@ UpsampleConv2dDesc UpsampleConv2dDesc::make(const Shape& input, const Shape& wei
 
 void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& weight,
                              const Tensor& bias, Tensor& output) {
-  check_shape(input, desc.input_shape(), kOp, "input");
+  check_feature_map(input, desc.input_shape(), kOp, "input");
   check_shape(weight, desc.weight_shape(), kOp, "weight");
   if (bias) check_shape(bias, {desc.out_c}, kOp, "bias");
   check_shape(output, desc.output_shape(), kOp, "output");
   const ProfileRange range(kOp, "forward");
   MINIDL_ON(common_device(kOp, input, weight, bias, output),
-            upsample_conv2d_forward(desc, input.data<float>(), weight, bias ? bias.data<float>() : nullptr,
-                                    output.data<float>()));
+            upsample_conv2d_forward(desc, input, weight, bias ? bias.data<float>() : nullptr, output));
 }
 
 void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
@@ -42,7 +41,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
   check_accumulate(how, grad_input, kOp);
   const ProfileRange range(kOp, "backward_data");
   MINIDL_ON(common_device(kOp, weight, grad_output, grad_input),
-            upsample_conv2d_backward_data(desc, weight, grad_output.data<float>(), grad_target(how, grad_input)));
+            upsample_conv2d_backward_data(desc, weight, grad_output, grad_target(how, grad_input)));
 }
 
 void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& grad_output,
@@ -52,8 +51,7 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const Tenso
   check_shape(grad_weight, desc.weight_shape(), kOp, "grad_weight");
   const ProfileRange range(kOp, "backward_weight");
   MINIDL_ON(common_device(kOp, input, grad_output, grad_weight),
-            upsample_conv2d_backward_weight(desc, input.data<float>(), grad_output.data<float>(), beta,
-                                            grad_weight.data<float>()));
+            upsample_conv2d_backward_weight(desc, input, grad_output, beta, grad_weight.data<float>()));
 }
 
 }  // namespace minidl

@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/layers/module.h>
+#include <minidl/layers/norm.h>
 
 namespace minidl::layers {
 
@@ -13,7 +13,7 @@ struct BatchNormOptions {
 /// training, which also updates the running ones, and with the running ones in evaluation. Formulas in
 /// kernels/batch_norm.h. Parameters weight [c] = 1 and bias [c] = 0, if `affine`; buffers running_mean [c] = 0 and
 /// running_var [c] = 1.
-class BatchNorm final : public ActivatedModule {
+class BatchNorm final : public Norm {
  public:
   /// Throws Error when the number of channels or an option is out of range.
   explicit BatchNorm(int64_t channels, const BatchNormOptions& options = {});

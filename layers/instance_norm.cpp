@@ -19,4 +19,8 @@ Variable InstanceNorm::forward_activated(const Variable& input, Activation activ
   return ops::instance_norm(input, weight_, bias_, eps_, activation);
 }
 
+Variable InstanceNorm::forward_residual(const Variable& input, const Variable& residual) {
+  return ops::instance_norm(input, weight_, bias_, eps_, Activation::none, residual);
+}
+
 }  // namespace minidl::layers

@@ -58,9 +58,11 @@ Variable upsample_nearest(const Variable& x, int64_t factor);
 /// kernels/upsample_conv2d.h.
 Variable upsample_conv2d(const Variable& input, const Variable& weight, const Variable& bias, Padding::Mode padding);
 
-/// kernels/instance_norm.h, kernels/batch_norm.h. The running statistics are updated in place in training.
+/// kernels/instance_norm.h, kernels/batch_norm.h; `residual` may be undefined. With `for_convolution` the result is only
+/// read by convolutions: where no tape is current it may hold the type that they read (conv2d_input_type()). The running
+/// statistics are updated in place in training.
 Variable instance_norm(Variable input, const Variable& weight, const Variable& bias, float eps = 1e-5f,
-                       Activation activation = Activation::none);
+                       Activation activation = Activation::none, const Variable& residual = {}, bool for_convolution = false);
 struct BatchNormState {
   Tensor running_mean;      // [c]
   Tensor running_variance;  // [c]

@@ -1,4 +1,3 @@
-#include <minidl/layers/ops.h>
 #include <minidl/layers/residual_block.h>
 
 namespace minidl::layers {
@@ -13,7 +12,7 @@ ResidualBlock::ResidualBlock(int64_t channels, const ResidualBlockOptions& optio
 
 Variable ResidualBlock::forward(const Variable& input) {
   const Variable hidden = norm1_->forward_activated(conv1_->forward(input), Activation::relu);
-  return ops::add(input, norm2_->forward(conv2_->forward(hidden)));
+  return norm2_->forward_residual(conv2_->forward(hidden), input);
 }
 
 }  // namespace minidl::layers

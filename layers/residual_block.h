@@ -20,7 +20,7 @@ class ResidualBlock final : public Module {
 
  private:
   Conv2d *conv1_, *conv2_;  // owned by Module
-  ActivatedModule *norm1_, *norm2_;
+  Norm *norm1_, *norm2_;
 };
 
 }  // namespace minidl::layers

@@ -121,14 +121,17 @@ Variable TransformNet::of_style(const Variable& parameter) const {
   return shares_ ? ops::mix_rows(parameter, shares_.to(parameter.value().device())) : parameter;
 }
 
-Variable TransformNet::normalized(Variable input, const Norm& norm, Activation activation) {
+Variable TransformNet::normalized(Variable input, const Norm& norm, Activation activation, const Variable& residual,
+                                  bool for_convolution) {
   if (options_.norm == NormKind::batch) {
     ops::BatchNormState state{.running_mean = norm.running_mean.value(),
                               .running_variance = norm.running_variance.value(),
                               .training = training()};
-    return ops::batch_norm(std::move(input), norm.weight, norm.bias, state, kNormEps, activation);
+    Variable output = ops::batch_norm(std::move(input), norm.weight, norm.bias, state, kNormEps, activation);
+    return residual ? ops::add(residual, std::move(output)) : output;
   }
-  return ops::instance_norm(std::move(input), of_style(norm.weight), of_style(norm.bias), kNormEps, activation);
+  return ops::instance_norm(std::move(input), of_style(norm.weight), of_style(norm.bias), kNormEps, activation,
+                            residual, for_convolution);
 }
 
 Variable TransformNet::upsampled(const Variable& input, const Conv& conv) const {
@@ -162,22 +165,24 @@ Variable TransformNet::forward(const Variable& input) {
   const Shape shape = input.shape();
   check_pictures(shape);
   Variable x = input;
-  for (const auto& [conv, norm] : down_) {
+  // A convolution of stride 1/2 is not one of those that read 16 bits, and what goes into a block is added, too.
+  const bool upsamples = options_.upsample == UpsampleKind::nearest;
+  for (size_t i = 0; i < down_.size(); ++i) {
+    const auto& [conv, norm] = down_[i];
     x = ops::conv2d(x, conv.weight, conv.bias, conv.window);
-    x = normalized(std::move(x), norm, Activation::relu);
+    x = normalized(std::move(x), norm, Activation::relu, {}, i + 1 < down_.size());
   }
   for (size_t i = 0; i < residual_.size(); i += 2) {
     const auto& [conv1, norm1] = residual_[i];
     const auto& [conv2, norm2] = residual_[i + 1];
     Variable y = ops::conv2d(x, conv1.weight, conv1.bias, conv1.window);
-    y = normalized(std::move(y), norm1, Activation::relu);
+    y = normalized(std::move(y), norm1, Activation::relu, {}, true);
     y = ops::conv2d(y, conv2.weight, conv2.bias, conv2.window);
-    y = normalized(std::move(y), norm2, Activation::none);
-    x = ops::add(x, std::move(y));
+    x = normalized(std::move(y), norm2, Activation::none, x, upsamples && i + 2 == residual_.size());
   }
-  for (const auto& [conv, norm] : up_) {
-    x = upsampled(x, conv);
-    x = normalized(std::move(x), norm, Activation::relu);
+  for (size_t i = 0; i < up_.size(); ++i) {
+    x = upsampled(x, up_[i].conv);
+    x = normalized(std::move(x), up_[i].norm, Activation::relu, {}, upsamples || i + 1 == up_.size());
   }
   // Rows and columns beyond the input's size are read as the rest of the map, but not written.
   Window window = last_.window;

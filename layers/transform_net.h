@@ -103,7 +103,9 @@ class TransformNet final : public Module {
   Norm make_norm(const std::string& name, int64_t channels);
   void check_pictures(const Shape& shape) const;
   Variable of_style(const Variable& parameter) const;
-  Variable normalized(Variable input, const Norm& norm, Activation activation);
+  /// `residual` is added to what has no activation; with `for_convolution` only convolutions read the result.
+  Variable normalized(Variable input, const Norm& norm, Activation activation, const Variable& residual,
+                      bool for_convolution);
   Variable upsampled(const Variable& input, const Conv& conv) const;
   /// The picture from what the last convolution gives.
   Variable colours(const Variable& values) const;

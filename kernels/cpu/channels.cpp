@@ -169,12 +169,14 @@ void channel_moments(const ChannelRows& rows, const float* x, double* mean, doub
   }
 }
 
-void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, bool relu, float* output) {
+void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, const float* residual, bool relu,
+                    float* output) {
   const Wide wide(rows);
   const std::vector<float> mean = wide.widen(map.mean), scale = wide.widen(map.scale), shift = wide.widen(map.shift);
   for_channels(wide, [&](auto d, int64_t i, int64_t j) HWY_ATTR {
     const auto centred = hn::Sub(hn::LoadU(d, x + i), hn::LoadU(d, mean.data() + j));
     auto y = hn::Add(hn::Mul(centred, hn::LoadU(d, scale.data() + j)), hn::LoadU(d, shift.data() + j));
+    if (residual) y = hn::Add(y, hn::LoadU(d, residual + i));
     if (relu) y = hn::IfThenZeroElse(hn::Le(y, hn::Zero(d)), y);
     hn::StoreU(y, d, output + i);
   });
@@ -233,8 +235,9 @@ void sum_per_channel(int64_t positions, int64_t c, const float* x, float beta, f
 void channel_moments(const ChannelRows& rows, const float* x, double* mean, double* variance) {
   MINIDL_DISPATCH(channel_moments)(rows, x, mean, variance);
 }
-void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, bool relu, float* output) {
-  MINIDL_DISPATCH(channel_affine)(rows, x, map, relu, output);
+void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, const float* residual, bool relu,
+                    float* output) {
+  MINIDL_DISPATCH(channel_affine)(rows, x, map, residual, relu, output);
 }
 void channel_sums(const ChannelRows& rows, const float* x, const float* mean, const float* g, double* sums) {
   MINIDL_DISPATCH(channel_sums)(rows, x, mean, g, sums);

@@ -7,11 +7,13 @@
 /// f64 over blocks of a fixed size, the blocks in order.
 namespace minidl::cpu {
 
-/// output = (x - mean) * scale + shift, then max(0, .) if `relu`. All three [c].
+/// output = (x - mean) * scale + shift + residual, then max(0, .) if `relu`. All three [c]; without a residual it is
+/// nullptr.
 struct ChannelAffine {
   const float *mean, *scale, *shift;
 };
-void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, bool relu, float* output);
+void channel_affine(const ChannelRows& rows, const float* x, const ChannelAffine& map, const float* residual, bool relu,
+                    float* output);
 
 /// sums [3, c]: of g, of g * (x - mean) and of x - mean.
 void channel_sums(const ChannelRows& rows, const float* x, const float* mean, const float* g, double* sums);

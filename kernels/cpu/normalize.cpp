@@ -45,15 +45,18 @@ void write_parameter_gradient(const NormShape& shape, const std::vector<double>&
 void normalize_forward(const NormShape& shape, const NormForward& args, const NormRunning& running, float* mean,
                        float* rstd) {
   const int64_t c = shape.c;
+  const float* const input = args.input.data<float>();
+  float* const output = args.output.data<float>();
   std::vector<double> means(static_cast<size_t>(shape.groups * c)), variances(means.size());
   for (int64_t group = 0; group < shape.groups; ++group) {
     const ChannelRows rows{shape.positions, c};
     const int64_t at = group * shape.positions * c;
     const double* group_mean = means.data() + group * c;
     const double* variance = variances.data() + group * c;
-    channel_moments(rows, args.input + at, means.data() + group * c, variances.data() + group * c);
+    channel_moments(rows, input + at, means.data() + group * c, variances.data() + group * c);
 
-    const float *weight = of_group(shape, args.weight, group), *bias = of_group(shape, args.bias, group);
+    const float *weight = of_group(shape, args.weight.data<float>(), group),
+                *bias = of_group(shape, args.bias.data<float>(), group);
     const auto exact_rstd = [&](int64_t j) { return 1.0 / std::sqrt(variance[j] + static_cast<double>(args.eps)); };
     float *saved_mean = mean + group * c, *saved_rstd = rstd + group * c;
     for (int64_t j = 0; j < c; ++j) {
@@ -66,8 +69,8 @@ void normalize_forward(const NormShape& shape, const NormForward& args, const No
     const std::vector<float> shift = per_channel(c, [&](int64_t j) {
       return bias[j] - (group_mean[j] - static_cast<double>(saved_mean[j])) * weight[j] * exact_rstd(j);
     });
-    channel_affine(rows, args.input + at, {saved_mean, scale.data(), shift.data()}, args.activation == Activation::relu,
-                   args.output + at);
+    channel_affine(rows, input + at, {saved_mean, scale.data(), shift.data()},
+                   args.residual ? args.residual + at : nullptr, args.activation == Activation::relu, output + at);
   }
   if (!running.mean) return;
   const double count = static_cast<double>(shape.positions), unbiased = count > 1.0 ? count / (count - 1.0) : 1.0;
@@ -84,13 +87,15 @@ void reciprocal_deviation(int64_t count, const float* variance, float eps, float
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {
+  const float* const input = args.input.data<float>();
+  float* const output = args.output.data<float>();
   for (int64_t group = 0; group < shape.groups; ++group) {
     const int64_t at = group * shape.positions * shape.c;
-    const float *weight = of_group(shape, args.weight, group), *group_rstd = rstd + group * shape.c;
+    const float *weight = of_group(shape, args.weight.data<float>(), group), *group_rstd = rstd + group * shape.c;
     const std::vector<float> scale = per_channel(shape.c, [&](int64_t j) { return weight[j] * group_rstd[j]; });
-    channel_affine({shape.positions, shape.c}, args.input + at,
-                   {mean + group * shape.c, scale.data(), of_group(shape, args.bias, group)},
-                   args.activation == Activation::relu, args.output + at);
+    channel_affine({shape.positions, shape.c}, input + at,
+                   {mean + group * shape.c, scale.data(), of_group(shape, args.bias.data<float>(), group)},
+                   args.residual ? args.residual + at : nullptr, args.activation == Activation::relu, output + at);
   }
 }
 

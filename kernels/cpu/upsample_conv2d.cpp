@@ -3,6 +3,7 @@
 #include <minidl/kernels/cpu/packed_gemm.h>
 #include <minidl/kernels/cpu/upsample_conv2d.h>
 #include <minidl/kernels/filter_cache.h>
+#include <minidl/kernels/half.h>
 
 #include <algorithm>
 #include <utility>
@@ -176,15 +177,17 @@ void for_runs(const UpsampleConv2dDesc& desc, int64_t begin, int64_t count, cons
 
 }  // namespace
 
-void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const float* input, const Tensor& weight,
-                             const float* bias, float* output) {
-  Forward(desc, weight).run(input, bias, output);
+void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& weight,
+                             const float* bias, Tensor& output) {
+  const Tensor values = as_f32(input);
+  Forward(desc, weight).run(values.data<float>(), bias, output.data<float>());
 }
 
 /// grad_input[pixel, c] = sum over filters and k of T[pixel, (filter, k)] * F[filter, k, c], where T are sums and
 /// differences of grad_output.
-void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const float* grad_output,
+void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor& weight, const Tensor& grad_output,
                                    const GradTarget& target) {
+  const float* const gradient = grad_output.data<float>();
   const Tensor combined = combined_filters(desc, weight.data<float>());
   const float* filters = combined.data<float>();
   const int64_t channels = desc.out_c, map = 4 * desc.in_h * desc.in_w * channels;
@@ -198,7 +201,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
       PixelSums sums{nullptr, 2 * desc.in_w, channels, gradient_pairs(desc, filter / 3, 2 * desc.in_h),
                      gradient_pairs(desc, filter % 3, 2 * desc.in_w)};
       for_runs(desc, rows.row, rows.rows, [&](int64_t n, PixelRun run, int64_t pixel) {
-        sums.picture = grad_output + n * map;
+        sums.picture = gradient + n * map;
         run.from = from, run.count = count;
         combine_pixels(sums, run, rows.buffer + pixel * rows.buffer_stride + k - rows.k, rows.buffer_stride);
       });
@@ -217,8 +220,9 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& desc, const Tensor&
 
 /// gradient of F[filter, k, c] = sum over pixels of P[pixel, k] * V[pixel, c], where P are sums of grad_output and V
 /// pixels of the input or their differences.
-void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float* input, const float* grad_output,
+void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& grad_output,
                                      float beta, float* grad_weight) {
+  const float *pixels = input.data<float>(), *gradient = grad_output.data<float>();
   const int64_t matrix = desc.out_c * desc.in_c, picture = desc.in_h * desc.in_w;
   Tensor combined = Tensor::empty({kUpsampleFilters, matrix});
   for (int64_t filter = 0; filter < kUpsampleFilters; ++filter) {
@@ -230,7 +234,7 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float
       PixelSums sums{nullptr, 2 * desc.in_w, desc.out_c, product_pairs(a, 2 * desc.in_h),
                      product_pairs(b, 2 * desc.in_w)};
       for_runs(desc, rows.k, rows.piece, [&](int64_t n, PixelRun run, int64_t pixel) {
-        sums.picture = grad_output + n * 4 * picture * desc.out_c;
+        sums.picture = gradient + n * 4 * picture * desc.out_c;
         run.from = rows.row, run.count = rows.rows;
         combine_pixels(sums, run, output + pixel * rows.rows, rows.rows);
       });
@@ -240,7 +244,7 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& desc, const float
                                int64_t stride) {
       PixelSums sums{nullptr, desc.in_w, desc.in_c, input_pairs(desc, a, desc.in_h), input_pairs(desc, b, desc.in_w)};
       for_runs(desc, k, depth, [&](int64_t n, PixelRun run, int64_t pixel) {
-        sums.picture = input + n * picture * desc.in_c;
+        sums.picture = pixels + n * picture * desc.in_c;
         run.from = column, run.count = columns;
         combine_pixels(sums, run, output + pixel * stride, stride);
       });

@@ -5,6 +5,7 @@
 // `lanes` x `rows` threads.
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
+#include <minidl/kernels/cuda/last_block.cuh>
 #include <minidl/kernels/cuda/map.cuh>
 
 #include <algorithm>
@@ -26,9 +27,10 @@ struct ChannelCut {
   int chunks;
 
   ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, std::initializer_list<const void*> arrays)
-      : groups(group_count), positions(position_count), c(static_cast<int>(channels)) {
+      : ChannelCut(group_count, position_count, channels, takes_vectors(channels, arrays) ? 4 : 1) {}
+  ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, int channels_of_thread)
+      : groups(group_count), positions(position_count), c(static_cast<int>(channels)), width(channels_of_thread) {
     constexpr int64_t kRounds = 12, kMostChunks = 512;  // of a thread; whose sums one thread adds
-    width = takes_vectors(channels, arrays) ? 4 : 1;
     lanes = std::min(c / width, kChannelThreads);
     rows = kChannelThreads / lanes;
     tiles = (c / width + lanes - 1) / lanes;
@@ -62,10 +64,12 @@ MINIDL_DEVICE void for_positions(const ChannelCut& cut, const Prepare& prepare) 
   }
 }
 
-/// partials[group, chunk, which, channel]: sums that f.adder(place, sums), called with each element, adds to, threads
-/// in order of positions.
-template <int kWidth, int kSums, typename F>
-MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double* partials) {
+/// Sums that f.adder(place, sums), called with each element, adds to, threads in order of positions. The last block of
+/// a tile and group adds the chunks, partials[group, chunk, which, channel], in an order of their number, and hands
+/// them over: finish(group, channel, sums). `arrived`: a counter for each tile and group.
+template <int kWidth, int kSums, typename F, typename Finish>
+MINIDL_KERNEL_RESIDENT(kChannelThreads, (kSums < 3 ? 4 : 3), channel_sums_kernel, ChannelCut cut, F f, double* partials,
+                       unsigned* arrived, Finish finish) {
   constexpr int kRow = kChannelThreads + 4;  // so that a channel's neighbours in a thread lie in other banks
   MINIDL_SHARED(double, of_row, [kRow * kSums * kWidth]);
   double sums[kSums][kWidth] = {};
@@ -75,37 +79,57 @@ MINIDL_KERNEL(kChannelThreads, channel_sums_kernel, ChannelCut cut, F f, double*
     for (int k = 0; k < kWidth; ++k) store(&of_row[(s * kWidth + k) * kRow + thread], sums[s][k]);
   }
   __syncthreads();
-  const int channels = cut.lanes * kWidth, channel0 = static_cast<int>(blockIdx.y) * channels;
-  for (int i = thread; i < channels && channel0 + i < cut.c; i += blockDim.x) {
+  const int tile = static_cast<int>(blockIdx.y), channel0 = tile * cut.lanes * kWidth;
+  const int channels = min(cut.lanes * kWidth, cut.c - channel0);
+  const int64_t group = blockIdx.z;
+  const auto partial_at = [&](unsigned chunk, int s, int i) {
+    return partials + ((group * gridDim.x + chunk) * kSums + s) * cut.c + channel0 + i;
+  };
+  for (int i = thread; i < channels; i += blockDim.x) {
     for (int s = 0; s < kSums; ++s) {
       double sum = 0.0;
       for (int row = 0; row < cut.rows; ++row) {
         sum += load(&of_row[(s * kWidth + i % kWidth) * kRow + row * cut.lanes + i / kWidth]);
       }
-      store(partials + ((int64_t{blockIdx.z} * cut.chunks + blockIdx.x) * kSums + s) * cut.c + channel0 + i, sum);
+      store(partial_at(blockIdx.x, s, i), sum);
     }
   }
-}
-
-/// The chunks of one sum, in order.
-template <int kSums>
-MINIDL_DEVICE double chunk_sum(const ChannelCut& cut, const double* partials, int64_t group, int which, int channel) {
-  double sum = 0.0;
-  for (int chunk = 0; chunk < cut.chunks; ++chunk) {
-    sum += load(partials + ((group * cut.chunks + chunk) * kSums + which) * cut.c + channel);
+  __syncthreads();
+  if (!is_last_block(arrived + group * cut.tiles + tile, gridDim.x)) return;
+  // All threads together: of each channel every `parts`-th chunk, then the parts.
+  const int threads = static_cast<int>(blockDim.x), parts = max(1, threads / channels), items = channels * parts;
+  for (int item = thread; item < items; item += threads) {
+    for (int s = 0; s < kSums; ++s) {
+      double sum = 0.0;
+      for (unsigned chunk = item / channels; chunk < gridDim.x; chunk += parts) {
+        sum += load(partial_at(chunk, s, item % channels));
+      }
+      store(&of_row[s * items + item], sum);
+    }
   }
-  return sum;
+  __syncthreads();
+  for (int i = thread; i < channels; i += threads) {
+    double totals[kSums] = {};
+    for (int s = 0; s < kSums; ++s) {
+      for (int part = 0; part < parts; ++part) totals[s] += load(&of_row[s * items + part * channels + i]);
+    }
+    finish(group, channel0 + i, totals);
+  }
 }
 
-template <int kSums, typename F>
-Tensor channel_sums(const ChannelCut& cut, const F& f) {
-  Tensor partials = Tensor::empty({cut.groups, cut.chunks, kSums, cut.c}, Dtype::f64, current_device());
-  if (cut.chunks == 0) return partials;
+template <int kSums, typename F, typename Finish>
+void channel_sums(const ChannelCut& cut, const F& f, const Finish& finish) {
+  dim3 grid = cut.grid();
+  grid.x = std::max(1u, grid.x);  // sums of no positions are 0
+  Tensor partials = Tensor::empty({cut.groups, grid.x, kSums, cut.c}, Dtype::f64, current_device());
+  const int64_t counters = cut.groups * cut.tiles;
+  Tensor of_many;
+  if (counters > kArrivals) of_many = Tensor::zeros({counters}, Dtype::f32, current_device());
+  unsigned* const arrived = of_many ? static_cast<unsigned*>(of_many.raw()) : arrivals();
   with_width(cut.width == 4, [&](auto width) {
-    MINIDL_LAUNCH((channel_sums_kernel<width, kSums, F>), cut.grid(), cut.threads(), 0, current_stream(), cut, f,
-                  partials.data<double>());
+    MINIDL_LAUNCH((channel_sums_kernel<width, kSums, F, Finish>), grid, cut.threads(), 0, current_stream(), cut, f,
+                  partials.data<double>(), arrived, finish);
   });
-  return partials;
 }
 
 /// Writes what f.mapper(place) makes of every element, called with it and the results, with the sink.

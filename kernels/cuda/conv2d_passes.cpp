@@ -1,17 +1,16 @@
 #include <minidl/core/cuda/backend.h>
-#include <minidl/core/cuda/recording.h>
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/cuda/pixel_pairs.h>
+#include <minidl/kernels/cuda/result_moments.h>
 #include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
+#include <minidl/kernels/cuda/weight_form.h>
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/filter_cache.h>
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <vector>
 
@@ -111,19 +110,6 @@ bool is_dense(const Conv2dDesc& d) {
   return d.window.stride_h == 1 && d.window.stride_w == 1;
 }
 
-/// The form of a weight that a direction multiplies by. A recording has it made before, where the weight did not change
-/// since its first run; else it makes it each time, as in training.
-Tensor weight_form(bool keep, const Tensor& weight, const void* form, const std::function<Tensor()>& make) {
-  if (!keep) return make();
-  Recording* const recording = Recording::current();
-  if (!recording) return kept_filters(weight, form, make);
-  if (!recording->is_recording()) {
-    return recording->outside_store([&] { return filters_kept_at_once(weight, form, make); });
-  }
-  const Tensor filters = filters_there(weight, form);
-  return filters && recording->rely_on(weight, filters) ? filters : make();
-}
-
 /// Filters [channels, k_h, k_w, in_c] as an operand; undefined where they can be read as they are.
 Tensor filters_of(const WindowProducts& products, bool paired, const float* filters, int64_t channels, int64_t k_h,
                   int64_t k_w, int64_t in_c) {
@@ -221,7 +207,8 @@ int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
   const int64_t making = pair_bytes(paired, d.out_c, d.k_h, d.k_w, d.in_c);
   const int64_t used = operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
                        gather_workspace(products, paired, windows_of(products, d), d.out_c) +
-                       rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c);
+                       std::max(rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c),
+                                moment_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c));
   return filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) + std::max(making, used);
 }
 
@@ -270,25 +257,30 @@ void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const C
   const bool makes = filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) > 0;
   const void* const form = paired ? static_cast<const void*>(&products.outer) : &products.operand;
   const Tensor filters = weight_form(makes, args.weight, form, make);
-  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const int64_t pixels = d.n * d.in_h * d.in_w;
+  const Operand picture = args.input ? operand_of(products, args.input_tensor, args.input, pixels, d.in_c)
+                                     : operand_of(products, *args.input_tensor, pixels, d.in_c);
   const bool relu = args.activation == Activation::relu;
   RoundedResults rounded(products, args.written_tensor, relu);
-  const GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
-                            .channels = static_cast<int>(d.out_c),
-                            .out_h = static_cast<int>(d.out_h()),
-                            .out_w = static_cast<int>(d.out_w()),
-                            .bias = args.bias,
-                            .relu = relu,
-                            .positive = args.relu_mask,
-                            .pools = args.pooled_output != nullptr,
-                            .max_pooled = args.max_pooled,
-                            .choice = args.choice,
-                            .rounded = rounded.data()};
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
+  ResultMoments moments(products, windows, 1, relu || paired ? nullptr : args.written_tensor);
+  GatherOutput output{.output = args.pooled_output ? args.pooled_output : args.output,
+                      .channels = static_cast<int>(d.out_c),
+                      .out_h = static_cast<int>(d.out_h()),
+                      .out_w = static_cast<int>(d.out_w()),
+                      .bias = args.bias,
+                      .relu = relu,
+                      .positive = args.relu_mask,
+                      .pools = args.pooled_output != nullptr,
+                      .max_pooled = args.max_pooled,
+                      .choice = args.choice,
+                      .rounded = rounded.data()};
+  moments.add_to(output);
   products.gather(paired ? windows_of_pairs(windows) : windows, picture.data,
                   filters ? filters.raw() : args.weight.raw(), paired ? output_of_pairs(output) : output,
                   current_stream());
   rounded.keep();
+  moments.keep();
 }
 
 void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, const Conv2dBackwardDataArgs& args) {
@@ -324,8 +316,9 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
 }
 
 void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
-  const Operand picture(products, args.input, d.n * d.in_h * d.in_w, d.in_c);
-  const Operand rows(products, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
+  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const Operand rows =
+      operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const OuterProduct product{.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c), .beta = args.beta};
   products.outer(product, rows.data, picture.data, static_cast<int>(d.in_c), args.grad_weight, current_stream());
 }

@@ -125,6 +125,8 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
       "[cuda] a rounded copy is of outputs with a multiple of 8 channels, of products with operands of 16 bits");
   MINIDL_CHECK(!output.unpooled.operand || (output.channels % 8 == 0 && !output.pitch && !output.pools),
                "[cuda] gradients of a pool have a multiple of 8 channels");
+  MINIDL_CHECK(!output.moments || (plan.parts == 1 && !output.pools && !output.relu && output.beta == 0.0f),
+               "[cuda] moments are left of products in one part, whose results are written as they are");
   if (plan.parts == 1) return kLaunchTile<Type>[plan.tile](windows, plan, picture, weight, output, stream);
   Tensor partials = Tensor::empty({plan.parts, windows.count(), output.channels}, Dtype::f32, current_device());
   const GatherOutput part{.output = partials.data<float>(),

@@ -13,6 +13,10 @@ struct MmaPlan {
 };
 inline constexpr TileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
 
+/// Rows whose moments a warp leaves together, its own, by tile.
+inline constexpr int kMmaMomentRows[] = {32, 64, 64, 64, 64, 32};
+inline constexpr int kFewestMomentRows = 32;
+
 /// In plans: what 64 bytes of a row cost that a block copies, in products of one row and one column of 64 bytes. Not
 /// measured.
 inline constexpr int64_t kMmaRowCost = 64;
@@ -39,6 +43,10 @@ void gather_mma_fp16(const MmaPlan& plan, const Windows& windows, const void* pi
 template <typename Format>
 void add_parts(const Windows& windows, int parts, const float* partials, const GatherOutput& output,
                cudaStream_t stream);
+
+/// Rows of the tiles of which a product leaves moments (GatherOutput::moments); 0: it leaves none, its terms are cut
+/// into parts, or its tiles would have rows of two pictures.
+int moment_rows(const MmaPlan& plan, const Windows& windows);
 
 int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels);
 

@@ -62,6 +62,8 @@ struct AddedRows {
   int terms = 0;
 };
 
+struct TileMoments;
+
 /// A gradient of pooled values, [n, h / 2, w / 2, channels] (rounded down), spread over the pixels of which 2x2 windows
 /// were pooled, [n, h, w, channels], as an operand.
 struct Unpooled {
@@ -96,6 +98,11 @@ struct GatherOutput {
   uint16_t* rounded = nullptr;
   /// The output once more, on tensor cores, of whole outputs with a multiple of 8 channels.
   Unpooled unpooled = {};
+  /// Of the results, in tiles of so many rows as WindowProducts::moment_rows says, [tiles of a picture, channels],
+  /// those of pictures `moments_apart` elements apart (result_moments.h): of results that are written as they are, to
+  /// an output that was not there before.
+  TileMoments* moments = nullptr;
+  int64_t moments_apart = 0;
   GatherTile tile = GatherTile::by_size;
 };
 

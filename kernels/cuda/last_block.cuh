@@ -5,9 +5,9 @@
 
 namespace minidl::cuda {
 
-/// Called by all threads of `blocks` blocks of a launch, of one dimension, once each. True in the one that comes last,
-/// for all its threads, which then read what thread 0 of the others stored before. `arrived`, of global memory, is 0
-/// before and after the launch.
+/// Called by all threads of `blocks` blocks of a launch, those that share a counter, once each. True in the one that
+/// comes last, for all its threads, which then read what thread 0 of the others stored before, or all of them before a
+/// barrier. `arrived`, of global memory, is 0 before and after the launch.
 MINIDL_DEVICE bool is_last_block(unsigned* arrived, unsigned blocks) {
   MINIDL_SHARED(unsigned, before, [1]);
   if (threadIdx.x == 0) {

@@ -122,6 +122,12 @@ struct GradientOutput {
   template <int kWidth>
   MINIDL_DEVICE void write(int64_t i, const float (&r)[kWidth]) const {
     float sums[kWidth] = {};
+    add<kWidth>(i, r, sums);
+    store_vector<kWidth>(target.grad + i, sums);
+  }
+  /// What it writes, to `sums` of zeros.
+  template <int kWidth>
+  MINIDL_DEVICE void add(int64_t i, const float (&r)[kWidth], float (&sums)[kWidth]) const {
     if (target.beta != 0.0f) {
       load_vector<kWidth>(target.grad + i, sums);
       for (int k = 0; k < kWidth; ++k) sums[k] *= target.beta;
@@ -133,7 +139,6 @@ struct GradientOutput {
       const unsigned bits = static_cast<unsigned>(load(target.relu_mask.bits + bit / 8)) >> bit % 8;
       for (int k = 0; k < kWidth; ++k) sums[k] += bits >> k & 1 ? r[k] : 0.0f;
     }
-    store_vector<kWidth>(target.grad + i, sums);
   }
 };
 

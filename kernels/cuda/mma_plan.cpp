@@ -50,6 +50,12 @@ MmaPlan with_added(MmaPlan plan, int64_t terms, int64_t added, int64_t element) 
   return plan;
 }
 
+int moment_rows(const MmaPlan& plan, const Windows& windows) {
+  const int rows = kMmaMomentRows[plan.tile];
+  const bool straddles = windows.n > 1 && int64_t{windows.windows_h} * windows.windows_w % rows != 0;
+  return plan.parts > 1 || straddles ? 0 : rows;
+}
+
 int64_t mma_workspace(const MmaPlan& plan, const Windows& windows, int channels) {
   return plan.parts == 1 ? 0 : int64_t{sizeof(float)} * plan.parts * windows.count() * channels;
 }

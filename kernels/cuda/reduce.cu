@@ -63,14 +63,15 @@ struct AddValue {
   }
 };
 
-MINIDL_KERNEL(kChannelThreads, write_channel_sums_kernel, ChannelCut cut, const double* partials, float beta,
-              float* output) {
-  const int channel = static_cast<int>(blockIdx.x) * kChannelThreads + static_cast<int>(threadIdx.x);
-  if (channel >= cut.c) return;
-  const double sum = chunk_sum<1>(cut, partials, 0, 0, channel);
-  const double before = beta == 0.0f ? 0.0 : static_cast<double>(beta) * static_cast<double>(load(output + channel));
-  store(output + channel, static_cast<float>(before + sum));
-}
+/// output = beta * output + the sum of a channel.
+struct WriteChannelSum {
+  float beta;
+  float* output;
+  MINIDL_DEVICE void operator()(int64_t, int channel, const double (&sums)[1]) const {
+    const double before = beta == 0.0f ? 0.0 : static_cast<double>(beta) * static_cast<double>(load(output + channel));
+    store(output + channel, static_cast<float>(before + sums[0]));
+  }
+};
 
 /// One thread.
 MINIDL_KERNEL(1, divide_kernel, double numerator, const double* number, double plus, double* quotient) {
@@ -121,10 +122,7 @@ Number squared_distance_and_gradient(int64_t count, const float* x, const float*
 }
 
 void sum_per_channel(int64_t positions, int64_t channels, const float* x, float beta, float* output) {
-  const ChannelCut cut(1, positions, channels, {x});
-  Tensor partials = channel_sums<1>(cut, AddValue{x});
-  MINIDL_LAUNCH(write_channel_sums_kernel, blocks_for(channels, kChannelThreads), kChannelThreads, 0, current_stream(),
-                cut, partials.data<double>(), beta, output);
+  channel_sums<1>(ChannelCut(1, positions, channels, {x}), AddValue{x}, WriteChannelSum{beta, output});
 }
 
 }  // namespace minidl::cuda

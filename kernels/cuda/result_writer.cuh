@@ -2,6 +2,7 @@
 // The epilogue of matrix products on tensor cores: what a warp accumulated, to memory as GatherOutput says.
 #include <minidl/kernels/cuda/gather_output.cuh>
 #include <minidl/kernels/cuda/mma_tile.cuh>
+#include <minidl/kernels/cuda/moments_writer.cuh>
 
 #include <type_traits>
 
@@ -143,6 +144,13 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
   for (int j = 0; j < Tile::kWarpColumns / 8; ++j) {
     bias[j][0] = bias_of(out, channel0 + pair_column<Tile>(j));
     bias[j][1] = bias_of(out, channel0 + pair_column<Tile>(j) + 1);
+  }
+  if constexpr (!kPools) {
+    if (out.moments) {
+      write_moments<Tile>(windows, out, count, window0, channel0, [&](int i, int j, int side) {
+        return with_bias(out, sums[i / 2][j][i % 2 * 2 + side], bias[j][side]);
+      });
+    }
   }
   for_pairs<Tile>(sums, [&](int row, int j, float first, float second) {
     const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);

@@ -1,5 +1,6 @@
 #include <minidl/core/cuda/recording.h>
 #include <minidl/kernels/cuda/rounded_results.h>
+#include <minidl/kernels/half.h>
 
 #include <memory>
 #include <utility>
@@ -91,6 +92,14 @@ Tensor unpooled_left(const WindowProducts& products, const Tensor* grad_output, 
   if (!grad_output || products.reads_values) return {};
   const Tensor operand = left_under(*grad_output, key_of(products.dtype, true));
   return operand && operand.shape() == shape ? operand : Tensor();
+}
+
+Operand operand_of(const WindowProducts& products, const Tensor& tensor, int64_t pixels, int64_t channels) {
+  if (tensor.dtype() == Dtype::f32) return operand_of(products, &tensor, tensor.data<float>(), pixels, channels);
+  if (tensor.dtype() == products.dtype && products.channels(channels) == channels) return Operand(tensor);
+  const Tensor values = as_f32(tensor);
+  const Operand operand(products, values.data<float>(), pixels, channels);
+  return operand.made ? operand : Operand(values);
 }
 
 }  // namespace minidl::cuda

@@ -12,8 +12,8 @@ namespace minidl::cuda {
 class RoundedResults {
  public:
   /// `written`, whose last dimension are the channels, or nullptr, which leaves nothing. `wanted`: whether they mostly
-  /// go into such a product, as results of a ReLU and gradients of them do; others go into norms, and nothing is left
-  /// of them, as of channels that are not a multiple of 8.
+  /// go into such a product, as results of a ReLU or of a sum with a residual do, and gradients of them and of what a
+  /// norm reads; others go into norms, and nothing is left of them, as of channels that are not a multiple of 8.
   RoundedResults(const WindowProducts& products, const Tensor* written, bool wanted);
   /// Where they go; nullptr: nowhere.
   uint16_t* data();
@@ -35,6 +35,8 @@ Tensor operand_left(const WindowProducts& products, const Tensor& tensor, int64_
 /// That, or the operand made of the values; `tensor` is nullptr where it is not known.
 Operand operand_of(const WindowProducts& products, const Tensor* tensor, const float* values, int64_t pixels,
                    int64_t channels);
+/// The same of a tensor that holds f32 or, as an operand itself or not, 16 bits.
+Operand operand_of(const WindowProducts& products, const Tensor& tensor, int64_t pixels, int64_t channels);
 
 /// A gradient of what a pool gave, spread over the pixels that were pooled as it is written, for the convolution below
 /// the pool (conv2d_pool2d.h). Of channels that are a multiple of 8.

@@ -2,7 +2,9 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/pack_weight.h>
-#include <minidl/kernels/cuda/window_products.h>
+#include <minidl/kernels/cuda/result_moments.h>
+#include <minidl/kernels/cuda/rounded_results.h>
+#include <minidl/kernels/cuda/weight_form.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/map.cuh>
 
@@ -147,33 +149,40 @@ Tensor reversed(const Tensor& taps, int64_t k, int64_t c) {
 
 }  // namespace
 
-void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const float* input, const Tensor& weight, const float* bias,
-                             float* output) {
+void upsample_conv2d_forward(const UpsampleConv2dDesc& d, const Tensor& input, const Tensor& weight, const float* bias,
+                             Tensor& output) {
   check_range(d);
   const WindowProducts& products = products_of(d);
   const int64_t filters = d.out_c * 4;  // of a phase
-  Tensor phases = Tensor::empty({4 * filters, d.in_c}, Dtype::f32, weight.device());
-  MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
-                WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
-  const Operand rows(products, phases.data<float>(), 4 * filters, d.in_c),
-      picture(products, input, d.n * d.in_h * d.in_w, d.in_c);
+  const Tensor rows = weight_form(true, weight, &products.dtype, [&] {
+    Tensor phases = Tensor::empty({4 * filters, d.in_c}, Dtype::f32, weight.device());
+    MINIDL_LAUNCH(phase_weight_kernel, blocks_for(phases.count(), kMapThreads), kMapThreads, 0, current_stream(),
+                  WeightSize{d.out_c, d.in_c}, weight.data<float>(), phases.data<float>());
+    const Tensor operand = products.operand(phases.data<float>(), 4 * filters, d.in_c);
+    return operand ? operand : phases;
+  });
+  const Operand picture = operand_of(products, input, d.n * d.in_h * d.in_w, d.in_c);
+  float* const results = output.data<float>();
+  ResultMoments moments(products, windows_of(products, d, 0, 0), 4, &output);
   const int64_t phase_bytes = filters * products.channels(d.in_c) * static_cast<int64_t>(size_of(products.dtype));
   for (int phase = 0; phase < 4; ++phase) {
-    const GatherOutput result{.output = output,
-                              .channels = static_cast<int>(d.out_c),
-                              .out_h = static_cast<int>(2 * d.in_h),
-                              .out_w = static_cast<int>(2 * d.in_w),
-                              .out_stride_h = 2,
-                              .out_stride_w = 2,
-                              .out_begin_h = phase / 2,
-                              .out_begin_w = phase % 2,
-                              .bias = bias};
+    GatherOutput result{.output = results,
+                        .channels = static_cast<int>(d.out_c),
+                        .out_h = static_cast<int>(2 * d.in_h),
+                        .out_w = static_cast<int>(2 * d.in_w),
+                        .out_stride_h = 2,
+                        .out_stride_w = 2,
+                        .out_begin_h = phase / 2,
+                        .out_begin_w = phase % 2,
+                        .bias = bias};
+    moments.add_to(result, phase);
     products.gather(windows_of(products, d, phase / 2, phase % 2), picture.data,
-                    static_cast<const std::byte*>(rows.data) + phase * phase_bytes, result, current_stream());
+                    static_cast<const std::byte*>(rows.raw()) + phase * phase_bytes, result, current_stream());
   }
+  moments.keep();
 }
 
-void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const float* grad_output,
+void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& weight, const Tensor& grad_output,
                                    const GradTarget& target) {
   check_range(d);
   const WindowProducts& products = products_of(d);
@@ -182,7 +191,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& we
                 WeightSize{d.out_c, d.in_c}, weight.data<float>(), sums.data<float>());
   const Tensor taps = reversed(sums, d.out_c, d.in_c);
   const Operand filters(products, taps.data<float>(), d.in_c * 16, d.out_c),
-      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
+      picture = operand_of(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
   // Of a picture continued by one repeated pixel, the gradient of the continued one is taken first.
   const int border = border_of(d);
   const Windows windows = windows_of_gradient(products, d, border);
@@ -200,7 +209,7 @@ void upsample_conv2d_backward_data(const UpsampleConv2dDesc& d, const Tensor& we
 }
 
 /// The gradient of the taps of the 4x4 convolution first, whose operands are those of backward_data.
-void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* input, const float* grad_output,
+void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const Tensor& input, const Tensor& grad_output,
                                      float beta, float* grad_weight) {
   check_range(d);
   const WindowProducts& products = products_of(d);
@@ -209,10 +218,10 @@ void upsample_conv2d_backward_weight(const UpsampleConv2dDesc& d, const float* i
   Tensor continued;
   if (border) {
     continued = Tensor::empty({product.windows.count(), d.in_c}, Dtype::f32, current_device());
-    pad_forward(d.input_shape(), Padding::replicate(1), input, continued.data<float>());
+    pad_forward(d.input_shape(), Padding::replicate(1), input.data<float>(), continued.data<float>());
   }
-  const Operand rows(products, border ? continued.data<float>() : input, product.windows.count(), d.in_c),
-      picture(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
+  const Operand rows = operand_of(products, border ? continued : input, product.windows.count(), d.in_c),
+                picture = operand_of(products, grad_output, 4 * d.n * d.in_h * d.in_w, d.out_c);
   Tensor taps = Tensor::empty({d.in_c, 4, 4, d.out_c}, Dtype::f32, current_device());
   products.outer(product, rows.data, picture.data, static_cast<int>(d.out_c), taps.data<float>(), current_stream());
   const Tensor turned = reversed(taps, d.in_c, d.out_c);

@@ -35,6 +35,8 @@ constexpr WindowProducts kOnTensorCores = {
           return windows.count() > 0 && windows.mode == Padding::Mode::zero &&
                  plan_of(windows, channels, kDtype).parts == 1;
         },
+    .moment_rows = [](const Windows& windows,
+                      int channels) { return moment_rows(plan_of(windows, channels, kDtype), windows); },
     .outer = [](const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream) { kOuter(plan_outer_mma(product), product, rows, picture, in_c, output, stream); },
     .outer_parts =
@@ -58,6 +60,7 @@ const WindowProducts products_simt = {
         },
     .gather_workspace = [](const Windows&, int) { return int64_t{0}; },
     .pools = nullptr,
+    .moment_rows = nullptr,
     .outer =
         [](const OuterProduct& product, const void* rows, const void* picture, int, float* output,
            cudaStream_t stream) {

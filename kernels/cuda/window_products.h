@@ -17,6 +17,8 @@ struct WindowProducts {
   int64_t (*gather_workspace)(const Windows& windows, int channels);
   /// Whether it can pool the results of windows in cells; nullptr: never.
   bool (*pools)(const Windows& windows, int channels);
+  /// Rows of the tiles of which it leaves moments (GatherOutput::moments); 0: it leaves none. nullptr: never.
+  int (*moment_rows)(const Windows& windows, int channels);
   /// Channels of operands may be more than those of the output: they are `in_c` in memory.
   void (*outer)(const OuterProduct& product, const void* rows, const void* picture, int in_c, float* output,
                 cudaStream_t stream);

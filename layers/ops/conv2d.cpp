@@ -15,6 +15,7 @@ class Conv2dNode : public Node {
   const char* name() const override { return "conv2d"; }
 
   void backward(const Tensor& grad_output, GradSink& grads) override {
+    if (grads.wants(1)) grad_output.share_derived();  // both products read it in the form that is left with it
     if (grads.wants(0)) {
       const std::unique_ptr<GramTerm> term = GramTerm::take(desc_, grads, grad_output.device());
       // On a CUDA device the last writer leaves its results in the form in which the next convolution reads them.

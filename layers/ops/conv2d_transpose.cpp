@@ -16,6 +16,7 @@ class Conv2dTransposeNode final : public Node {
   const char* name() const override { return "conv2d_transpose"; }
 
   void backward(const Tensor& grad_output, GradSink& grads) override {
+    if (grads.wants(1)) grad_output.share_derived();  // both products read it in the form that is left with it
     if (grads.wants(0)) {
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
       input_backward(grad_output, {beta, relu_mask}, grad_input);

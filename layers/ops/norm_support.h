@@ -2,7 +2,7 @@
 #include <minidl/core/tape.h>
 #include <minidl/kernels/instance_norm.h>
 
-/// What the two normalisations share. Their inputs are, in order: input, weight, bias.
+/// What the two normalisations share. Their inputs are, in order: input, weight, bias, and a residual of instance norm.
 namespace minidl::ops {
 
 /// The parameter's value, or `otherwise` for each channel of `input` when it is undefined.

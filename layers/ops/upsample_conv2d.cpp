@@ -15,6 +15,7 @@ class UpsampleConv2dNode final : public Node {
   const char* name() const override { return "upsample_conv2d"; }
 
   void backward(const Tensor& grad_output, GradSink& grads) override {
+    if (grads.wants(1)) grad_output.share_derived();  // both products read it in the form that is left with it
     if (grads.wants(0)) {
       const auto [grad_input, beta, relu_mask] = grads.slot(0);
       upsample_conv2d_backward_data(desc_, weight_.get("upsample_conv2d"), grad_output, {beta, relu_mask}, grad_input);

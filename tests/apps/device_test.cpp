@@ -4,6 +4,7 @@
 #include <minidl/apps/stylizer.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/execution.h>
+#include <minidl/kernels/precision_scope.h>
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/small_fast_style.h>
@@ -230,6 +231,23 @@ TEST_F(OtherDevice, AppliesANet) {
     });
     EXPECT_EQ(actual.device(), Device::cpu());
     EXPECT_LE(largest_difference(actual, expected), 0.05);
+  }
+}
+
+/// Without a tape norms write 16 bits alone for a convolution, with one both.
+TEST_F(OtherDevice, AppliesANetInBf16AsWithATape) {
+  const execution::PrecisionScope scope(Precision::bf16);
+  for (const layers::UpsampleKind upsample : {layers::UpsampleKind::nearest, layers::UpsampleKind::fractional}) {
+    for (const layers::NormKind norm : {layers::NormKind::instance, layers::NormKind::batch}) {
+      layers::TransformNet net = small_transform_net({.upsample = upsample, .norm = norm});
+      net.to(device());
+      const Tensor picture = wavy_picture(22, 19, 4).to(device());
+      const Tensor expected = net(Variable(picture)).value().to(Device::cpu());
+      Tape tape;
+      const TapeScope recording(tape);
+      const Tensor recorded = net(Variable(picture, true)).value().to(Device::cpu());
+      EXPECT_TRUE(same_bytes(recorded, expected));
+    }
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include <cstdlib>
 #include <limits>
+#include <tuple>
 
 namespace minidl::test {
 namespace {
@@ -99,6 +100,7 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
   };
   for (const Case& tested :
        {Case{LossForm::relative, layers::NormKind::batch}, Case{LossForm::mean, layers::NormKind::instance},
+        Case{LossForm::mean, layers::NormKind::instance, Precision::bf16},
         Case{LossForm::relative, layers::NormKind::batch, Precision::fp16}}) {
     const execution::PrecisionScope scope(tested.precision);
     const bool has_scale = tested.precision == Precision::fp16;

@@ -40,11 +40,16 @@ struct KernelCase {
   std::function<std::vector<ExpectedLaunch>(const std::vector<int64_t>& blocks)> expected;
 };
 
+/// Of the moments that a product on tensor cores leaves of its results, where `element` is the bytes of an operand's
+/// number.
+int64_t moment_bytes(int64_t windows, int64_t channels, int64_t terms, int64_t element);
+
 /// What makes the cases, one after the other, so that their tensors are not all there at once. `small`: shapes of which
 /// all together take seconds.
 std::vector<std::function<KernelCase()>> convolution_cases(bool small);
 std::vector<std::function<KernelCase()>> other_cases(bool small);
 std::vector<std::function<KernelCase()>> optimizer_cases(bool small);
+std::vector<std::function<KernelCase()>> norm_cases(bool small);
 /// Convolutions on tensor cores.
 std::vector<std::function<KernelCase()>> mma_cases(bool small);
 std::vector<std::function<KernelCase()>> upsample_cases(bool small);

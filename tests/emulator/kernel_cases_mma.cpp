@@ -80,6 +80,11 @@ struct Convolution {
   int64_t rounded(const Tensor& results) const {
     return element() == 2 && desc.out_c % 8 == 0 ? element() * results.count() : 0;
   }
+  /// Bytes of the moments that are left of results without a ReLU.
+  int64_t moments() const {
+    if (pixels_of_window(desc.out_c) > 1) return 0;
+    return moment_bytes(pixels(), desc.out_c, taps() * padded(desc.in_c), element());
+  }
   int64_t padded(int64_t channels) const { return cuda::operand_channels(grade.dtype, channels); }
 
   ExpectedLaunch::Limits limits() const {
@@ -146,6 +151,20 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
             c->add_operand(launches, c->pixels(), c->desc.in_c);
             c->add_product(launches, c->desc.in_c, c->desc.out_c,
                            c->bias.bytes() + (masked ? c->output.count() / 8 : 0) + c->rounded(c->output));
+            return launches;
+          }};
+}
+
+/// Without an activation: for a norm.
+KernelCase forward_for_norm(const Layer& layer, const Grade& grade) {
+  const auto c = std::make_shared<Convolution>(layer, grade);
+  return {c->name(", for a norm"),
+          [=] { c->run([&] { conv2d_forward(c->desc, c->input, c->weight, c->bias, Activation::none, c->output); }); },
+          [=](const std::vector<int64_t>&) {
+            std::vector<ExpectedLaunch> launches;
+            c->add_filters(launches, c->desc.out_c, c->desc.in_c);
+            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_product(launches, c->desc.in_c, c->desc.out_c, c->bias.bytes() + c->moments());
             return launches;
           }};
 }
@@ -293,6 +312,13 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
 
 }  // namespace
 
+int64_t moment_bytes(int64_t windows, int64_t channels, int64_t terms, int64_t element) {
+  const cuda::MmaPlan plan = cuda::plan_mma(windows, channels, terms, element);
+  const int rows = cuda::moment_rows(
+      plan, {.n = 1, .in_h = 1, .in_w = 1, .in_c = 1, .windows_h = 1, .windows_w = static_cast<int>(windows)});
+  return rows == 0 ? 0 : 4 * kFloat * cuda::divided_up(windows, rows) * channels;
+}
+
 std::vector<std::function<KernelCase()>> mma_cases(bool small) {
   std::vector<Layer> layers = {{"conv1_1 64x64, 3 -> 64", 64, 3, 64, 3, Padding::zero(1), true},
                                {"conv1_2 64x64, 64 -> 64", 64, 64, 64},
@@ -315,6 +341,8 @@ std::vector<std::function<KernelCase()>> mma_cases(bool small) {
   for (const Grade& grade : {kTf32, kBf16}) {
     for (const Layer& layer : layers) {
       cases.push_back([=] { return forward(layer, grade); });
+      if (&layer == &layers[1] || layer.padding.mode != Padding::Mode::zero)
+        cases.push_back([=] { return forward_for_norm(layer, grade); });
       if (layer.padding.mode == Padding::Mode::zero) cases.push_back([=] { return backward_data(layer, grade); });
       cases.push_back([=] { return backward_weight(layer, grade); });
     }

@@ -1,8 +1,7 @@
-// Everything that is no matrix product: elementwise operations, pooling, norms, reductions.
+// Everything that is no matrix product and no norm: elementwise operations, pooling, reductions.
 #include <emulator/device_tensors.h>
 #include <emulator/kernel_cases.h>
 #include <fmt/format.h>
-#include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/elementwise.h>
@@ -77,8 +76,7 @@ KernelCase per_channel(const Shape& shape) {
           },
           [=](const std::vector<int64_t>& blocks) -> Launches {
             return {{"channel_map_kernel", 2 * bytes + b.bytes(), 0, {.bytes = 1.1}},
-                    {"channel_sums_kernel", bytes + blocks.at(1) * partials},
-                    {"write_channel_sums_kernel", blocks.at(1) * partials + sums->bytes()}};
+                    {"channel_sums_kernel", bytes + 2 * blocks.at(1) * partials + sums->bytes()}};
           }};
 }
 
@@ -171,69 +169,6 @@ KernelCase upsampling(const Shape& shape) {
           always({{"upsample_forward_kernel", both}, {"upsample_backward_kernel", both}})};
 }
 
-/// The launches of a norm with `groups` x `c` statistics of x; of blocks, those of the sums.
-struct NormLaunches {
-  int64_t bytes;    // of x
-  int64_t entries;  // groups * c
-  int64_t c;
-
-  /// A block of sums writes `sums` of them for c channels.
-  int64_t partials(int64_t blocks, int64_t sums) const { return kDouble * blocks * sums * c; }
-  static ExpectedLaunch::Limits summed() { return {.bytes = 1.35}; }
-  static ExpectedLaunch::Limits small() { return {}; }
-  /// A thread reads the numbers of its channels once for up to twelve positions.
-  static ExpectedLaunch::Limits mapped() { return {.bytes = 1.65}; }
-};
-
-KernelCase instance_norm(const Shape& shape) {
-  const auto x = shared(shape), y = shared(shape);
-  const int64_t n = shape[0], c = shape[3];
-  const auto weight = shared({c}), bias = shared({c}), grad_weight = shared({c}), grad_bias = shared({c});
-  const auto mean = shared({n, c}), rstd = shared({n, c});
-  const NormLaunches norm{x->bytes(), n * c, c};
-  return {
-      text(*x) + ": instance norm, its gradients",
-      [=] {
-        instance_norm_forward(*x, *weight, *bias, 1e-5f, Activation::relu, *y, *mean, *rstd);
-        instance_norm_backward(*x, *weight, *mean, *rstd, *x, {y.get(), {}, grad_weight.get(), 0.0f, grad_bias.get()});
-      },
-      [=](const std::vector<int64_t>& blocks) -> Launches {
-        const int64_t entries = kFloat * norm.entries;
-        return {{"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(0), 2), 0, norm.summed()},
-                {"norm_statistics_kernel", norm.partials(blocks.at(0), 2) + 7 * entries, 0, norm.small()},
-                {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
-                {"channel_sums_kernel", 2 * norm.bytes + entries + norm.partials(blocks.at(3), 3), 0, norm.summed()},
-                {"norm_gradient_kernel", norm.partials(blocks.at(3), 3) + 9 * entries, 0, norm.small()},
-                {"channel_map_kernel", 3 * norm.bytes + 4 * entries, 0, norm.mapped()},
-                {"norm_parameter_kernel", 3 * entries, 0, norm.small()},
-                {"norm_parameter_kernel", 3 * entries, 0, norm.small()}};
-      }};
-}
-
-/// Of a batch's evaluation, and the moments of an input's channels.
-KernelCase fixed_norm(const Shape& shape) {
-  const auto x = shared(shape), y = shared(shape);
-  const int64_t c = shape[3];
-  const Tensor weight = device_tensor({c}), bias = device_tensor({c}), mean = device_tensor({c});
-  const auto variance = shared({c});
-  variance->fill(2.0f);
-  const NormLaunches norm{x->bytes(), c, c};
-  return {text(*x) + ": batch norm with known statistics, moments of the channels",
-          [=] {
-            batch_norm_forward_evaluation(*x, weight, bias, mean, *variance, 1e-5f, Activation::relu, *y);
-            std::vector<double> means(static_cast<size_t>(c)), variances(static_cast<size_t>(c));
-            channel_moments(*x, means, variances);
-          },
-          [=](const std::vector<int64_t>& blocks) -> Launches {
-            const int64_t entries = kFloat * norm.entries;
-            return {{"reciprocal_deviation_kernel", 2 * entries},
-                    {"norm_fixed_kernel", 5 * entries},
-                    {"channel_map_kernel", 2 * norm.bytes + 3 * entries, 0, norm.mapped()},
-                    {"channel_sums_kernel", norm.bytes + entries + norm.partials(blocks.at(3), 2), 0, norm.summed()},
-                    {"channel_moments_kernel", norm.partials(blocks.at(3), 2) + 5 * entries, 0, norm.small()}};
-          }};
-}
-
 KernelCase reductions(const Shape& shape) {
   const Tensor x = device_tensor(shape), y = device_tensor(shape), x16 = device_bf16(shape), y16 = device_bf16(shape);
   const Tensor number = Tensor::zeros({1}, Dtype::f64, cuda_device());
@@ -292,15 +227,6 @@ std::vector<std::function<KernelCase()>> other_cases(bool small) {
       },
       [=] {
         return upsampling({1, extent / 2, extent / 2, 64});
-      },
-      [=] {
-        return instance_norm({1, extent, extent, 32});
-      },
-      [=] {
-        return instance_norm({2, extent / 4, extent / 4, 128});
-      },
-      [=] {
-        return fixed_norm({2, extent / 2, extent / 2, 64});
       },
       [=] { return reductions(map); },
       [=] { return softmax(4, small ? 256 : 1000); },

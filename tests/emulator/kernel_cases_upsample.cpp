@@ -88,7 +88,7 @@ KernelCase forward(const std::shared_ptr<Upsampled>& c) {
             c->add_operand(launches, c->pixels(), in_c);
             for (int phase = 0; phase < 4; ++phase)
               c->add_product(launches, c->pixels(), out_c, 4 * in_c, 4 * c->pixels() * in_c, c->pixels() * in_c,
-                             c->bias.bytes());
+                             c->bias.bytes() + moment_bytes(c->pixels(), out_c, 4 * in_c, c->element()));
             return launches;
           }};
 }

@@ -114,6 +114,7 @@ int run(bool check) {
   for (const auto& make : convolution_cases(check)) report.add(make());
   for (const auto& make : other_cases(check)) report.add(make());
   for (const auto& make : optimizer_cases(check)) report.add(make());
+  for (const auto& make : norm_cases(check)) report.add(make());
   for (const auto& make : mma_cases(check)) report.add(make());
   for (const auto& make : upsample_cases(check)) report.add(make());
   for (const std::string& kernel : kernels_of_the_library()) {

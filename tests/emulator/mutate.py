@@ -30,8 +30,8 @@ BUILD = ROOT / 'build/emulated'
 WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 TENSOR_CORES = ['mma.cuh', 'mma_types.cuh', 'mma_tile.cuh', 'window_tiles.cuh', 'window_sums.cuh', 'gather_mma.cuh', 'outer_mma.cuh',
-                'result_writer.cuh']
-HEADERS = ['windows.cuh', 'last_block.cuh', 'reduce.cuh', 'products.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh'] + TENSOR_CORES
+                'result_writer.cuh', 'moments_writer.cuh']
+HEADERS = ['windows.cuh', 'last_block.cuh', 'reduce.cuh', 'products.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh', 'rounded_output.cuh'] + TENSOR_CORES
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
 SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGradients*:*LargeProducts*:*LongSums*'
 # Milliseconds of tests for each mutant, the shortest first: of those that are not slow, and of all for survivors.

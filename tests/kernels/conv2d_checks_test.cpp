@@ -136,8 +136,32 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
       "[conv2d backward_weight] grad_weight"));
 }
 
+TEST(Conv2d, AnInputOf16BitsIsReadAsItsValues) {
+  const Conv2dDesc desc = Conv2dDesc::make({2, 6, 5, 8}, {16, 3, 3, 8}, {1, 1, Padding::reflect(1)});
+  const Tensor values = random_integers(desc.input_shape(), 1), weight = random_integers(desc.weight_shape(), 2);
+  Tensor expected = Tensor::full(desc.output_shape(), NAN);
+  ON_DEVICE(conv2d_forward)(desc, values, weight, Tensor(), Activation::none, expected, nullptr);
+  for (const Dtype type : {Dtype::bf16, Dtype::f16}) {
+    Tensor output = Tensor::full(desc.output_shape(), NAN);
+    ON_DEVICE(conv2d_forward)(desc, values.to(type), weight, Tensor(), Activation::none, output, nullptr);
+    EXPECT_TRUE(test::same_bytes(output, expected));
+  }
+  EXPECT_EQ(conv2d_input_type(Device::cpu(), 8), Dtype::f32);
+  Tensor output = Tensor::empty(desc.output_shape());
+  EXPECT_TRUE(test::throws_error(
+      [&] { conv2d_forward(desc, Tensor::empty(desc.input_shape(), Dtype::u8), weight, {}, Activation::none, output); },
+      "input [2,6,5,8] holds u8, it must be f32"));
+  EXPECT_TRUE(test::throws_error(
+      [&] {
+        conv2d_forward(desc, Tensor::empty({2, 6, 5, 4}, Dtype::bf16), weight, {}, Activation::none, output);
+      },
+      "input has shape [2,6,5,4], it must be [2,6,5,8]"));
+}
+
 TEST(Conv2d, RowsNeedPaddingOfZerosSmallerThanTheKernel) {
-  const auto desc = [](const Padding& padding) { return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding}); };
+  const auto desc = [](const Padding& padding) {
+    return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding});
+  };
   EXPECT_TRUE(has_rows(desc(Padding::zero(2))));
   EXPECT_FALSE(has_rows(desc(Padding::zero(3))));
   EXPECT_FALSE(has_rows(desc(Padding::reflect(1))));

@@ -96,6 +96,14 @@ TEST(Bfloat16, RoundsToTheNearestEven) {
   }
 }
 
+TEST(Half, AreReadAsF32) {
+  const Tensor values = test::random_integers({3, 5}, 1);
+  EXPECT_TRUE(as_f32(values).shares_storage_with(values));
+  for (const Dtype type : {Dtype::f16, Dtype::bf16}) {
+    EXPECT_TRUE(test::same_bytes(as_f32(values.to(test::device()).to(type)).to(Device::cpu()), values));
+  }
+}
+
 TEST(Half, RefusesOtherTypesAndShapes) {
   Tensor x = Tensor::zeros({4}), halves = Tensor::zeros({5}, Dtype::f16), wrong = Tensor::zeros({4}, Dtype::i8);
   EXPECT_TRUE(throws_error([&] { ON_DEVICE(to_half)(x, halves); }, "halves [5] of f16 must be [4] of f16 or bf16"));

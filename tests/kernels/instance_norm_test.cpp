@@ -1,3 +1,4 @@
+#include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/instance_norm.h>
 #include <support/accumulation.h>
 #include <support/compare.h>
@@ -63,6 +64,40 @@ TEST(InstanceNorm, AgreesWithTheDefinition) {
       EXPECT_LT(normalised_error(plain.output, reference.forward(weight, bias, false)), 3e-7) << shape.str();
       EXPECT_LT(normalised_error(relu.output, reference.forward(weight, bias, true)), 3e-7) << shape.str();
     }
+  }
+}
+
+/// The residual before the activation, and the bytes of a norm and a sum.
+TEST(InstanceNorm, AResidualIsAddedInTheSamePass) {
+  for (const Shape& shape : kShapes) {
+    const Tensor input = random_uniform(shape, 24, -3.0f, 5.0f), residual = random_uniform(shape, 25);
+    const Tensor weight = random_uniform({shape[3]}, 26), bias = random_uniform({shape[3]}, 27);
+    const Normalised plain = normalise(input, weight, bias);
+    for (const Activation activation : {Activation::none, Activation::relu}) {
+      Tensor expected = Tensor::full(shape, NAN);
+      ON_DEVICE(add_scaled)(1.0f, plain.output, 1.0f, residual, expected);
+      if (activation == Activation::relu) ON_DEVICE(relu_forward)(expected, expected);
+      Tensor output = Tensor::full(shape, NAN), over_input = input.clone(), over_residual = residual.clone();
+      Tensor mean = plain.mean.clone(), rstd = plain.rstd.clone();
+      const auto add = [&](const Tensor& x, const Tensor& added, Tensor& result) {
+        ON_DEVICE(instance_norm_forward)(x, weight, bias, kEps, activation, result, mean, rstd, added);
+        return test::same_bytes(result, expected);
+      };
+      EXPECT_TRUE(add(input, residual, output)) << shape.str();
+      EXPECT_TRUE(add(over_input, residual, over_input)) << shape.str();
+      EXPECT_TRUE(add(input, over_residual, over_residual)) << shape.str();
+      EXPECT_TRUE(test::same_bytes(mean, plain.mean) && test::same_bytes(rstd, plain.rstd));
+    }
+  }
+}
+
+TEST(InstanceNorm, AnOutputOf16BitsIsTheRoundedOne) {
+  const Tensor input = random_uniform({2, 7, 5, 12}, 28, -3.0f, 5.0f), weight = random_uniform({12}, 29);
+  const Normalised plain = normalise(input, weight, weight, Activation::relu);
+  for (const Dtype type : {Dtype::bf16, Dtype::f16}) {
+    Tensor output = Tensor::empty(input.shape(), type), mean = plain.mean.clone(), rstd = plain.rstd.clone();
+    ON_DEVICE(instance_norm_forward)(input, weight, weight, kEps, Activation::relu, output, mean, rstd);
+    EXPECT_TRUE(test::same_bytes(output, plain.output.to(type)));
   }
 }
 
@@ -238,6 +273,12 @@ TEST(InstanceNorm, BadArgumentsAreNamed) {
         (x, weight, weight, kEps, Activation::none, output, mean, small);
       },
       "rstd"));
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(instance_norm_forward)
+        (x, weight, weight, kEps, Activation::none, output, mean, rstd, weight);
+      },
+      "[instance_norm] residual has shape [4], it must be [2,3,3,4]"));
   const auto backward = [&](const Tensor& grad, const NormGrads& grads) {
     ON_DEVICE(instance_norm_backward)(x, weight, mean, rstd, grad, grads);
   };

@@ -1,9 +1,12 @@
-// Operands that are left for the next convolution: the same bytes as without them. That they are
-// there at all is counted in emulator/iteration_test.
+// Operands that are left for the next convolution: the same bytes as without them. That they are there at all is counted
+// in emulator/iteration_test.
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/elementwise.h>
 #include <minidl/kernels/gram.h>
+#include <minidl/kernels/half.h>
+#include <minidl/kernels/instance_norm.h>
 #include <minidl/kernels/precision_scope.h>
+#include <minidl/kernels/upsample_conv2d.h>
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/random_tensors.h>
@@ -51,6 +54,13 @@ class RoundedResults : public ::testing::TestWithParam<Chain> {
                    output);
     return output;
   }
+  Tensor upsampled(const Tensor& input) const {
+    const auto desc =
+        UpsampleConv2dDesc::make(input.shape(), {chain_.out_c, 3, 3, input.shape()[3]}, Padding::Mode::reflect);
+    Tensor output = output_of(desc.output_shape());
+    upsample_conv2d_forward(desc, input, copy_on_device(random_uniform(desc.weight_shape(), 7)), Tensor(), output);
+    return output;
+  }
   Tensor weight_of(const Conv2dDesc& desc) const { return copy_on_device(random_uniform(desc.weight_shape(), 2)); }
 
   const Chain chain_ = GetParam();
@@ -90,6 +100,43 @@ TEST_P(RoundedResults, AreGoneWhenTheOutputIsWritten) {
   affine(-2.0f, output, 1.0f, output);
   const Tensor expected = next(output.clone());
   EXPECT_TRUE(same_on_host(next(output), expected));
+}
+
+/// With a ReLU, and added to a residual; over its input, too.
+TEST_P(RoundedResults, AreThoseOfANorm) {
+  const Shape shape = first_.output_shape(), statistics{chain_.n, chain_.c};
+  const Tensor residual = copy_on_device(random_uniform(shape, 9));
+  for (const bool adds : {false, true}) {
+    for (const bool in_place : {false, true}) {
+      Tensor x = copy_on_device(random_uniform(shape, 10)), separate = output_of(shape), mean = output_of(statistics),
+             rstd = output_of(statistics);
+      Tensor& output = in_place ? x : separate;
+      instance_norm_forward(x, bias_, bias_, 1e-5f, adds ? Activation::none : Activation::relu, output, mean, rstd,
+                            adds ? residual : Tensor());
+      const Tensor expected = next(output.clone());
+      EXPECT_TRUE(same_on_host(next(output), expected));
+      EXPECT_TRUE(same_on_host(next(output), expected)) << "once more, when they are used";
+    }
+  }
+}
+
+/// A norm whose output has nothing but 16 bits: what a convolution makes of it, on every engine.
+TEST_P(RoundedResults, AreAllThatANormWrites) {
+  const Dtype type = conv2d_input_type(test::device(), chain_.c);
+  const bool fits = chain_.precision != Precision::tf32 && chain_.c % 8 == 0;
+  ASSERT_EQ(type, !fits ? Dtype::f32 : chain_.precision == Precision::bf16 ? Dtype::bf16 : Dtype::f16);
+  const Shape shape = first_.output_shape(), statistics{chain_.n, chain_.c};
+  const Tensor x = copy_on_device(random_uniform(shape, 10)), residual = copy_on_device(random_uniform(shape, 9));
+  Tensor values = output_of(shape), mean = output_of(statistics), rstd = output_of(statistics);
+  instance_norm_forward(x, bias_, bias_, 1e-5f, Activation::relu, values, mean, rstd, residual);
+  for (const Dtype written : {Dtype::bf16, Dtype::f16}) {
+    Tensor rounded = Tensor::empty(shape, written, test::device());
+    instance_norm_forward(x, bias_, bias_, 1e-5f, Activation::relu, rounded, mean, rstd, residual);
+    EXPECT_TRUE(same_on_host(rounded, values.to(written)));
+    const Tensor expected = next(as_f32(rounded));
+    EXPECT_TRUE(same_on_host(next(rounded), expected));
+    EXPECT_TRUE(same_on_host(upsampled(rounded), upsampled(as_f32(rounded))));
+  }
 }
 
 TEST_P(RoundedResults, AreThoseOfAPool) {
@@ -162,6 +209,29 @@ TEST_P(RoundedResults, AreGradientsOfARelu) {
     conv2d_backward_data(second, weight_of(second), grad_output, {1.0f}, grad);
     const Tensor sum = input_gradient(grad.clone());
     EXPECT_TRUE(same_on_host(input_gradient(grad), sum)) << "added to, beta " << beta;
+  }
+}
+
+/// Of a norm's input, for both gradients of the convolution before it.
+TEST_P(RoundedResults, AreGradientsOfANorm) {
+  const Shape shape = first_.output_shape(), statistics{chain_.n, chain_.c};
+  const Tensor x = copy_on_device(random_uniform(shape, 10)), grad_output = copy_on_device(random_uniform(shape, 4)),
+               mean = copy_on_device(random_uniform(statistics, 11)),
+               rstd = copy_on_device(random_uniform(statistics, 12, 0.5f, 2.0f));
+  const auto gradients = [&](const Tensor& grad) {
+    Tensor input = output_of(first_.input_shape()), weight = output_of(first_.weight_shape());
+    grad.share_derived();
+    conv2d_backward_data(first_, weight_of(first_), grad, {}, input);
+    conv2d_backward_weight(first_, input_, grad, 0.0f, weight);
+    return std::pair(input, weight);
+  };
+  for (const float beta : {0.0f, 1.0f}) {
+    Tensor grad = copy_on_device(random_uniform(shape, 6));
+    instance_norm_backward(x, bias_, mean, rstd, grad_output, {.grad_input = &grad, .how = {beta}});
+    const auto [expected_input, expected_weight] = gradients(grad.clone());
+    const auto [input, weight] = gradients(grad);
+    EXPECT_TRUE(same_on_host(input, expected_input)) << "beta " << beta;
+    EXPECT_TRUE(same_on_host(weight, expected_weight)) << "beta " << beta;
   }
 }
 

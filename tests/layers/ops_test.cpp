@@ -172,6 +172,14 @@ std::vector<Case> norm_cases() {
        [](const Inputs& x) { return ops::instance_norm(x[0], x[1], x[2], 1e-3f); },
        {tensors[0], random_uniform({2, 3}, 34, 0.5f, 2.0f), random_uniform({2, 3}, 35)},
        kCurved},
+      {"instance_norm_residual",
+       [](const Inputs& x) { return ops::instance_norm(x[0], x[1], x[2], 1e-3f, Activation::none, x[3]); },
+       {tensors[0], tensors[1], tensors[2], random_uniform({2, 4, 3, 3}, 37)},
+       kCurved},
+      {"instance_norm_residual_relu",
+       [](const Inputs& x) { return ops::instance_norm(x[0], x[1], x[2], 1e-3f, Activation::relu, x[3]); },
+       {one_sided[0], one_sided[1], one_sided[2], random_uniform({2, 4, 3, 3}, 38, -0.5f, 0.5f)},
+       kCurved},
       {"batch_norm_training", batch(true, Activation::none), tensors, kCurved},
       {"batch_norm_training_relu", batch(true, Activation::relu), one_sided, kCurved},
       {"batch_norm_evaluation", batch(false, Activation::none), tensors, kCurved},
@@ -324,6 +332,7 @@ TEST(OpsInPlace, OnlyAnInputThatNobodyElseHoldsIsOverwritten) {
   const std::vector<std::function<Variable(Variable)>> functions = {
       [](Variable x) { return ops::instance_norm(std::move(x), {}, {}, 1e-5f, Activation::relu); },
       [&](Variable x) { return ops::add(Variable(other), std::move(x)); },
+      [&](Variable x) { return ops::instance_norm(std::move(x), {}, {}, 1e-5f, Activation::none, Variable(other)); },
       [](Variable x) {
         ops::BatchNormState state{Tensor::zeros({3}), Tensor::full({3}, 2.0f), 0.1f, false};
         return ops::batch_norm(std::move(x), {}, {}, state);

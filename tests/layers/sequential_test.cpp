@@ -194,6 +194,20 @@ TEST(ResidualBlock, IsTheSumOfItsParts) {
     const Variable hidden = ops::relu(norm(conv(x, "conv1"), "norm1"));
     const Variable expected = ops::add(x, norm(conv(hidden, "conv2"), "norm2"));
     EXPECT_TRUE(same_bytes(block(x).value(), expected.value()));
+    const auto gradients = [&](bool whole) {
+      block.zero_grad();
+      const Variable leaf(x.value(), true);
+      Tape tape;
+      const TapeScope recording(tape);
+      const Variable inner = ops::relu(norm(conv(leaf, "conv1"), "norm1"));
+      const Variable sum = whole ? block(leaf) : ops::add(leaf, norm(conv(inner, "conv2"), "norm2"));
+      tape.backward(ops::content_loss(sum, Tensor::zeros(sum.shape())));
+      std::vector<Tensor> grads = {leaf.grad().clone()};
+      for (const Variable& parameter : block.parameters()) grads.push_back(parameter.grad().clone());
+      return grads;
+    };
+    const std::vector<Tensor> fused = gradients(true), chain = gradients(false);
+    for (size_t i = 0; i < chain.size(); ++i) EXPECT_TRUE(same_bytes(fused[i], chain[i])) << i;
     EXPECT_EQ(block.named_buffers().size(), kind == NormKind::batch ? 4u : 0u);
   }
 }
