@@ -2,6 +2,7 @@
 #include <minidl/core/cuda/stream.h>
 #include <minidl/kernels/cuda/continued.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
+#include <minidl/kernels/cuda/input_operand.h>
 #include <minidl/kernels/cuda/pack_weight.h>
 #include <minidl/kernels/cuda/pixel_pairs.h>
 #include <minidl/kernels/cuda/result_moments.h>
@@ -18,23 +19,6 @@ namespace minidl::cuda {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
-
-Windows windows_of(const WindowProducts& products, const Conv2dDesc& d) {
-  const Padding& padding = d.window.padding;
-  return {.n = static_cast<int>(d.n),
-          .in_h = static_cast<int>(d.in_h),
-          .in_w = static_cast<int>(d.in_w),
-          .in_c = static_cast<int>(products.channels(d.in_c)),
-          .mode = padding.mode,
-          .k_h = static_cast<int>(d.k_h),
-          .k_w = static_cast<int>(d.k_w),
-          .windows_h = static_cast<int>(d.out_h()),
-          .windows_w = static_cast<int>(d.out_w()),
-          .stride_h = static_cast<int>(d.window.stride_h),
-          .stride_w = static_cast<int>(d.window.stride_w),
-          .begin_h = static_cast<int>(-padding.top),
-          .begin_w = static_cast<int>(-padding.left)};
-}
 
 Windows cells_of(const WindowProducts& products, const Conv2dDesc& d) {
   Windows windows = windows_of(products, d);
@@ -204,12 +188,13 @@ Operand unpooled_gradient(const WindowProducts& products, const Conv2dDesc& d, c
 
 int64_t forward_workspace(const WindowProducts& products, const Conv2dDesc& d) {
   const bool paired = pairs_forward(products, d);
-  const int64_t making = pair_bytes(paired, d.out_c, d.k_h, d.k_w, d.in_c);
-  const int64_t used = operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
+  const auto [taps, channels] = filter_row(products, d);
+  const int64_t making = pair_bytes(paired, d.out_c, d.k_h, taps, channels);
+  const int64_t used = input_operand_bytes(products, d) +
                        gather_workspace(products, paired, windows_of(products, d), d.out_c) +
                        std::max(rounded_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c),
                                 moment_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c));
-  return filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) + std::max(making, used);
+  return filter_bytes(products, paired, d.out_c, d.k_h, taps, channels) + std::max(making, used);
 }
 
 int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc& of) {
@@ -232,8 +217,7 @@ int64_t backward_data_workspace(const WindowProducts& products, const Conv2dDesc
 }
 
 int64_t backward_weight_workspace(const WindowProducts& products, const Conv2dDesc& d) {
-  return operand_bytes(products, d.n * d.in_h * d.in_w, d.in_c) +
-         operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c) +
+  return input_operand_bytes(products, d) + operand_bytes(products, d.n * d.out_h() * d.out_w(), d.out_c) +
          products.outer_workspace({.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c)});
 }
 
@@ -251,15 +235,14 @@ const char* too_large(const Conv2dProblem& problem) {
 
 void conv2d_forward(const WindowProducts& products, const Conv2dDesc& d, const Conv2dForwardArgs& args) {
   const bool paired = !args.pooled_output && pairs_forward(products, d);
+  const FilterRow row = filter_row(products, d);
   const auto make = [&] {
-    return filters_of(products, paired, args.weight.data<float>(), d.out_c, d.k_h, d.k_w, d.in_c);
+    return filters_of(products, paired, args.weight.data<float>(), d.out_c, d.k_h, row.taps, row.channels);
   };
-  const bool makes = filter_bytes(products, paired, d.out_c, d.k_h, d.k_w, d.in_c) > 0;
+  const bool makes = filter_bytes(products, paired, d.out_c, d.k_h, row.taps, row.channels) > 0;
   const void* const form = paired ? static_cast<const void*>(&products.outer) : &products.operand;
   const Tensor filters = weight_form(makes, args.weight, form, make);
-  const int64_t pixels = d.n * d.in_h * d.in_w;
-  const Operand picture = args.input ? operand_of(products, args.input_tensor, args.input, pixels, d.in_c)
-                                     : operand_of(products, *args.input_tensor, pixels, d.in_c);
+  const Operand picture = input_operand(products, d, args.input_tensor, args.input);
   const bool relu = args.activation == Activation::relu;
   RoundedResults rounded(products, args.written_tensor, relu);
   const Windows windows = args.pooled_output ? cells_of(products, d) : windows_of(products, d);
@@ -316,11 +299,12 @@ void conv2d_backward_data(const WindowProducts& products, const Conv2dDesc& of, 
 }
 
 void conv2d_backward_weight(const WindowProducts& products, const Conv2dDesc& d, const Conv2dBackwardWeightArgs& args) {
-  const Operand picture = operand_of(products, args.input_tensor, args.input, d.n * d.in_h * d.in_w, d.in_c);
+  const Operand picture = input_operand(products, d, args.input_tensor, args.input);
   const Operand rows =
       operand_of(products, args.grad_output_tensor, args.grad_output, d.n * d.out_h() * d.out_w(), d.out_c);
   const OuterProduct product{.windows = windows_of(products, d), .rows = static_cast<int>(d.out_c), .beta = args.beta};
-  products.outer(product, rows.data, picture.data, static_cast<int>(d.in_c), args.grad_weight, current_stream());
+  products.outer(product, rows.data, picture.data, static_cast<int>(filter_row(products, d).channels), args.grad_weight,
+                 current_stream());
 }
 
 bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) {
@@ -351,8 +335,10 @@ int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& pr
 
 int64_t conv2d_kept(const WindowProducts& products, const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
-  if (problem.direction == Conv2dDirection::forward)
-    return filter_bytes(products, pairs_forward(products, d), d.out_c, d.k_h, d.k_w, d.in_c);
+  if (problem.direction == Conv2dDirection::forward) {
+    const auto [taps, channels] = filter_row(products, d);
+    return filter_bytes(products, pairs_forward(products, d), d.out_c, d.k_h, taps, channels);
+  }
   if (problem.direction != Conv2dDirection::backward_data || !is_dense(d)) return 0;
   const bool paired = pairs_backward(products, is_continued(d.window.padding) ? continued(d) : d);
   const int64_t operand = filter_bytes(products, paired, d.in_c, d.k_h, d.k_w, d.out_c);

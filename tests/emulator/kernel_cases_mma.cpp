@@ -4,6 +4,7 @@
 #include <emulator/kernel_cases.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/input_operand.h>
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_mma.h>
 #include <minidl/kernels/elementwise.h>
@@ -59,14 +60,18 @@ struct Convolution {
   }
   int64_t element() const { return static_cast<int64_t>(size_of(grade.dtype)); }
   int64_t pixels() const { return layer.extent * layer.extent; }
-  int64_t taps() const { return layer.kernel * layer.kernel; }
+  /// Of filters over the input: rows of taps may be one.
+  cuda::FilterRow row() const {
+    return cuda::filter_row(grade.dtype == Dtype::bf16 ? cuda::products_bf16 : cuda::products_tf32, desc);
+  }
+  int64_t taps() const { return layer.kernel * row().taps; }
   /// Windows, `pixels` in a row as one.
   struct Gathered {
     int64_t windows, taps;
     int64_t inside;  // pixels that they read, those outside of the picture left out
   };
   Gathered gathered(int64_t pixels_of_window = 1) const {
-    const int64_t across = layer.extent / pixels_of_window, k_w = layer.kernel + pixels_of_window - 1;
+    const int64_t across = layer.extent / pixels_of_window, k_w = row().taps + pixels_of_window - 1;
     Gathered result{layer.extent * across, layer.kernel * k_w, 0};
     result.inside = result.windows * result.taps;
     if (layer.padding.mode != Padding::Mode::zero) return result;
@@ -83,7 +88,7 @@ struct Convolution {
   /// Bytes of the moments that are left of results without a ReLU.
   int64_t moments() const {
     if (pixels_of_window(desc.out_c) > 1) return 0;
-    return moment_bytes(pixels(), desc.out_c, taps() * padded(desc.in_c), element());
+    return moment_bytes(pixels(), desc.out_c, taps() * padded(row().channels), element());
   }
   int64_t padded(int64_t channels) const { return cuda::operand_channels(grade.dtype, channels); }
 
@@ -104,6 +109,12 @@ struct Convolution {
   void add_operand(std::vector<ExpectedLaunch>& launches, int64_t rows, int64_t channels) const {
     const int64_t bytes = cuda::operand_bytes(grade.dtype, rows, channels);
     if (bytes > 0) launches.push_back({"operand_kernel", kFloat * rows * channels + bytes, 0, limits()});
+  }
+  void add_input(std::vector<ExpectedLaunch>& launches) const {
+    if (row().taps == layer.kernel) return add_operand(launches, pixels(), desc.in_c);
+    // Each number is read for all taps, from caches.
+    launches.push_back({"tap_rows_kernel", input.bytes() + element() * pixels() * padded(row().channels), 0,
+                        {.sectors = 1.5, .bytes = 4.0}});
   }
   /// windows [pixels, channels of the result] with in_c channels a tap; `beside`: bytes beside the operands; `added`:
   /// terms of rows that are added.
@@ -147,9 +158,9 @@ KernelCase forward(const Layer& layer, const Grade& grade) {
           },
           [=](const std::vector<int64_t>&) {
             std::vector<ExpectedLaunch> launches;
-            c->add_filters(launches, c->desc.out_c, c->desc.in_c);
-            c->add_operand(launches, c->pixels(), c->desc.in_c);
-            c->add_product(launches, c->desc.in_c, c->desc.out_c,
+            c->add_filters(launches, c->desc.out_c, c->row().channels);
+            c->add_input(launches);
+            c->add_product(launches, c->row().channels, c->desc.out_c,
                            c->bias.bytes() + (masked ? c->output.count() / 8 : 0) + c->rounded(c->output));
             return launches;
           }};
@@ -162,9 +173,9 @@ KernelCase forward_for_norm(const Layer& layer, const Grade& grade) {
           [=] { c->run([&] { conv2d_forward(c->desc, c->input, c->weight, c->bias, Activation::none, c->output); }); },
           [=](const std::vector<int64_t>&) {
             std::vector<ExpectedLaunch> launches;
-            c->add_filters(launches, c->desc.out_c, c->desc.in_c);
-            c->add_operand(launches, c->pixels(), c->desc.in_c);
-            c->add_product(launches, c->desc.in_c, c->desc.out_c, c->bias.bytes() + c->moments());
+            c->add_filters(launches, c->desc.out_c, c->row().channels);
+            c->add_input(launches);
+            c->add_product(launches, c->row().channels, c->desc.out_c, c->bias.bytes() + c->moments());
             return launches;
           }};
 }
@@ -287,9 +298,9 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
           [=] { c->run([&] { conv2d_backward_weight(c->desc, c->input, c->output, 0.0f, c->grad_weight); }); },
           [=](const std::vector<int64_t>&) {
             std::vector<ExpectedLaunch> launches;
-            c->add_operand(launches, c->pixels(), c->desc.in_c);
+            c->add_input(launches);
             c->add_operand(launches, c->pixels(), c->desc.out_c);
-            const int64_t rows = c->desc.out_c, columns = c->padded(c->desc.in_c), length = c->taps() * columns;
+            const int64_t rows = c->desc.out_c, columns = c->padded(c->row().channels), length = c->taps() * columns;
             cuda::OuterProduct product{.windows = {.n = 1,
                                                    .in_h = 1,
                                                    .in_w = 1,
@@ -304,7 +315,7 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
                 c->element() * (c->padded(rows) * c->pixels() * cuda::divided_up(length, tile.columns) +
                                 c->gathered().inside * columns * cuda::divided_up(rows, tile.rows));
             launches.push_back({"outer_mma_kernel", c->element() * c->pixels() * (c->padded(rows) + columns) + partials,
-                                read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->desc.in_c});
+                                read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->row().channels});
             launches.push_back({"outer_product_sum_kernel", partials + c->grad_weight.bytes(), 0, c->limits()});
             return launches;
           }};
