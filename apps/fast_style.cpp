@@ -95,11 +95,7 @@ double FastStyle::Impl::compute_gradient(FastStyleLosses& losses) {
   const bool is_repeated = network.device().kind == Device::Kind::cuda && data.styles.size() == 1;
   const Computed computed = is_repeated ? repeat(photos) : compute(photos.to(network.device()), style);
   losses = FastStyleObjective::losses_of(computed.terms);
-  double squared = 0;
-  for (const Tensor& norm : computed.squared_norms) {
-    if (norm) squared += norm.data<double>()[0];
-  }
-  return std::sqrt(squared);
+  return std::sqrt(computed.squared_norm.data<double>()[0]);
 }
 
 void FastStyle::Impl::choose_loss_scale(const Tensor& photos) {
@@ -153,11 +149,14 @@ FastStyle::Impl::Computed FastStyle::Impl::compute(const Tensor& photos, int sty
     }
     tape.backward(loss, loss_scale.get());
   }
+  std::vector<Tensor> written;
   for (const Variable& parameter : adam.parameters()) {
     Tensor& grad = computed.grads.emplace_back(parameter.grad());
-    if (grad) loss_scale.take_out(grad);
-    computed.squared_norms.push_back(grad ? squared_norm_number(grad).scaled(1.0, 1.0f, Dtype::f64) : Tensor());
+    if (!grad) continue;
+    loss_scale.take_out(grad);
+    written.push_back(grad);
   }
+  computed.squared_norm = squared_norm_number(written).scaled(1.0, 1.0f, Dtype::f64);
   return computed;
 }
 

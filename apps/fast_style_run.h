@@ -18,7 +18,8 @@ struct FastStyle::Impl {
   /// Everything that a step computes before the update.
   struct Computed {
     std::vector<FastStyleTerm> terms;
-    std::vector<Tensor> grads, squared_norms;  // of each parameter; undefined without a gradient; f64 scalars
+    std::vector<Tensor> grads;  // of each parameter; undefined without a gradient
+    Tensor squared_norm;        // of all of them, an f64 scalar
   };
   /// A step on a CUDA device, as it is repeated for each batch.
   struct Repeated {

@@ -63,6 +63,15 @@ Number squared_norm_number(const Tensor& x) {
   const ProfileRange range("squared_norm");
   return MINIDL_ON(x.device(), squared_norm(x.count(), x.data<float>()));
 }
+Number squared_norm_number(std::span<const Tensor> x) {
+  if (x.empty()) return 0.0;
+  for (const Tensor& tensor : x) {
+    check_f32(tensor, "squared_norm", "x");
+    common_device("squared_norm", x.front(), tensor);
+  }
+  const ProfileRange range("squared_norm");
+  return MINIDL_ON(x.front().device(), squared_norms(x));
+}
 double squared_norm(const Tensor& x) {
   return squared_norm_number(x).get();
 }

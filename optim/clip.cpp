@@ -7,11 +7,11 @@
 namespace minidl::optim {
 
 double gradient_norm(const std::vector<Variable>& parameters) {
-  double squared = 0;
+  std::vector<Tensor> grads;
   for (const Variable& parameter : parameters) {
-    if (parameter.grad()) squared += squared_norm(parameter.grad());
+    if (parameter.grad()) grads.push_back(parameter.grad());
   }
-  return std::sqrt(squared);
+  return std::sqrt(squared_norm_number(grads).get());
 }
 
 void clip_gradients(const std::vector<Variable>& parameters, double norm, double longest) {

@@ -204,6 +204,11 @@ float max_abs(int64_t count, const float* x) {
 Number squared_distance(int64_t count, const float* x, const float* y) {
   return MINIDL_DISPATCH(squared_distance)(count, x, y);
 }
+Number squared_norms(std::span<const Tensor> x) {
+  double sum = 0.0;
+  for (const Tensor& tensor : x) sum += squared_norm(tensor.count(), tensor.data<float>()).get();
+  return sum;
+}
 Number squared_distance_and_gradient(int64_t count, const float* x, const float* y, const RawFactor& a,
                                      BitSpan relu_mask, float* gradient) {
   accumulate_difference(count, a, x, y, {gradient, 0.0f, relu_mask});

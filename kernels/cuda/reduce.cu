@@ -2,6 +2,7 @@
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/dispatch.h>
 #include <minidl/kernels/cuda/channels.cuh>
+#include <minidl/kernels/cuda/arrays.cuh>
 #include <minidl/kernels/cuda/products.cuh>
 
 // The reductions of kernels/reduce.h. Those that return double or float wait for the device.
@@ -73,6 +74,33 @@ struct WriteChannelSum {
   }
 };
 
+constexpr int kMostArrays = 128;  // of a launch
+
+struct SquaredArrays {
+  const float* x[kMostArrays];
+  int64_t count[kMostArrays];
+  unsigned first_block[kMostArrays];
+  int arrays;
+};
+
+/// A block does kReduceElements of one array. Of the last launch, the last block adds the `blocks` partials of all.
+MINIDL_KERNEL(kReduceThreads, squared_norms_kernel, SquaredArrays all, unsigned first, bool last_launch,
+              unsigned blocks, double* partials, unsigned* arrived, double* result) {
+  const int which = array_of_block(all.first_block, all.arrays, blockIdx.x);
+  const int64_t begin = int64_t{blockIdx.x - all.first_block[which]} * kReduceElements;
+  const int64_t end = min(begin + kReduceElements, all.count[which]);
+  const Square square{all.x[which]};
+  double sum = 0.0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) sum += square(0, i);
+  sum = combine_block<Sum>(sum);
+  if (threadIdx.x == 0) store(partials + first + blockIdx.x, sum);
+  if (!last_launch || !is_last_block(arrived, gridDim.x)) return;
+  sum = 0.0;
+  for (unsigned i = threadIdx.x; i < blocks; i += kReduceThreads) sum += load(partials + i);
+  sum = combine_block<Sum>(sum);
+  if (threadIdx.x == 0) store(result, sum);
+}
+
 /// One thread.
 MINIDL_KERNEL(1, divide_kernel, double numerator, const double* number, double plus, double* quotient) {
   store(quotient, numerator / (load(number) + plus));
@@ -102,6 +130,31 @@ void dots_bf16(int64_t count, std::span<const uint16_t* const> x, std::span<cons
 
 Number squared_norm(int64_t count, const float* x) {
   return reduced(count, Square{x});
+}
+
+Number squared_norms(std::span<const Tensor> x) {
+  const auto blocks_of = [](const Tensor& tensor) { return std::max(1u, blocks_for(tensor.count(), kReduceElements)); };
+  unsigned blocks = 0;
+  for (const Tensor& tensor : x) blocks += blocks_of(tensor);
+  Tensor memory = Tensor::empty({int64_t{blocks} + 1}, Dtype::f64, current_device());
+  double* const partials = memory.data<double>();
+  unsigned first = 0;  // of a launch
+  while (!x.empty()) {
+    const auto some = x.first(std::min<size_t>(kMostArrays, x.size()));
+    x = x.subspan(some.size());
+    SquaredArrays all{.arrays = static_cast<int>(some.size())};
+    unsigned of_launch = 0;
+    for (size_t i = 0; i < some.size(); ++i) {
+      all.x[i] = some[i].data<float>();
+      all.count[i] = some[i].count();
+      all.first_block[i] = of_launch;
+      of_launch += blocks_of(some[i]);
+    }
+    MINIDL_LAUNCH(squared_norms_kernel, of_launch, kReduceThreads, 0, current_stream(), all, first, x.empty(), blocks,
+                  partials, arrivals(), partials + blocks);
+    first += of_launch;
+  }
+  return Number(memory.slice(blocks, int64_t{blocks} + 1));
 }
 
 double absolute_sum(int64_t count, const float* x) {

@@ -1,4 +1,5 @@
 #include <minidl/kernels/dispatch.h>
+#include <minidl/kernels/cuda/arrays.cuh>
 #include <minidl/kernels/cuda/map.cuh>
 
 #include <cmath>
@@ -19,15 +20,7 @@ struct AdamLaunch {
 };
 
 MINIDL_KERNEL(kMapThreads, adam_update_kernel, AdamLaunch all) {
-  int which = 0;  // the last one that begins with this block or before it
-  for (int last = all.parameters - 1; which < last;) {
-    const int middle = (which + last + 1) / 2;
-    if (all.first_block[middle] <= blockIdx.x) {
-      which = middle;
-    } else {
-      last = middle - 1;
-    }
-  }
+  const int which = array_of_block(all.first_block, all.parameters, blockIdx.x);
   const int64_t i = int64_t{blockIdx.x - all.first_block[which]} * kMapThreads + threadIdx.x;
   if (i >= all.arrays[which].count) return;
   const AdamSettings& settings = all.settings;

@@ -345,6 +345,7 @@ std::vector<std::function<KernelCase()>> mma_cases(bool small) {
                                {"9x9 of 64x64, 32 -> 3, reflected", 64, 32, 3, 9, Padding::reflect(4), true}};
   if (small) {
     layers = {{"16x16, 3 -> 64", 16, 3, 64, 3, Padding::zero(1), true},
+              {"9x9 of 16x16, 3 -> 8, reflected", 16, 3, 8, 9, Padding::reflect(4), true},
               {"16x16, 64 -> 64", 16, 64, 64},
               {"8x8, 128 -> 64", 8, 128, 64}};
   }

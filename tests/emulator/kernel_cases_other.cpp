@@ -174,10 +174,11 @@ KernelCase reductions(const Shape& shape) {
   const Tensor number = Tensor::zeros({1}, Dtype::f64, cuda_device());
   const auto quotient = std::make_shared<Tensor>(number.clone()), gradient = shared(shape);
   const int64_t bytes = x.bytes();
-  return {text(x) + ": sum, product with another, distance with its gradient, dots of 2 with 1, of 2 of bf16 with 1, quotient of numbers",
+  return {text(x) + ": sum, product with another, squares of three, distance with its gradient, dots of 2 with 1, of 2 of bf16 with 1, quotient of numbers",
           [=] {
             sum(x);
             dot(x, y);
+            squared_norm_number(std::vector{x, y, x});
             squared_distance_and_gradient(x, y, 0.5, 1.0f, 1.0f, nullptr, *gradient);
             Tensor results = Tensor::empty({1, 2}, Dtype::f64, cuda_device());
             const Tensor both[2] = {x, y}, one[1] = {y};
@@ -190,10 +191,11 @@ KernelCase reductions(const Shape& shape) {
             const auto sums = [&](size_t i) { return kDouble * (2 * blocks.at(i) + 2); };
             return {{"reduce_kernel", bytes + sums(0)},
                     {"reduce_kernel", 2 * bytes + sums(1)},
-                    {"reduce_kernel", 3 * bytes + sums(2)},
+                    {"squared_norms_kernel", 3 * bytes + sums(2)},
+                    {"reduce_kernel", 3 * bytes + sums(3)},
                     // Each row reads the other tensor.
-                    {"products_kernel", 2 * bytes + sums(3), 0, {.bytes = 2.05}},
-                    {"products_kernel", 2 * bytes + sums(4), 0, {.bytes = 1.55}},
+                    {"products_kernel", 2 * bytes + sums(4), 0, {.bytes = 2.05}},
+                    {"products_kernel", 2 * bytes + sums(5), 0, {.bytes = 1.55}},
                     {"divide_kernel", 2 * kDouble}};
           }};
 }

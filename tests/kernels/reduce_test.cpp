@@ -65,6 +65,26 @@ TEST(Reduce, ADistanceWithItsGradient) {
   }
 }
 
+double squares_of(const std::vector<Tensor>& x) {
+  return squared_norm_number(x).get();
+}
+
+/// Fewer tensors than a launch takes and more, of sizes around a block's.
+TEST(Reduce, SquaresOfSeveralTensorsTogether) {
+  EXPECT_EQ(squares_of({}), 0.0);
+  for (const size_t count : {size_t{1}, size_t{3}, size_t{128}, size_t{259}}) {
+    std::vector<Tensor> x;
+    double expected = 0.0;
+    for (size_t i = 0; i < count; ++i) {
+      x.push_back(random_integers({static_cast<int64_t>(i % 5 == 4 ? 4096 + i % 3 : i % 7)}, 50 + i));
+      for (const float value : x.back().span<float>()) expected += static_cast<double>(value) * value;
+    }
+    EXPECT_EQ(ON_DEVICE(squares_of)(x), expected) << count;
+  }
+  const std::vector<Tensor> mixed{Tensor::zeros({2}), Tensor::zeros({2}, Dtype::f64)};
+  EXPECT_TRUE(throws_error([&] { ON_DEVICE(squares_of)(mixed); }, "[squared_norm] x [2] holds f64"));
+}
+
 /// More blocks than the second pass has threads.
 TEST(Reduce, IsExactOverManyBlocks) {
   const Tensor x = random_integers({1200007}, 9);
