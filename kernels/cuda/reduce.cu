@@ -142,7 +142,7 @@ Number squared_norms(std::span<const Tensor> x) {
   while (!x.empty()) {
     const auto some = x.first(std::min<size_t>(kMostArrays, x.size()));
     x = x.subspan(some.size());
-    SquaredArrays all{.arrays = static_cast<int>(some.size())};
+    SquaredArrays all{{}, {}, {}, static_cast<int>(some.size())};
     unsigned of_launch = 0;
     for (size_t i = 0; i < some.size(); ++i) {
       all.x[i] = some[i].data<float>();
