@@ -95,7 +95,7 @@ struct Convolution {
   ExpectedLaunch::Limits limits() const {
     // What is there beside the operands, bias and masks, counts more beside few terms; the copies of three channels
     // begin anywhere in a sector.
-    return layer.few ? ExpectedLaunch::Limits{.sectors = 2.0, .bytes = 1.3, .tensor_flops = 12}
+    return layer.few ? ExpectedLaunch::Limits{.sectors = 3.0, .bytes = 1.3, .tensor_flops = 12}
                      : ExpectedLaunch::Limits{};
   }
   /// What is made of `channels` filters of in_c channels.
