@@ -133,7 +133,7 @@ std::vector<std::function<KernelCase()>> optimizer_cases(bool small) {
   const int64_t extent = small ? 16 : 64;
   const Shape map{1, extent, extent, 64};
   return {[=] { return updates(map); }, [=] { return curvature_pairs(map); },
-          [=] { return lbfgs_direction({1, extent, extent, 3}, small ? 20 : 100); },
+          [=] { return lbfgs_direction({1, extent, extent, 3}, small ? 20 : 60); },
           [=] { return pictures(extent); }};
 }
 
