@@ -119,6 +119,7 @@ void FastStyle::Impl::choose_loss_scale(const Tensor& photos) {
   }
   set_buffers(before);
   loss_scale.choose(largest);
+  repeated.reset();
 }
 
 std::vector<Tensor> FastStyle::Impl::buffers() const {
@@ -145,7 +146,8 @@ FastStyle::Impl::Computed FastStyle::Impl::compute(const Tensor& photos, int sty
     Variable loss;
     {
       const TapeScope recording(tape);
-      loss = objective.loss(net(Variable(photos.slice(begin, end))), targets, begin, style, computed.terms);
+      loss = objective.loss(net(Variable(photos.slice(begin, end))), targets, begin, style, computed.terms,
+                            loss_scale.get());
     }
     tape.backward(loss, loss_scale.get());
   }

@@ -64,7 +64,7 @@ FastStyleTargets FastStyleObjective::targets(const Tensor& photos) {
 }
 
 Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
-                                  std::vector<FastStyleTerm>& terms) {
+                                  std::vector<FastStyleTerm>& terms, float scale) {
   const int64_t pictures = output.shape()[0];
   MINIDL_CHECK(first >= 0 && first + pictures <= targets.photos,
                "[fast_style] the net's pictures {} belong to the photos from {} on, there are {}", output.shape(),
@@ -74,9 +74,9 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
   // their weights, with which their gradients are part of other passes.
   std::map<std::string, float> content_weights, style_weights;
   for (const layers::WeightedLayer& layer : settings_.content_layers)
-    content_weights[layer.name] = static_cast<float>(settings_.alpha * layer.weight);
+    content_weights[layer.name] = scale * static_cast<float>(settings_.alpha * layer.weight);
   for (const layers::WeightedLayer& layer : settings_.style_layers)
-    style_weights[layer.name] = static_cast<float>(settings_.beta * layer.weight);
+    style_weights[layer.name] = scale * static_cast<float>(settings_.beta * layer.weight);
   const std::map<std::string, Tensor>& grams = grams_.at(static_cast<size_t>(style));
   const std::map<std::string, double>& style_factors = style_factors_.at(static_cast<size_t>(style));
   std::map<std::string, Variable> content_terms;
@@ -93,6 +93,10 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
     }
   });
   const std::map<std::string, Variable> style_terms = passing.finish();
+  // On a CUDA device convolutions write last: in the form in which the next one reads.
+  if (Tape* const tape = Tape::current(); tape && network_.device().kind == Device::Kind::cuda) {
+    for (const auto& [name, term] : content_terms) tape->postpone(term);
+  }
   Variable total;
   const auto add = [&](FastStyleTerm::Kind kind, const std::string& layer, const Variable& term, double weight) {
     terms.push_back({kind, layer, term.value(), weight});
@@ -109,7 +113,7 @@ Variable FastStyleObjective::loss(const Variable& output, const FastStyleTargets
         settings_.form == LossForm::mean ? ops::TotalVariationKind::interior : ops::TotalVariationKind::full;
     const double factor = share * total_variation_factor(settings_.form, output.shape());
     add(FastStyleTerm::Kind::tv, "",
-        ops::total_variation(output, static_cast<float>(factor), kind, static_cast<float>(settings_.tv)), settings_.tv);
+        ops::total_variation(output, static_cast<float>(factor), kind, scale * static_cast<float>(settings_.tv)), settings_.tv);
   }
   return total;
 }

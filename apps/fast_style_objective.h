@@ -43,8 +43,9 @@ class FastStyleObjective {
   /// The share that `output` has in the batch's weighted loss in the style with the given index: a scalar, recorded on
   /// the current tape. `output` [m, h, w, 3] in [0, 255] are the net's pictures for the photos from `first` on.
   /// `terms` gains its terms: those of all photos add up to the means over the batch. Their values are not read here.
+  /// `scale` is what the backward pass will begin with.
   Variable loss(const Variable& output, const FastStyleTargets& targets, int64_t first, int style,
-                std::vector<FastStyleTerm>& terms);
+                std::vector<FastStyleTerm>& terms, float scale = 1.0f);
   /// The sums of terms.
   static FastStyleLosses losses_of(const std::vector<FastStyleTerm>& terms);
 

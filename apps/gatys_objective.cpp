@@ -112,6 +112,7 @@ GatysLosses GatysObjective::evaluate(const Tensor& picture, Tensor* gradient) {
   if (gradient && loss_scale_.is_missing()) {
     const execution::PrecisionScope exact(Precision::fp32);
     loss_scale_.choose(max_abs(compute(picture, true).gradient));
+    repeated_.reset();
   }
   const bool repeated = gradient && picture.device().kind == Device::Kind::cuda;
   Terms terms = repeated ? repeat(picture) : compute(picture, gradient != nullptr);

@@ -46,7 +46,7 @@ bool LossScale::is_missing() const {
 void LossScale::choose(float largest) {
   const bool is_number = largest > 0 && std::isfinite(largest);
   const int exponent = is_number ? kLargestGradient - 1 - std::ilogb(largest) : 0;
-  chosen_ = std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent));
+  chosen_ = is_number ? std::exp2(std::clamp(exponent, -kMostExponent, kMostExponent)) : 0;
 }
 
 float LossScale::get() const {

@@ -20,7 +20,7 @@ class LossScale {
   /// Whether the precision is fp16 and there is none yet.
   bool is_missing() const;
   /// Chooses it by the largest absolute value of the loss's gradient with respect to a picture, computed in fp32, where
-  /// it cannot underflow. 1 where that is 0 or not finite.
+  /// it cannot underflow. Where that is 0 or not finite, there is still none, and it is 1 for now.
   void choose(float largest);
   /// What Tape::backward begins with.
   float get() const;

@@ -33,12 +33,14 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// pooled: the output is pooled next; an engine that cannot do it itself needs the values in between.
+/// pooled: the output is pooled next; an engine that cannot do it itself needs the values in between, and on a CUDA device
+/// backward-data spreads the gradient over them.
 void ask_engine(const Conv2dProblem& problem, Device device, bool pooled, int64_t& workspace, int64_t& kept,
                 int64_t& spared) {
   const Conv2dEngine& engine = conv2d_engine_for(problem, device);
   workspace = engine.workspace_bytes(problem);
-  if (pooled && !pools_as_it_goes(problem, device)) workspace += problem.desc.output_shape().count() * kFloat;
+  const bool spreads = problem.direction == Conv2dDirection::backward_data && device.kind == Device::Kind::cuda;
+  if (pooled && (spreads || !pools_as_it_goes(problem, device))) workspace += problem.desc.output_shape().count() * kFloat;
   kept = engine.kept_bytes ? engine.kept_bytes(problem) : 0;
   spared = engine.spared_bytes ? engine.spared_bytes(problem) : kept;
 }
@@ -64,6 +66,7 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
   const size_t deepest = network.description().count_until(taps) - 1;
   std::vector<Step> steps;
   Shape input = image;
+  bool pooled_before = false;
   for (size_t i = 0; i <= deepest; ++i) {
     const LayerDescription& layer = layers[i];
     const size_t last = network.description().fused_until(i, taps);
@@ -78,6 +81,8 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
                  step.forward_spared);
       ask_engine({desc, Conv2dDirection::backward_data}, network.device(), pooled, step.backward_workspace,
                  step.backward_kept, step.backward_spared);
+      // There the convolution above spreads it, as it writes it.
+      if (pooled_before && network.device().kind == Device::Kind::cuda) step.backward_workspace += 4 * step.input;
       if (last > i) step.saved = BitMask::bytes(desc.output_shape());
     } else if (layer.kind == Kind::relu) {
       step.saved = BitMask::bytes(output);
@@ -95,6 +100,7 @@ std::vector<Step> steps_of(const layers::Vgg& network, const std::vector<std::st
     // The picture is there anyway, a tap is counted already or computed anew itself.
     if (step.is_recomputed && i > 0 && !steps.back().is_tapped) step.saved += step.input;
     steps.push_back(step);
+    pooled_before = layer.kind == Kind::conv && end.kind == Kind::pool;
     input = output;
     i = last;
   }

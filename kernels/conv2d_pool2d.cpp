@@ -25,20 +25,25 @@ void check_route(const Conv2dDesc& desc, const PoolRoute& route, const char* op)
   MINIDL_CHECK(fits && route.shape == desc.output_shape(), "[{}] the route does not belong to {}; make it with PoolRoute::make", op, desc);
 }
 
+/// Whether a pool gives a tensor of this shape.
+bool gives(const PoolRoute& route, const Shape& output) {
+  const Shape& whole = route.shape;
+  return whole.rank() == 4 && output == Shape{whole[0], whole[1] / 2, whole[2] / 2, whole[3]};
+}
+
 }  // namespace
 
 void check_input_route(const char* op, const Conv2dDesc& desc, const PoolRoute* input_route) {
-  if (!input_route) return;
-  const Shape& whole = input_route->shape;
-  const bool fits = whole.rank() == 4 && desc.input_shape() == Shape{whole[0], whole[1] / 2, whole[2] / 2, whole[3]};
-  MINIDL_CHECK(fits, "[{}] the pool of {} did not give the input {}", op, whole, desc.input_shape());
+  MINIDL_CHECK(!input_route || gives(*input_route, desc.input_shape()),
+               "[{}] the pool of {} did not give the input {}", op, input_route->shape, desc.input_shape());
 }
 
 void leave_route(const Tensor& output, const PoolRoute& route) {
   output.keep_derived(&kRoute, std::make_shared<const PoolRoute>(route));
 }
 std::shared_ptr<const PoolRoute> route_of(const Tensor& output) {
-  return std::static_pointer_cast<const PoolRoute>(output.derived(&kRoute));
+  auto route = std::static_pointer_cast<const PoolRoute>(output.derived(&kRoute));
+  return route && gives(*route, output.shape()) ? route : nullptr;
 }
 
 PoolRoute PoolRoute::make(const Conv2dDesc& desc, PoolKind kind, Device device) {

@@ -34,7 +34,8 @@ void conv2d_pool2d_backward_data(const Conv2dDesc& desc, const Tensor& weight, c
                                  const PoolRoute* input_route = nullptr);
 
 /// Leaves the way back with the output, for the convolution that reads it next: on a CUDA device this one may write its
-/// gradient in the form that conv2d_pool2d_backward_data() reads. route_of(): what was left, or nullptr.
+/// gradient in the form that conv2d_pool2d_backward_data() reads. route_of(): what was left, or
+/// nullptr, as of a tensor of another shape.
 void leave_route(const Tensor& output, const PoolRoute& route);
 std::shared_ptr<const PoolRoute> route_of(const Tensor& output);
 

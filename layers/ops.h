@@ -43,7 +43,7 @@ Variable tanh(const Variable& x, float scale = 1.0f);
 Variable add(const Variable& x, Variable y);
 Variable subtract(const Variable& x, Variable y);
 Variable scale(const Variable& x, float factor);
-/// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off, before its first convolution.
+/// factor * x + offset[c], offset a constant [c]: how a network's mean colour is taken off, before its first convolution. With factor 1 the result shares the gradient of x.
 Variable affine_per_channel(const Variable& x, float factor, const Tensor& offset, bool before_convolution = false);
 Recompute recompute_affine_per_channel(const Variable& x, float factor, const Tensor& offset);
 /// How x is read back from a copy in bf16 that this makes: values rounded to 8 bits, in half the bytes.

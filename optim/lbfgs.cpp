@@ -169,18 +169,18 @@ Lbfgs::Impl::Outcome Lbfgs::Impl::search(const Evaluate& evaluate, LbfgsReport& 
   Tensor direction = Tensor::empty(parameter.shape(), Dtype::f32, parameter.device());
   const Numbers numbers(parameter.device());
   Tensor of_direction = numbers.direction();
-  history.apply({gradient, start, direction, parameter, of_direction});
   const auto is_usable = [&](const std::vector<double>& values) { return descends(values[0], std::sqrt(values[1])); };
-  // A device is not waited for, at the price of an evaluation in the rare case of a direction that does not descend.
-  if (parameter.device() == Device::cpu() && !is_usable(numbers.read())) {
-    parameter.copy_from(start);
-    return Outcome::does_not_descend;
-  }
 
   std::optional<LineSearch> line;
   Trial trial, best;
   bool is_best = false;
   try {
+    history.apply({gradient, start, direction, parameter, of_direction});
+    // A device is not waited for, at the price of an evaluation in the rare case of a direction that does not descend.
+    if (parameter.device() == Device::cpu() && !is_usable(numbers.read())) {
+      parameter.copy_from(start);
+      return Outcome::does_not_descend;
+    }
     while (!line || !line->finished()) {
       for (Trial* earlier : {&trial, &best}) earlier->pair = {};  // an evaluation may need the memory
       // The first point, at a step of 1, was written with the direction.

@@ -14,14 +14,6 @@ namespace {
 constexpr double kMinCurvature = 1e-10;  // of s'y, relative to ||s|| ||y||
 constexpr double kScaleFactor = 2;
 
-/// The f32 values of a stored tensor; itself when it holds them.
-Tensor values_of(const Tensor& x) {
-  if (x.dtype() == Dtype::f32) return x;
-  Tensor values = Tensor::empty(x.shape(), Dtype::f32, x.device());
-  from_half(x, values);
-  return values;
-}
-
 }  // namespace
 
 LbfgsHistory::LbfgsHistory(int capacity, Preconditioner preconditioner, Dtype dtype)
@@ -33,7 +25,7 @@ LbfgsHistory::LbfgsHistory(int capacity, Preconditioner preconditioner, Dtype dt
 
 /// Of a pair's f32 or bf16, in the type that is kept; itself when it has that.
 Tensor LbfgsHistory::stored(const Tensor& x) const {
-  if (dtype_ == Dtype::f32) return values_of(x);
+  if (dtype_ == Dtype::f32) return as_f32(x);
   if (x.dtype() == dtype_) return x;
   Tensor rounded = Tensor::empty(x.shape(), dtype_, x.device());
   to_half(x, rounded);
@@ -71,8 +63,8 @@ bool LbfgsHistory::add(const Pair& pair, const PointProducts& products) {
 bool LbfgsHistory::add(Tensor s, Tensor y) {
   s = stored(s);
   y = stored(y);
-  const Tensor none = Tensor::zeros(s.shape(), Dtype::f32, s.device()), s_values = values_of(s),
-               y_values = values_of(y);
+  const Tensor none = Tensor::zeros(s.shape(), Dtype::f32, s.device()), s_values = as_f32(s),
+               y_values = as_f32(y);
   Tensor products = Tensor::empty({kPairProducts + 1}, Dtype::f64, s.device());
   measure({s_values, none, y_values, none, none}, products);
   return add({s, y, {}}, PointProducts::from(products.to(Device::cpu()).data<double>()));
@@ -139,14 +131,14 @@ Tensor LbfgsHistory::first_loop(const Tensor& gradient) {
   const size_t pairs = s_.size(), newest = pairs - 1;
   make_room(gradient.device());
   for (; known_ < newest; ++known_) {
-    const Tensor y = values_of(y_[known_]);
+    const Tensor y = as_f32(y_[known_]);
     Tensor products = column(known_).reshape({1, static_cast<int64_t>(known_ + 1)});
     dots(std::span(s_).first(known_ + 1), std::span(&y, 1), products);
   }
   Tensor newest_y;
   if (known_ < pairs) {
     newest_y = std::exchange(newest_y_values_, {});
-    if (!newest_y) newest_y = values_of(y_.back());
+    if (!newest_y) newest_y = as_f32(y_.back());
   }
   Tensor a = Tensor::empty({static_cast<int64_t>(pairs)}, Dtype::f64, gradient.device());
   lbfgs_first_loop(s_, gradient, newest_y, columns_, a);

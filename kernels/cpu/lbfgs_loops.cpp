@@ -2,18 +2,20 @@
 #include <minidl/kernels/cpu/kernels.h>
 
 #include <algorithm>
+#include <type_traits>
 
 namespace minidl::cpu {
 namespace {
 
 /// output[j, i] = x[i]'y[j].
 void products(std::span<const Tensor> x, std::span<const float* const> y, double* output) {
-  const int64_t count = x.front().count();
-  if (x.front().dtype() == Dtype::bf16) {
-    dots_bf16(count, pointers<uint16_t>(x), y, output);
-  } else {
-    dots(count, pointers<float>(x), y, output);
-  }
+  with_pointers(x, [&]<typename T>(const std::vector<const T*>& vectors) {
+    if constexpr (std::is_same_v<T, float>) {
+      dots(x.front().count(), vectors, y, output);
+    } else {
+      dots_bf16(x.front().count(), vectors, y, output);
+    }
+  });
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ struct ChannelCut {
       : ChannelCut(group_count, position_count, channels, takes_vectors(channels, arrays) ? 4 : 1) {}
   ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, int channels_of_thread)
       : groups(group_count), positions(position_count), c(static_cast<int>(channels)), width(channels_of_thread) {
-    constexpr int64_t kRounds = 12, kMostChunks = 512;  // of a thread; whose sums one thread adds
+    constexpr int64_t kRounds = 12, kMostChunks = 512;  // of a thread; whose sums one block adds
     lanes = std::min(c / width, kChannelThreads);
     rows = kChannelThreads / lanes;
     tiles = (c / width + lanes - 1) / lanes;

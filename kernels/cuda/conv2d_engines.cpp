@@ -1,6 +1,7 @@
 #include <minidl/kernels/cuda/conv2d_engines.h>
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/gather_mma.h>
+#include <minidl/kernels/cuda/input_operand.h>
 
 #include <algorithm>
 
@@ -18,7 +19,7 @@ const char* declined_by_mma(const Conv2dProblem& problem) {
   // are counted in 32 bits.
   if (d.k_h > kMostMmaTaps || d.k_w > kMostMmaTaps) return "has more than 15 rows or columns of taps";
   constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
-  const int64_t row_c = d.in_c < 8 ? d.k_w * d.in_c : 0;  // of taps that are merged (input_operand.h)
+  const int64_t row_c = d.in_c < kFewChannels ? d.k_w * d.in_c : 0;  // of taps that are merged
   const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max({d.in_c, d.out_c, row_c}) + 8;
   if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
   return too_large(problem);

@@ -103,12 +103,18 @@ using LargeTile = std::conditional_t<Type::kParts == 2, MmaTile<128, 128, 64, 32
 template <typename Type>
 using LargestTile = std::conditional_t<Type::kParts == 2, LargeTile<Type>, MmaTile<128, 256, 64, 64>>;
 
+template <typename Type, int kIndex, typename Tile>
+constexpr auto launch_of_tile() {
+  static_assert(kMmaMomentRows[kIndex] == Tile::kWarpRows);
+  return launch_tile<Type, Tile>;
+}
+
 /// Of kMmaTiles, with the part of a warp.
 template <typename Type>
 constexpr std::array kLaunchTile = {
-    launch_tile<Type, MmaTile<64, 64, 32, 32>>, launch_tile<Type, MmaTile<128, 64, 64, 32>>,
-    launch_tile<Type, LargeTile<Type>>,         launch_tile<Type, MmaTile<256, 64, 64, 32>>,
-    launch_tile<Type, LargestTile<Type>>,       launch_tile<Type, MmaTile<128, 8, 32, 8>>};
+    launch_of_tile<Type, 0, MmaTile<64, 64, 32, 32>>(), launch_of_tile<Type, 1, MmaTile<128, 64, 64, 32>>(),
+    launch_of_tile<Type, 2, LargeTile<Type>>(),         launch_of_tile<Type, 3, MmaTile<256, 64, 64, 32>>(),
+    launch_of_tile<Type, 4, LargestTile<Type>>(),       launch_of_tile<Type, 5, MmaTile<128, 8, 32, 8>>()};
 
 template <typename Type>
 void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,

@@ -11,7 +11,8 @@
 
 // Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored
 // (mirrored_sums.cu); their gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both
-// are products of TF32: of 16-bit numbers, sums over a picture would keep too little.
+// are products of TF32: of 16-bit numbers, sums over a picture would keep too little. The gradient, whose sums are short,
+// is one of bf16 where its operands were left so.
 namespace minidl::cuda {
 namespace {
 

@@ -4,6 +4,7 @@
 #include <minidl/kernels/cuda/map.cuh>
 #include <minidl/kernels/cuda/rounded_results.h>
 #include <minidl/kernels/cuda/windows.cuh>
+#include <minidl/kernels/half.h>
 
 // Rows of taps of a picture with few channels, side by side: rows[n, h, w, s * c + channel] is what tap s of output
 // column w reads, h a row of the input. A thread has four neighbouring numbers, which it writes as one vector. Grid
@@ -11,11 +12,11 @@
 namespace minidl::cuda {
 namespace {
 
-/// Where it spares a fifth of the terms; of filters so wide that what is spared is more than the rows, which are written
+/// Where it spares a fifth of the terms of few channels; of filters so wide that what is spared is more than the rows, which are written
 /// and read.
 bool merges_rows(const WindowProducts& products, const Conv2dDesc& d) {
   constexpr int64_t kFewestTaps = 5;
-  return d.k_w >= kFewestTaps && 5 * products.channels(d.k_w * d.in_c) <= 4 * d.k_w * products.channels(d.in_c);
+  return d.k_w >= kFewestTaps && d.in_c < kFewChannels && 5 * products.channels(d.k_w * d.in_c) <= 4 * d.k_w * products.channels(d.in_c);
 }
 
 /// Format: what rounds them, or void.
@@ -98,9 +99,10 @@ FilterRow filter_row(const WindowProducts& products, const Conv2dDesc& d) {
 
 Operand input_operand(const WindowProducts& products, const Conv2dDesc& d, const Tensor* tensor, const float* values) {
   const int64_t pixels = d.n * d.in_h * d.in_w;
-  if (!values) return operand_of(products, *tensor, pixels, d.in_c);
-  return merges_rows(products, d) ? Operand(tap_rows(products, d, values))
-                                  : operand_of(products, tensor, values, pixels, d.in_c);
+  if (merges_rows(products, d))
+    return Operand(values ? tap_rows(products, d, values) : tap_rows(products, d, as_f32(*tensor).data<float>()));
+  return values ? operand_of(products, tensor, values, pixels, d.in_c)
+                : operand_of(products, *tensor, pixels, d.in_c);
 }
 
 int64_t input_operand_bytes(const WindowProducts& products, const Conv2dDesc& d) {

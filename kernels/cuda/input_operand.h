@@ -10,6 +10,8 @@ namespace minidl::cuda {
 
 Windows windows_of(const WindowProducts& products, const Conv2dDesc& desc);
 
+inline constexpr int64_t kFewChannels = 8;  // fewer of them
+
 /// Of a filter's row.
 struct FilterRow {
   int64_t taps, channels;

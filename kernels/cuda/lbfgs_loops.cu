@@ -9,8 +9,12 @@
 namespace minidl::cuda {
 namespace {
 
+/// Up to 48 KiB are there without asking, and launches ask for more when the dynamic part alone is larger: with the
+/// static one it must not be a little less.
 size_t shared_bytes(int64_t pairs) {
-  return sizeof(double) * 2 * static_cast<size_t>(pairs);
+  constexpr size_t kUnasked = 48 << 10, kStatic = 1 << 10;
+  const size_t bytes = sizeof(double) * 2 * static_cast<size_t>(pairs);
+  return bytes + kStatic > kUnasked ? std::max(bytes, kUnasked + 1) : bytes;
 }
 
 /// Of `products` [2, pairs] or [1, pairs]: a system with the first row on its right side. The second row, if there is

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kNumbers = sizeof(TileMoments) / sizeof(float);
 
 struct Left {
+  Shape of;  // the tensor whose they are: a part of it, or another view, has others
   Tensor moments;
   uint64_t made_in;  // Recording::current_pass()
 };
@@ -36,7 +37,7 @@ void ResultMoments::add_to(GatherOutput& output, int phase) {
 
 void ResultMoments::keep() const {
   if (!moments_) return;
-  written_->keep_derived(&kKey, std::make_shared<const Left>(Left{moments_, Recording::current_pass()}));
+  written_->keep_derived(&kKey, std::make_shared<const Left>(Left{written_->shape(), moments_, Recording::current_pass()}));
 }
 
 int64_t moment_bytes(const WindowProducts& products, int64_t pixels, int64_t channels) {
@@ -45,7 +46,8 @@ int64_t moment_bytes(const WindowProducts& products, int64_t pixels, int64_t cha
 
 Tensor moments_left(const Tensor& tensor) {
   const auto left = std::static_pointer_cast<const Left>(tensor.derived(&kKey));
-  return left && left->made_in == Recording::current_pass() ? left->moments : Tensor();
+  const bool fits = left && left->of == tensor.shape() && left->made_in == Recording::current_pass();
+  return fits ? left->moments : Tensor();
 }
 
 }  // namespace minidl::cuda

@@ -112,7 +112,7 @@ TEST_F(Fp16, ScaleIsThePowerOfTwoThatMakesTheGradientLarge) {
   for (const float nothing : {0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     scale.choose(nothing);
     EXPECT_EQ(scale.get(), 1.0f);
-    EXPECT_FALSE(scale.is_missing());
+    EXPECT_TRUE(scale.is_missing()) << "the next gradient may be one";
   }
 }
 

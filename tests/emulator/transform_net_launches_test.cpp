@@ -1,5 +1,5 @@
 // How many kernels the transform net launches, for a picture and in a step of training: with so few channels that no
-// product is cut into parts. docs/fast_style.md says what they are.
+// product is cut into parts. docs/cuda.md has the numbers.
 #include <emulator/emulator.h>
 #include <minidl/kernels/precision_scope.h>
 #include <support/small_fast_style.h>

@@ -2,6 +2,7 @@
 #include <minidl/core/allocator.h>
 #include <minidl/kernels/conv2d.h>
 
+#include <minidl/kernels/precision_scope.h>
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/masks.h>
@@ -138,14 +139,23 @@ TEST(Conv2d, RefusesTensorsThatDoNotFitTheDescription) {
 
 TEST(Conv2d, AnInputOf16BitsIsReadAsItsValues) {
   const Conv2dDesc desc = Conv2dDesc::make({2, 6, 5, 8}, {16, 3, 3, 8}, {1, 1, Padding::reflect(1)});
-  const Tensor values = random_integers(desc.input_shape(), 1), weight = random_integers(desc.weight_shape(), 2);
-  Tensor expected = Tensor::full(desc.output_shape(), NAN);
-  ON_DEVICE(conv2d_forward)(desc, values, weight, Tensor(), Activation::none, expected, nullptr);
-  for (const Dtype type : {Dtype::bf16, Dtype::f16}) {
-    Tensor output = Tensor::full(desc.output_shape(), NAN);
-    ON_DEVICE(conv2d_forward)(desc, values.to(type), weight, Tensor(), Activation::none, output, nullptr);
-    EXPECT_TRUE(test::same_bytes(output, expected));
+  const Conv2dDesc wide = Conv2dDesc::make({1, 12, 13, 3}, {16, 9, 9, 3}, {1, 1, Padding::reflect(4)});
+  std::vector<Precision> precisions = {Precision::fp32, Precision::tf32, Precision::bf16};
+  if (!test::on_cpu()) precisions.push_back(Precision::fp16);
+  for (const Precision precision : precisions) {
+    const execution::PrecisionScope scope(precision);
+    for (const Conv2dDesc& d : {desc, wide}) {
+      const Tensor values = random_integers(d.input_shape(), 1), w = random_integers(d.weight_shape(), 2);
+      Tensor expected = Tensor::full(d.output_shape(), NAN);
+      ON_DEVICE(conv2d_forward)(d, values, w, Tensor(), Activation::none, expected, nullptr);
+      for (const Dtype type : {Dtype::bf16, Dtype::f16}) {
+        Tensor output = Tensor::full(d.output_shape(), NAN);
+        ON_DEVICE(conv2d_forward)(d, values.to(type), w, Tensor(), Activation::none, output, nullptr);
+        EXPECT_TRUE(test::same_bytes(output, expected)) << to_string(precision) << " " << d.str();
+      }
+    }
   }
+  const Tensor weight = random_integers(desc.weight_shape(), 2);
   EXPECT_EQ(conv2d_input_type(Device::cpu(), 8), Dtype::f32);
   Tensor output = Tensor::empty(desc.output_shape());
   EXPECT_TRUE(test::throws_error(

@@ -152,6 +152,7 @@ TEST_P(NormBehindConvolution, OfAnUpsampledPictureAgreesWithTheDefinition) {
   const Tensor input = copy_on_device(random_uniform(d.input_shape(), 1));
   Tensor output = output_of(d.output_shape());
   upsample_conv2d_forward(d, input, filters(d.weight_shape()), bias(), output);
+  EXPECT_EQ(static_cast<bool>(moments_left(output)), case_.leaves);
   expect_normalised(output);
 }
 
