@@ -31,7 +31,7 @@ WORK = ROOT / 'build/mutation'
 REJECTED = WORK / 'rejected.json'  # what did not compile the last time
 TENSOR_CORES = ['mma.cuh', 'mma_types.cuh', 'mma_tile.cuh', 'window_tiles.cuh', 'window_sums.cuh', 'gather_mma.cuh', 'outer_mma.cuh',
                 'result_writer.cuh', 'moments_writer.cuh']
-HEADERS = ['windows.cuh', 'last_block.cuh', 'reduce.cuh', 'products.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh', 'rounded_output.cuh'] + TENSOR_CORES
+HEADERS = ['windows.cuh', 'last_block.cuh', 'reduce.cuh', 'products.cuh', 'arrays.cuh', 'channels.cuh', 'map.cuh', 'gather_output.cuh', 'half_formats.cuh', 'rounded_output.cuh'] + TENSOR_CORES
 THREADS = '-*Thread*:*InstructionSets*'  # on a device, those test nothing more
 SLOW = ':*AgreesWithDoublePrecision*:*TellsItsWorkspace*:*HasTheBytes*:*LargeGradients*:*LargeProducts*:*LongSums*'
 # Milliseconds of tests for each mutant, the shortest first: of those that are not slow, and of all for survivors.
@@ -45,7 +45,7 @@ PROGRAMS = [
     ('kernels_smooth_test', THREADS, []),
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
-    ('kernels_conv2d_test', '*OnIntegers/mma_tf32' + THREADS, ['pixel_pairs.cu']),
+    ('kernels_conv2d_test', '*OnIntegers/mma_tf32:*OnIntegers/mma_bf16' + THREADS, ['pixel_pairs.cu', 'input_operand.cu']),
     ('kernels_cuda_kernels_test', THREADS, []),
     ('kernels_cuda_pieces_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
@@ -62,7 +62,9 @@ PROGRAMS = [
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
-    ('kernels_rounded_results_test', THREADS, ['result_writer.cuh', 'add_parts.cu', 'mma_operand.cu', 'pool2d.cu', 'gram.cu']),
+    ('kernels_rounded_results_test', THREADS, ['result_writer.cuh', 'add_parts.cu', 'mma_operand.cu', 'pool2d.cu', 'gram.cu',
+                                              'rounded_output.cuh', 'norms.cu']),
+    ('kernels_result_moments_test', THREADS, ['moments_writer.cuh', 'norms.cu', 'result_writer.cuh', 'upsample_conv2d.cu']),
     ('kernels_total_variation_test', THREADS, []),
     ('kernels_upsample_conv2d_test', '*OnIntegers*:*Accumulate*' + THREADS, ['upsample_conv2d.cu', 'windows.cuh',
                                                                              'outer_product.cu', 'gather_product.cu']),

@@ -1,8 +1,8 @@
 // What does not depend on the engine: descriptions, checks, the gradient of the bias; and the cache of filters.
 #include <minidl/core/allocator.h>
 #include <minidl/kernels/conv2d.h>
-
 #include <minidl/kernels/precision_scope.h>
+
 #include <support/compare.h>
 #include <support/device.h>
 #include <support/masks.h>
