@@ -152,7 +152,9 @@ TEST_P(NormBehindConvolution, OfAnUpsampledPictureAgreesWithTheDefinition) {
   const Tensor input = copy_on_device(random_uniform(d.input_shape(), 1));
   Tensor output = output_of(d.output_shape());
   upsample_conv2d_forward(d, input, filters(d.weight_shape()), bias(), output);
-  EXPECT_EQ(static_cast<bool>(moments_left(output)), case_.leaves);
+  // There are no pairs of its windows, and in fp32 it is computed on ordinary cores.
+  const bool is_paired = case_.c <= 4;
+  EXPECT_EQ(static_cast<bool>(moments_left(output)), case_.precision != Precision::fp32 && (case_.leaves || is_paired));
   expect_normalised(output);
 }
 
