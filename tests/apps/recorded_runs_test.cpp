@@ -112,6 +112,7 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
       settings.form = tested.form;
       settings.net.norm = tested.norm;
       settings.steps = kSteps;
+      settings.size = 16;
       settings.batch = 1;
       settings.clip_norm = 1.0;
       FastStyleData data;
@@ -143,6 +144,7 @@ TEST_F(RecordedRuns, OfATrainingWhoseFirstStepsChangeNothingAreTheSame) {
       network.to(kDevice);
       FastStyleSettings settings = small_fast_settings();
       settings.steps = 4;
+      settings.size = 16;
       settings.micro_batch = 1;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
