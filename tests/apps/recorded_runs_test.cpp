@@ -112,7 +112,6 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
       settings.form = tested.form;
       settings.net.norm = tested.norm;
       settings.steps = kSteps;
-      settings.size = 16;
       settings.batch = 1;
       settings.clip_norm = 1.0;
       FastStyleData data;
@@ -138,13 +137,12 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
 
 TEST_F(RecordedRuns, OfATrainingWhoseFirstStepsChangeNothingAreTheSame) {
   // Weights that stay the same between steps may be kept in other forms, which must not become part of a recording.
-  for (const int64_t bad_steps : {1, 2}) {
+  for (const int64_t bad_steps : kUnderSanitizer ? std::vector<int64_t>{2} : std::vector<int64_t>{1, 2}) {
     const auto [recorded, each_time] = both([&] {
       layers::Vgg network(small_vgg());
       network.to(kDevice);
       FastStyleSettings settings = small_fast_settings();
       settings.steps = 4;
-      settings.size = 16;
       settings.micro_batch = 1;
       FastStyleData data;
       data.styles = {wavy_picture(40, 40, 9)};
