@@ -1,6 +1,5 @@
 // Normalisation of feature maps: as it is, and behind a convolution that left moments of its results.
-#include <emulator/device_tensors.h>
-#include <emulator/kernel_cases.h>
+#include <emulator/case_tensors.h>
 #include <minidl/kernels/batch_norm.h>
 #include <minidl/kernels/conv2d.h>
 #include <minidl/kernels/dispatch.h>
@@ -11,13 +10,6 @@
 
 namespace minidl::emulator {
 namespace {
-
-constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
-
-/// A tensor that operations write.
-std::shared_ptr<Tensor> device_copy(const Shape& shape) {
-  return std::make_shared<Tensor>(device_tensor(shape));
-}
 
 /// The launches of a norm with `groups` x `c` statistics of x; of blocks, those of the sums.
 struct NormLaunches {
@@ -33,11 +25,11 @@ struct NormLaunches {
 };
 
 KernelCase instance_norm(const Shape& shape) {
-  const auto x = device_copy(shape), y = device_copy(shape);
+  const auto x = shared(shape), y = shared(shape);
   const int64_t n = shape[0], c = shape[3];
-  const auto weight = device_copy({c}), bias = device_copy({c}), grad_weight = device_copy({c}),
-             grad_bias = device_copy({c});
-  const auto mean = device_copy({n, c}), rstd = device_copy({n, c});
+  const auto weight = shared({c}), bias = shared({c}), grad_weight = shared({c}),
+             grad_bias = shared({c});
+  const auto mean = shared({n, c}), rstd = shared({n, c});
   const NormLaunches norm{x->bytes(), n * c, c};
   return {
       x->shape().str() + ": instance norm, its gradients",
@@ -58,10 +50,10 @@ KernelCase instance_norm(const Shape& shape) {
 
 /// Of a batch's evaluation, and the moments of an input's channels.
 KernelCase fixed_norm(const Shape& shape) {
-  const auto x = device_copy(shape), y = device_copy(shape);
+  const auto x = shared(shape), y = shared(shape);
   const int64_t c = shape[3];
   const Tensor weight = device_tensor({c}), bias = device_tensor({c}), mean = device_tensor({c});
-  const auto variance = device_copy({c});
+  const auto variance = shared({c});
   variance->fill(2.0f);
   const NormLaunches norm{x->bytes(), c, c};
   return {x->shape().str() + ": batch norm with known statistics, moments of the channels",
@@ -86,7 +78,7 @@ KernelCase norm_behind_convolution(const Shape& shape, bool whole) {
   const execution::PrecisionScope scope(Precision::bf16);
   const int64_t c = shape[3], left = moment_bytes(shape[1] * shape[2], c, 8, 2);
   const Conv2dDesc desc = Conv2dDesc::make({1, shape[1], shape[2], 8}, {c, 1, 1, 8}, {});
-  const auto x = device_copy(shape), mean = device_copy({1, c}), rstd = device_copy({1, c});
+  const auto x = shared(shape), mean = shared({1, c}), rstd = shared({1, c});
   const auto y = std::make_shared<Tensor>(Tensor::empty(shape, whole ? Dtype::f32 : Dtype::bf16, cuda_device()));
   const Tensor weight = device_tensor({c}), bias = device_tensor({c}), residual = device_tensor(shape);
   conv2d_forward(desc, device_tensor(desc.input_shape()), device_tensor(desc.weight_shape()), bias, Activation::none,

@@ -1,11 +1,9 @@
 // Steps of optimisers, and what losses and L-BFGS do to the picture itself.
-#include <emulator/device_tensors.h>
-#include <emulator/kernel_cases.h>
+#include <emulator/case_tensors.h>
 #include <fmt/format.h>
 #include <minidl/kernels/adam_update.h>
 #include <minidl/kernels/curvature_pair.h>
 #include <minidl/kernels/elementwise.h>
-#include <minidl/kernels/half.h>
 #include <minidl/kernels/lbfgs_loops.h>
 #include <minidl/kernels/smooth.h>
 #include <minidl/kernels/total_variation.h>
@@ -14,23 +12,6 @@
 
 namespace minidl::emulator {
 namespace {
-
-constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
-using Launches = std::vector<ExpectedLaunch>;
-
-std::string text(const Tensor& x) {
-  return x.shape().str();
-}
-
-std::shared_ptr<Tensor> shared(const Shape& shape) {
-  return std::make_shared<Tensor>(device_tensor(shape));
-}
-
-Tensor device_bf16(const Shape& shape) {
-  Tensor halves = Tensor::empty(shape, Dtype::bf16, cuda_device());
-  to_half(device_tensor(shape), halves);
-  return halves;
-}
 
 /// A sum of L-BFGS, a step of Adam and of SGD.
 KernelCase updates(const Shape& shape) {

@@ -1,6 +1,5 @@
 // Everything that is no matrix product and no norm: elementwise operations, pooling, reductions.
-#include <emulator/device_tensors.h>
-#include <emulator/kernel_cases.h>
+#include <emulator/case_tensors.h>
 #include <fmt/format.h>
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/dispatch.h>
@@ -16,27 +15,10 @@
 namespace minidl::emulator {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float), kDouble = sizeof(double);
 using Limits = ExpectedLaunch::Limits;
-using Launches = std::vector<ExpectedLaunch>;
 
 auto always(Launches launches) {
   return [launches = std::move(launches)](const std::vector<int64_t>&) { return launches; };
-}
-
-std::string text(const Tensor& x) {
-  return x.shape().str();
-}
-
-/// A tensor that operations write.
-std::shared_ptr<Tensor> shared(const Shape& shape) {
-  return std::make_shared<Tensor>(device_tensor(shape));
-}
-
-Tensor device_bf16(const Shape& shape) {
-  Tensor halves = Tensor::empty(shape, Dtype::bf16, cuda_device());
-  to_half(device_tensor(shape), halves);
-  return halves;
 }
 
 KernelCase elementwise(const Shape& shape) {

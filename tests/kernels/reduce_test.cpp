@@ -91,6 +91,9 @@ TEST(Reduce, IsExactOverManyBlocks) {
   double plain = 0.0, largest = 9.0;
   for (const float value : x.span<float>()) plain += static_cast<double>(value);
   EXPECT_EQ(ON_DEVICE(sum)(x), plain);
+  double squares = 0.0;
+  for (const float value : x.span<float>()) squares += static_cast<double>(value) * value;
+  EXPECT_EQ(ON_DEVICE(squares_of)(std::vector<Tensor>{x}), squares);
   for (const int64_t at : {0, 600000, 1100000, 1200006}) {
     Tensor y = x.clone();
     y.data<float>()[at] = static_cast<float>(largest);
