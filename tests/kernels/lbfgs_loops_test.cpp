@@ -155,6 +155,23 @@ INSTANTIATE_TEST_SUITE_P(Sizes, LbfgsLoops,
                                            std::pair{129, 130}, std::pair{300, 300}),
                          [](const auto& size) { return "Pairs" + std::to_string(size.param.first); });
 
+/// Vectors of several blocks: the systems are solved when all of them are done. Products of integers are exact.
+TEST(LbfgsLoopsOfLongVectors, WaitForAllBlocks) {
+  const Shape shape{9001};
+  std::vector<Tensor> vectors;
+  for (uint64_t i = 0; i < 3; ++i) vectors.push_back(random_integers(shape, 60 + i));
+  const Tensor x = random_integers(shape, 5), y = vectors.back();
+  Tensor columns = random_doubles({3, 3}, 1), columns_here = columns.clone();
+  Tensor a = Tensor::empty({3}, Dtype::f64), b = a.clone(), a_here = a.clone(), b_here = a.clone();
+  ON_DEVICE(lbfgs_first_loop)(vectors, x, y, columns, a);
+  ON_DEVICE(lbfgs_second_loop)(vectors, x, columns, a, b);
+  lbfgs_first_loop(vectors, x, y, columns_here, a_here);
+  lbfgs_second_loop(vectors, x, columns_here, a_here, b_here);
+  EXPECT_TRUE(same_bytes(columns, columns_here));
+  EXPECT_TRUE(same_bytes(a, a_here));
+  EXPECT_TRUE(same_bytes(b, b_here));
+}
+
 void start_search(const Tensor& x, const Tensor& b, const std::vector<Tensor>& s, const Tensor& gradient,
                   const Tensor& start, Tensor& direction, Tensor& position, Tensor& products) {
   lbfgs_direction(x, b, s, {gradient, start, direction, position, products});
