@@ -34,7 +34,6 @@ struct FirstLoop {
     for (int j = thread; has_column && j < pairs; j += kReduceThreads) {
       store(columns + (pairs - 1) * pitch + j, load(products + pairs + j));
     }
-    __syncthreads();
     for (int j = thread; j < pairs; j += kReduceThreads) {
       store(right + j, load(products + j));
       store(diagonal + j, load(columns + j * pitch + j));

@@ -62,7 +62,7 @@ PROGRAMS = [
     ('kernels_pad_test', THREADS, []),
     ('kernels_pool2d_test', THREADS, []),
     ('kernels_reduce_test', THREADS, []),
-    ('kernels_rounded_results_test', THREADS, ['result_writer.cuh', 'add_parts.cu', 'mma_operand.cu', 'pool2d.cu', 'gram.cu',
+    ('kernels_rounded_results_test', THREADS, ['result_writer.cuh', 'add_parts.cu', 'mma_operand.cu', 'pool2d.cu', 'gram.cu', 'mirrored_sums.cu',
                                               'rounded_output.cuh', 'norms.cu']),
     ('kernels_result_moments_test', THREADS, ['moments_writer.cuh', 'norms.cu', 'result_writer.cuh', 'upsample_conv2d.cu']),
     ('kernels_total_variation_test', THREADS, []),

@@ -104,7 +104,7 @@ void expect_differences(const Shape& shape) {
 
 TEST(Gram, DifferenceIsExactOnIntegers) {
   for (const Shape& shape : kShapes) expect_differences(shape);
-  expect_differences({1, 2, 2, 530});  // more tiles than a block has threads
+  expect_differences({1, 2, 2, 725});  // more tiles than a block has threads
 }
 
 /// Layers of different sizes, one of more pictures than a launch has matrices, and one without any.
