@@ -79,7 +79,8 @@ MINIDL_DEVICE void write_unpooled(const PairOutput& out, const WindowIndex& at, 
   if (to.choice) {
     choice[0] = load(to.choice + i), choice[1] = load(to.choice + i + 1);
   } else {
-    first /= 4.0f, second /= 4.0f;
+    first /= 4.0f;
+    second /= 4.0f;
   }
   const int rows = at.h + 1 == out.out_h ? to.h - 2 * at.h : 2, columns = at.w + 1 == out.out_w ? to.w - 2 * at.w : 2;
   for (int r = 0; r < rows; ++r) {
