@@ -1,7 +1,7 @@
 // Predicts the time of an iteration of nst_gatys on GPUs that nobody here has, from what its kernels do and what the
 // makers of these GPUs publish: prints docs/gpu_model.md. Nothing is run on a device, and no constant comes from a
 // measurement of this program, so that the first run on a GPU tests a prediction.
-#include "gpu_model.h"
+#include <gpu/gpu_model.h>
 
 #include <fmt/format.h>
 #include <minidl/kernels/cuda/gather_mma.h>

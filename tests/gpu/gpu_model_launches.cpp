@@ -1,4 +1,4 @@
-#include "gpu_model.h"
+#include <gpu/gpu_model.h>
 
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/mma_operand.h>
