@@ -27,7 +27,7 @@ foreach(folder core kernels layers optim)
 endforeach()
 install(FILES apps/builtin_models.h apps/color_transfer.h apps/distill.h apps/distill_judge.h apps/distill_objective.h apps/distill_settings.h apps/distill_student.h apps/fast_style.h
   apps/fast_style_objective.h apps/fast_style_settings.h apps/gatys.h apps/gatys_objective.h
-              apps/gatys_settings.h apps/loss_form.h apps/memory_plan.h apps/stylizer.h
+              apps/gatys_settings.h apps/loss_form.h apps/loss_scale.h apps/memory_plan.h apps/stylizer.h
         DESTINATION ${MINIDL_HEADER_DIR}/apps)
 install(FILES apps/minidl.h ${MINIDL_INCLUDE_DIR}/minidl/version.h DESTINATION ${MINIDL_HEADER_DIR})
 
