@@ -60,36 +60,17 @@ MINIDL_KERNEL(kThreads, direction_kernel, Terms<T> terms, SearchStartArrays sear
   static_assert(kThreads == kReduceThreads);
   MINIDL_SHARED(double, factors, [kTerms]);
   terms.load_factors(factors);
-  double slope = 0.0, square = 0.0;
+  double sums[2] = {};
   for (int k = 0; k < kOfThread; ++k) {
     const int64_t i = (int64_t{blockIdx.x} * kOfThread + k) * kThreads + threadIdx.x;
     if (i >= search.count) break;
     const auto direction = static_cast<float>(terms.sum(i, factors));
     store(search.direction + i, direction);
     store(search.position + i, load(search.start + i) + direction);
-    slope += load_double(search.gradient + i) * static_cast<double>(direction);
-    square += static_cast<double>(direction) * static_cast<double>(direction);
+    sums[0] += load_double(search.gradient + i) * static_cast<double>(direction);
+    sums[1] += static_cast<double>(direction) * static_cast<double>(direction);
   }
-  slope = combine_block<Sum>(slope);
-  __syncthreads();
-  square = combine_block<Sum>(square);
-  double *const slopes = partials, *const squares = partials + gridDim.x;
-  if (threadIdx.x == 0) {
-    store(slopes + blockIdx.x, slope);
-    store(squares + blockIdx.x, square);
-  }
-  if (!is_last_block(arrived, gridDim.x)) return;
-  slope = square = 0.0;
-  for (unsigned i = threadIdx.x; i < gridDim.x; i += kThreads) {
-    slope += load(slopes + i);
-    square += load(squares + i);
-  }
-  slope = combine_block<Sum>(slope);
-  __syncthreads();
-  square = combine_block<Sum>(square);
-  if (threadIdx.x != 0) return;
-  store(search.products, slope);
-  store(search.products + 1, square);
+  reduce_sums(sums, partials, arrived, search.products);
 }
 
 /// Calls finish(terms) with the last terms of a sum, when those before are on their way.

@@ -40,15 +40,6 @@ struct KeptAsBf16 {
   }
 };
 
-/// Each of them over all threads of the block.
-MINIDL_DEVICE void sum_block(double (&sums)[kPairProducts]) {
-  MINIDL_UNROLL
-  for (int k = 0; k < kPairProducts; ++k) {
-    __syncthreads();  // what was summed before is read
-    sums[k] = combine_block<Sum>(sums[k]);
-  }
-}
-
 template <typename Kept>
 MINIDL_KERNEL(kReduceThreads, curvature_pair_kernel, int64_t count, SearchArrays point, Kept kept, double* partials,
               unsigned* arrived, double* products) {
@@ -65,21 +56,7 @@ MINIDL_KERNEL(kReduceThreads, curvature_pair_kernel, int64_t count, SearchArrays
     sums[3] += s * s;
     sums[4] += y * y;
   }
-  sum_block(sums);
-  if (threadIdx.x == 0) {
-    MINIDL_UNROLL
-    for (int k = 0; k < kPairProducts; ++k) store(partials + k * gridDim.x + blockIdx.x, sums[k]);
-  }
-  if (!is_last_block(arrived, gridDim.x)) return;
-  MINIDL_UNROLL
-  for (int k = 0; k < kPairProducts; ++k) {
-    sums[k] = 0.0;
-    for (unsigned i = threadIdx.x; i < gridDim.x; i += kReduceThreads) sums[k] += load(partials + k * gridDim.x + i);
-  }
-  sum_block(sums);
-  if (threadIdx.x != 0) return;
-  MINIDL_UNROLL
-  for (int k = 0; k < kPairProducts; ++k) store(products + k, sums[k]);
+  reduce_sums(sums, partials, arrived, products);
 }
 
 template <typename Kept>

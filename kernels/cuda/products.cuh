@@ -26,7 +26,6 @@ struct Products {
 /// What is done with products that are only written.
 struct NothingMore {
   static constexpr bool kIsThere = false;
-  MINIDL_DEVICE void operator()() const {}
 };
 
 template <typename T, typename More>

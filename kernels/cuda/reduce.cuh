@@ -67,6 +67,34 @@ MINIDL_KERNEL(kReduceThreads, reduce_kernel, int64_t count, F f, double* partial
   reduce_row<Operation>(count, f, partials, arrived, results);
 }
 
+/// Several sums of a kernel that makes them as it goes, of one row of blocks: of all threads and blocks, as reduce_row()
+/// adds them; the last block writes them to `results`. `partials`: kSums of each block.
+template <int kSums>
+MINIDL_DEVICE void reduce_sums(double (&sums)[kSums], double* partials, unsigned* arrived, double* results) {
+  const auto sum_block = [&] {
+    MINIDL_UNROLL
+    for (int k = 0; k < kSums; ++k) {
+      __syncthreads();  // what was summed before is read
+      sums[k] = combine_block<Sum>(sums[k]);
+    }
+  };
+  sum_block();
+  if (threadIdx.x == 0) {
+    MINIDL_UNROLL
+    for (int k = 0; k < kSums; ++k) store(partials + k * gridDim.x + blockIdx.x, sums[k]);
+  }
+  if (!is_last_block(arrived, gridDim.x)) return;
+  MINIDL_UNROLL
+  for (int k = 0; k < kSums; ++k) {
+    sums[k] = 0.0;
+    for (unsigned i = threadIdx.x; i < gridDim.x; i += kReduceThreads) sums[k] += load(partials + k * gridDim.x + i);
+  }
+  sum_block();
+  if (threadIdx.x != 0) return;
+  MINIDL_UNROLL
+  for (int k = 0; k < kSums; ++k) store(results + k, sums[k]);
+}
+
 /// Doubles that reduce() needs beside its results.
 inline int64_t reduce_workspace(int64_t count, int64_t rows) {
   return rows * std::max<int64_t>(1, (count + kReduceElements - 1) / kReduceElements);
