@@ -87,16 +87,10 @@ void reciprocal_deviation(int64_t count, const float* variance, float eps, float
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {
-  const float* const input = args.input.data<float>();
-  float* const output = args.output.data<float>();
-  for (int64_t group = 0; group < shape.groups; ++group) {
-    const int64_t at = group * shape.positions * shape.c;
-    const float *weight = of_group(shape, args.weight.data<float>(), group), *group_rstd = rstd + group * shape.c;
-    const std::vector<float> scale = per_channel(shape.c, [&](int64_t j) { return weight[j] * group_rstd[j]; });
-    channel_affine({shape.positions, shape.c}, input + at,
-                   {mean + group * shape.c, scale.data(), of_group(shape, args.bias.data<float>(), group)},
-                   args.residual ? args.residual + at : nullptr, args.activation == Activation::relu, output + at);
-  }
+  const float* const weight = args.weight.data<float>();
+  const std::vector<float> scale = per_channel(shape.c, [&](int64_t j) { return weight[j] * rstd[j]; });
+  channel_affine({shape.positions, shape.c}, args.input.data<float>(), {mean, scale.data(), args.bias.data<float>()},
+                 args.residual, args.activation == Activation::relu, args.output.data<float>());
 }
 
 // With x^ = (x - mean) * rstd, N positions and sums over them:

@@ -37,7 +37,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   constexpr bool kAdds = Rows::kReadsRows;
   constexpr int kStep = TermWalk<Element>::kStep;
   const int of_windows = steps_of<Element>(length), all = of_windows + steps_of<Element>(out.added.terms);
-  const int steps = all - first < steps_of_part ? all - first : steps_of_part;
+  const int steps = min(all - first, steps_of_part);
 
   TermWalk<Element> terms(windows, first);
   Rows rows(windows, picture, count, window0);

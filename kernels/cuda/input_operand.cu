@@ -21,10 +21,10 @@ bool merges_rows(const WindowProducts& products, const Conv2dDesc& d) {
 
 /// Format: what rounds them, or void.
 template <typename Format>
-MINIDL_KERNEL(kMapThreads, tap_rows_kernel, int64_t count, Windows picture, int taps, int channels, int padded,
+MINIDL_KERNEL(kMapThreads, tap_rows_kernel, int64_t vectors, Windows picture, int taps, int channels, int padded,
               const float* values, void* rows) {
-  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * 4;
-  if (at >= count) return;
+  const int64_t vector = int64_t{blockIdx.x} * kMapThreads + threadIdx.x, at = 4 * vector;
+  if (vector >= vectors) return;
   const int64_t place = at / padded, line = place / picture.windows_w;
   const int first = static_cast<int>(at - place * padded), column = static_cast<int>(place - line * picture.windows_w);
   float four[4] = {};
@@ -64,8 +64,8 @@ Tensor tap_rows(const WindowProducts& products, const Conv2dDesc& d, const float
   Tensor rows = Tensor::empty({d.n * d.in_h * d.out_w(), padded}, products.dtype, current_device());
   const Windows picture = plain_windows(products, d);
   const auto run = [&]<typename Format>() {
-    MINIDL_LAUNCH(tap_rows_kernel<Format>, blocks_for(rows.count(), int64_t{kMapThreads} * 4), kMapThreads, 0,
-                  current_stream(), rows.count(), picture, static_cast<int>(d.k_w), static_cast<int>(d.in_c),
+    MINIDL_LAUNCH(tap_rows_kernel<Format>, blocks_for(rows.count() / 4, kMapThreads), kMapThreads, 0,
+                  current_stream(), rows.count() / 4, picture, static_cast<int>(d.k_w), static_cast<int>(d.in_c),
                   static_cast<int>(padded), values, rows.raw());
   };
   switch (products.dtype) {

@@ -23,8 +23,8 @@ struct Rounded {
 template <typename Format, int kWidth>
 MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64_t padded, const float* values,
               typename Format::Element* operand) {
-  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * 4;
-  if (at >= rows * padded) return;
+  const int64_t vector = int64_t{blockIdx.x} * kMapThreads + threadIdx.x, at = 4 * vector;
+  if (vector >= rows * (padded / 4)) return;
   const int64_t row = at / padded, channel = at - row * padded;
   float four[4] = {};
   if constexpr (kWidth == 4) {
@@ -43,8 +43,8 @@ MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64
 template <typename Format>
 MINIDL_KERNEL(kMapThreads, shifted_operand_kernel, int64_t rows, int channels, int padded, float a, const float* x,
               const float* b, float* output, typename Format::Element* operand) {
-  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * 4;
-  if (at >= rows * padded) return;
+  const int64_t vector = int64_t{blockIdx.x} * kMapThreads + threadIdx.x, at = 4 * vector;
+  if (vector >= rows * (padded / 4)) return;
   const int64_t row = at / padded;
   const int channel = static_cast<int>(at - row * padded);
   float four[4] = {};

@@ -82,11 +82,11 @@ MINIDL_DEVICE void load_columns(const std::byte* address, typename Type::templat
     Type::prepare(raw, b[0]);
   } else {
     MINIDL_UNROLL
-    for (int j = 0; j < kCount; j += 2) {
+    for (int j = 0; j < kCount / 2; ++j) {
       uint32_t raw[4];
-      ldmatrix_x4(raw, address + j * 8 * kRowBytes);
-      Type::prepare({raw[0], raw[1]}, b[j]);
-      Type::prepare({raw[2], raw[3]}, b[j + 1]);
+      ldmatrix_x4(raw, address + j * 16 * kRowBytes);
+      Type::prepare({raw[0], raw[1]}, b[2 * j]);
+      Type::prepare({raw[2], raw[3]}, b[2 * j + 1]);
     }
   }
 }
@@ -94,15 +94,17 @@ MINIDL_DEVICE void load_columns(const std::byte* address, typename Type::templat
 /// sums += rows * columns over the terms of a stage, whose tile of columns follows that of rows.
 template <typename Type, typename Tile>
 MINIDL_DEVICE void multiply_stage(const std::byte* stage, MmaSums<Tile>& sums) {
-  constexpr int kDown = Tile::kWarpRows / 16, kAcross = Tile::kWarpColumns / 8;
+  constexpr int kDown = Tile::kWarpRows / 16, kAcross = Tile::kWarpColumns / 8, kNextColumns = kAcross > 1 ? 8 : 0;
+  constexpr int kProducts = kRowBytes / kMmaBytes;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   // ldmatrix: a lane gives a row of 16 bytes. Of rows, 16 with the first chunk and the same 16 with the next; of
   // columns, 8 with both chunks and the next 8.
   const int row = warp_row<Tile>() + lane % 16, row_chunk = lane / 16;
-  const int column = warp_column<Tile>() + (kAcross > 1 ? lane / 16 * 8 : 0) + lane % 8, column_chunk = lane / 8 % 2;
+  const int column = warp_column<Tile>() + lane / 16 * kNextColumns + lane % 8, column_chunk = lane / 8 % 2;
   const std::byte* const columns = stage + Tile::kRows * kRowBytes;
   MINIDL_UNROLL
-  for (int chunk = 0; chunk < kChunks; chunk += kMmaBytes / kChunkBytes) {
+  for (int product = 0; product < kProducts; ++product) {
+    const int chunk = product * (kMmaBytes / kChunkBytes);
     typename Type::template Operand<2> b[kAcross];
     load_columns<Type>(columns + swizzled(column, chunk + column_chunk), b);
     const std::byte* const rows = stage + swizzled(row, chunk + row_chunk);

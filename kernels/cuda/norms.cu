@@ -93,8 +93,7 @@ struct Affine {
       load_vector<kWidth>(input + element, results);
       if (added) load_vector<kWidth>(added + element, addends);
       for (int k = 0; k < kWidth; ++k) {
-        results[k] = (results[k] - means[k]) * scales[k] + shifts[k];
-        if (added) results[k] += addends[k];
+        results[k] = (results[k] - means[k]) * scales[k] + shifts[k] + addends[k];
         if (cut) results[k] = relu(results[k]);
       }
     };
@@ -167,14 +166,12 @@ struct WriteMoments {
   }
 };
 
-MINIDL_KERNEL(kEntryThreads, norm_fixed_kernel, NormShape shape, NormParameters args, const float* rstd, float* scale,
+MINIDL_KERNEL(kEntryThreads, norm_fixed_kernel, int64_t channels, NormParameters args, const float* rstd, float* scale,
               float* shift) {
-  const int64_t entry = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
-  if (entry >= shape.groups * shape.c) return;
-  const int64_t group = entry / shape.c;
-  const int channel = static_cast<int>(entry % shape.c);
-  store(scale + entry, parameter_of(shape, args.weight, group, channel) * load(rstd + entry));
-  store(shift + entry, parameter_of(shape, args.bias, group, channel));
+  const int64_t channel = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
+  if (channel >= channels) return;
+  store(scale + channel, load(args.weight + channel) * load(rstd + channel));
+  store(shift + channel, load(args.bias + channel));
 }
 
 MINIDL_KERNEL(kEntryThreads, reciprocal_deviation_kernel, int64_t count, const float* variance, float eps,
@@ -257,9 +254,12 @@ struct ParameterGradient {
   float beta;
   float* grad;  // nullptr: not wanted
 };
-/// grad = beta * grad + the sums of all groups, or of each its own; of the weight, and of the bias.
-MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, ParameterGradient weight, ParameterGradient bias) {
-  const auto [sums, beta, grad] = blockIdx.y == 0 ? weight : bias;
+struct ParameterGradients {
+  ParameterGradient of[2];  // the weight, the bias
+};
+/// grad = beta * grad + the sums of all groups, or of each its own. Grid (entries / 128, 2).
+MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, ParameterGradients both) {
+  const auto [sums, beta, grad] = both.of[blockIdx.y];
   const int64_t rows = shape.weight_per_group ? shape.groups : 1;
   const int64_t i = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
   if (!grad || i >= rows * shape.c) return;
@@ -318,10 +318,10 @@ void normalize_forward(const NormShape& shape, const NormForward& args, const No
 }
 
 void normalize_forward_fixed(const NormShape& shape, const NormForward& args, const float* mean, const float* rstd) {
-  Tensor map = Tensor::empty({2, shape.groups, shape.c}, Dtype::f32, current_device());
-  float *scale = map.data<float>(), *shift = scale + shape.groups * shape.c;
-  MINIDL_LAUNCH(norm_fixed_kernel, entry_blocks(shape), kEntryThreads, 0, current_stream(), shape, NormParameters(args),
-                rstd, scale, shift);
+  Tensor map = Tensor::empty({2, shape.c}, Dtype::f32, current_device());
+  float *scale = map.data<float>(), *shift = scale + shape.c;
+  MINIDL_LAUNCH(norm_fixed_kernel, blocks_for(shape.c, kEntryThreads), kEntryThreads, 0, current_stream(), shape.c,
+                NormParameters(args), rstd, scale, shift);
   apply_factors(shape, args, mean, scale, shift);
 }
 
@@ -366,8 +366,8 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
   }
   if (!targets.weight && !targets.bias) return;
   MINIDL_LAUNCH(norm_parameter_kernel, dim3(entry_blocks(shape), 2), kEntryThreads, 0, current_stream(), shape,
-                ParameterGradient{products, targets.weight_beta, targets.weight},
-                ParameterGradient{grad_sums, targets.bias_beta, targets.bias});
+                ParameterGradients{{{products, targets.weight_beta, targets.weight},
+                                    {grad_sums, targets.bias_beta, targets.bias}}});
 }
 
 }  // namespace minidl::cuda

@@ -100,7 +100,7 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
   const int column0 = static_cast<int>(blockIdx.x) * Tile::kColumns, row0 = static_cast<int>(blockIdx.y) * Tile::kRows;
   if (product.symmetric && column0 >= row0 + Tile::kRows) return;  // above the diagonal
   const int begin = static_cast<int>(blockIdx.z) * plan.part;
-  const int count = windows - begin < plan.part ? windows - begin : plan.part;
+  const int count = min(windows - begin, plan.part);
 
   MatrixWindows<Element, Rows, Tile::kThreads> left(product.windows, rows, pitch, begin, count, row0);
   Loader<Element, Columns, Tile::kThreads> right(product.windows, picture, length, begin, count, column0);

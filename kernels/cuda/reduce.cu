@@ -1,8 +1,8 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/core/tensor.h>
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/cuda/channels.cuh>
 #include <minidl/kernels/cuda/arrays.cuh>
+#include <minidl/kernels/cuda/channels.cuh>
 #include <minidl/kernels/cuda/products.cuh>
 
 // The reductions of kernels/reduce.h. Those that return double or float wait for the device.
@@ -83,22 +83,17 @@ struct SquaredArrays {
   int arrays;
 };
 
-/// A block does kReduceElements of one array. Of the last launch, the last block adds the `blocks` partials of all.
-MINIDL_KERNEL(kReduceThreads, squared_norms_kernel, SquaredArrays all, unsigned first, bool last_launch,
-              unsigned blocks, double* partials, unsigned* arrived, double* result) {
+/// A block does kReduceElements of one array, the first one also the sum of launches `before`, unless that is nullptr.
+MINIDL_KERNEL(kReduceThreads, squared_norms_kernel, SquaredArrays all, const double* before, double* partials,
+              unsigned* arrived, double* result) {
   const int which = array_of_block(all.first_block, all.arrays, blockIdx.x);
   const int64_t begin = int64_t{blockIdx.x - all.first_block[which]} * kReduceElements;
   const int64_t end = min(begin + kReduceElements, all.count[which]);
   const Square square{all.x[which]};
-  double sum = 0.0;
-  for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) sum += square(0, i);
-  sum = combine_block<Sum>(sum);
-  if (threadIdx.x == 0) store(partials + first + blockIdx.x, sum);
-  if (!last_launch || !is_last_block(arrived, gridDim.x)) return;
-  sum = 0.0;
-  for (unsigned i = threadIdx.x; i < blocks; i += kReduceThreads) sum += load(partials + i);
-  sum = combine_block<Sum>(sum);
-  if (threadIdx.x == 0) store(result, sum);
+  double sums[1] = {};
+  if (before && blockIdx.x == 0 && threadIdx.x == 0) sums[0] = load(before);
+  for (int64_t i = begin + threadIdx.x; i < end; i += kReduceThreads) sums[0] += square(0, i);
+  reduce_sums(sums, partials, arrived, result);
 }
 
 /// One thread.
@@ -134,27 +129,25 @@ Number squared_norm(int64_t count, const float* x) {
 
 Number squared_norms(std::span<const Tensor> x) {
   const auto blocks_of = [](const Tensor& tensor) { return std::max(1u, blocks_for(tensor.count(), kReduceElements)); };
-  unsigned blocks = 0;
-  for (const Tensor& tensor : x) blocks += blocks_of(tensor);
-  Tensor memory = Tensor::empty({int64_t{blocks} + 1}, Dtype::f64, current_device());
-  double* const partials = memory.data<double>();
-  unsigned first = 0;  // of a launch
-  while (!x.empty()) {
-    const auto some = x.first(std::min<size_t>(kMostArrays, x.size()));
-    x = x.subspan(some.size());
+  int64_t partials = 0;
+  for (const Tensor& tensor : x) partials += blocks_of(tensor);
+  Tensor memory = Tensor::empty({partials + 1}, Dtype::f64, current_device());
+  double* const workspace = memory.data<double>();
+  double* const result = workspace + partials;
+  for (size_t begin = 0; begin < x.size(); begin += kMostArrays) {
+    const auto some = x.subspan(begin, std::min<size_t>(kMostArrays, x.size() - begin));
     SquaredArrays all{{}, {}, {}, static_cast<int>(some.size())};
-    unsigned of_launch = 0;
+    unsigned blocks = 0;
     for (size_t i = 0; i < some.size(); ++i) {
       all.x[i] = some[i].data<float>();
       all.count[i] = some[i].count();
-      all.first_block[i] = of_launch;
-      of_launch += blocks_of(some[i]);
+      all.first_block[i] = blocks;
+      blocks += blocks_of(some[i]);
     }
-    MINIDL_LAUNCH(squared_norms_kernel, of_launch, kReduceThreads, 0, current_stream(), all, first, x.empty(), blocks,
-                  partials, arrivals(), partials + blocks);
-    first += of_launch;
+    MINIDL_LAUNCH(squared_norms_kernel, blocks, kReduceThreads, 0, current_stream(), all, begin == 0 ? nullptr : result,
+                  workspace, arrivals(), result);
   }
-  return Number(memory.slice(blocks, int64_t{blocks} + 1));
+  return Number(memory.slice(partials, partials + 1));
 }
 
 double absolute_sum(int64_t count, const float* x) {

@@ -34,7 +34,7 @@ MINIDL_DEVICE float pool_cell(const PairOutput& out, float value, int& choice) {
     const float other = __shfl_down_sync(0xffffffffu, value, 4 * k);
     if (!out.max_pooled) {
       result += other;
-    } else if (other > result || (other != other && result == result)) {
+    } else if (other > result || other != other) {
       result = other;
       choice = k;
     }
@@ -132,17 +132,17 @@ MINIDL_DEVICE void write_cell(const PairOutput& out, bool inside, int64_t pixel,
 }
 
 MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
-  sum *= out.scale;
-  return out.bias ? sum + bias : sum;
+  return sum * out.scale + bias;
 }
 
 /// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written.
 template <typename Format, typename Tile, bool kPools>
 MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int count, int window0, int channel0,
                               int picture0, const MmaSums<Tile>& sums) {
-  float bias[Tile::kWarpColumns / 8][2];
+  constexpr int kPairs = Tile::kWarpColumns / 8;  // of a row
+  float bias[kPairs][2];
   MINIDL_UNROLL
-  for (int j = 0; j < Tile::kWarpColumns / 8; ++j) {
+  for (int j = 0; j < kPairs; ++j) {
     bias[j][0] = bias_of(out, channel0 + pair_column<Tile>(j));
     bias[j][1] = bias_of(out, channel0 + pair_column<Tile>(j) + 1);
   }

@@ -27,16 +27,9 @@ struct Variation {
   MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
     const Pairs pairs = pairs_of<Index>(form, i);
     const double value = static_cast<double>(load(x + i));
-    double sum = 0.0;
-    if (pairs.right) {
-      const double difference = static_cast<double>(load(x + i + form.c)) - value;
-      sum += difference * difference;
-    }
-    if (pairs.below) {
-      const double difference = static_cast<double>(load(x + i + form.w * form.c)) - value;
-      sum += difference * difference;
-    }
-    return sum;
+    const double across = pairs.right ? static_cast<double>(load(x + i + form.c)) - value : 0.0;
+    const double down = pairs.below ? static_cast<double>(load(x + i + form.w * form.c)) - value : 0.0;
+    return across * across + down * down;
   }
 };
 
@@ -48,8 +41,7 @@ struct VariationGradient {
   MINIDL_DEVICE float operator()(int64_t i, const float (&value)[1]) const {
     const Pairs pairs = pairs_of<Index>(form, i);
     const int64_t line = form.w * form.c;
-    float sum = 0.0f;
-    if (pairs.above) sum += value[0] - load(x + i - line);
+    float sum = pairs.above ? value[0] - load(x + i - line) : 0.0f;
     if (pairs.below) sum += value[0] - load(x + i + line);
     if (pairs.right) sum += value[0] - load(x + i + form.c);
     if (pairs.left) sum += value[0] - load(x + i - form.c);

@@ -53,17 +53,17 @@ MINIDL_DEVICE void load_transposed_columns(const typename Type::Element* tile, i
   using Layout = WindowMajor<typename Type::Element, kExtent>;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   MINIDL_UNROLL
-  for (int j = 0; j < kCount; j += 2) {
+  for (int j = 0; j < kCount / 2; ++j) {
     uint32_t raw[4];
     if constexpr (Layout::kSize == 2) {
-      ldmatrix_x4_trans(raw, tile + Layout::place(window + lane % 16, first / 8 + j + lane / 16));
+      ldmatrix_x4_trans(raw, tile + Layout::place(window + lane % 16, first / 8 + 2 * j + lane / 16));
     } else {
-      const float* const source = tile + (window + t) * Layout::kPitch + first + 8 * j + g;
+      const float* const source = tile + (window + t) * Layout::kPitch + first + 16 * j + g;
       MINIDL_UNROLL
       for (int k = 0; k < 4; ++k) raw[k] = __float_as_uint(load(source + k % 2 * 4 * Layout::kPitch + k / 2 * 8));
     }
-    Type::prepare({raw[0], raw[1]}, b[j]);
-    Type::prepare({raw[2], raw[3]}, b[j + 1]);
+    Type::prepare({raw[0], raw[1]}, b[2 * j]);
+    Type::prepare({raw[2], raw[3]}, b[2 * j + 1]);
   }
 }
 
@@ -73,8 +73,10 @@ MINIDL_DEVICE void multiply_windows(const typename Type::Element* rows, const ty
                                     MmaSums<Tile>& sums) {
   constexpr int kDown = Tile::kWarpRows / 16, kAcross = Tile::kWarpColumns / 8;
   using Layout = WindowMajor<typename Type::Element, Tile::kRows>;
+  constexpr int kProducts = Layout::kWindows / Layout::kWindowsOfMma;
   MINIDL_UNROLL
-  for (int window = 0; window < Layout::kWindows; window += Layout::kWindowsOfMma) {
+  for (int product = 0; product < kProducts; ++product) {
+    const int window = product * Layout::kWindowsOfMma;
     typename Type::template Operand<2> b[kAcross];
     load_transposed_columns<Type, Tile::kColumns>(columns, window, warp_column<Tile>(), b);
     MINIDL_UNROLL

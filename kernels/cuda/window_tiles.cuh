@@ -50,7 +50,13 @@ struct TileRows {
   static_assert(kAtOnce % 8 == 0, "rows of a thread are alike to the swizzle");
 
   MINIDL_DEVICE static int first() { return static_cast<int>(threadIdx.x) / kChunks; }
-  MINIDL_DEVICE static bool copies() { return kRows >= kAtOnce || first() < kRows; }
+  MINIDL_DEVICE static bool copies() {
+    if constexpr (kRows >= kAtOnce) {
+      return true;
+    } else {
+      return first() < kRows;
+    }
+  }
   /// Where in the tile the chunk of the i-th of them goes.
   MINIDL_DEVICE static int place(int i) {
     return swizzled(first(), static_cast<int>(threadIdx.x) % kChunks) + i * kAtOnce * kRowBytes;
@@ -83,10 +89,8 @@ struct ZeroPaddedWindows {
   }
   /// Bit t: whether i + t is in [0, extent), for t < taps <= kMostMmaTaps.
   MINIDL_DEVICE static uint32_t taps_inside(int i, int extent, int taps) {
-    const int end = extent - i < taps ? extent - i : taps;
-    const uint32_t before_end = end > 0 ? (1u << end) - 1 : 0,
-                   before_begin = i < 0 ? (i > -32 ? (1u << -i) - 1 : ~0u) : 0;
-    return before_end & ~before_begin;
+    const int begin = min(max(-i, 0), kMostMmaTaps), end = max(min(extent - i, taps), 0);
+    return ((1u << end) - 1) & ~((1u << begin) - 1);
   }
   /// `any`: whether the windows have these terms.
   MINIDL_DEVICE void fetch(const Windows&, const TermWalk<Element>& terms, bool any, std::byte* tile) const {

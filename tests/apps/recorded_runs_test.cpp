@@ -98,10 +98,13 @@ TEST_F(RecordedRuns, OfATrainingAreTheSame) {
     layers::NormKind norm;
     Precision precision = Precision::fp32;
   };
-  for (const Case& tested :
-       {Case{LossForm::relative, layers::NormKind::batch}, Case{LossForm::mean, layers::NormKind::instance},
-        Case{LossForm::mean, layers::NormKind::instance, Precision::bf16},
-        Case{LossForm::relative, layers::NormKind::batch, Precision::fp16}}) {
+  std::vector<Case> cases = {{LossForm::mean, layers::NormKind::instance, Precision::bf16},
+                             {LossForm::relative, layers::NormKind::batch, Precision::fp16}};
+  if (!kUnderSanitizer) {
+    cases.push_back({LossForm::relative, layers::NormKind::batch});
+    cases.push_back({LossForm::mean, layers::NormKind::instance});
+  }
+  for (const Case& tested : cases) {
     const execution::PrecisionScope scope(tested.precision);
     const bool has_scale = tested.precision == Precision::fp16;
     std::vector<int64_t> passes;

@@ -242,10 +242,9 @@ class Source(DeviceCode):
                 if 'blocks_for' not in self.code[begin:end]:
                     self.one_less(begin, end)
             if len(arguments) > 1:
-                (a, b), (c, d) = arguments[:2]
-                swapped = f'({self.part(c, d)})', f'({self.part(a, b)})'
-                for (begin, end), text in zip(arguments, swapped):
-                    self.add(begin, end, 'geometry', text)
+                x, y = (self.part(*argument) for argument in arguments[:2])
+                for (begin, end), text in zip(arguments, (y, x)):
+                    self.add(begin, end, 'geometry', f'({text})' if x != y else text)
         elif name == 'MINIDL_LAUNCH' and self.tokens[i + 1].text == '(':
             block = self.arguments(i + 1)[2]
             if re.fullmatch(r'k\w+', self.part(*block)):

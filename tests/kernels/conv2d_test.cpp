@@ -5,6 +5,7 @@
 #include <support/masks.h>
 #include <support/random_tensors.h>
 #include <support/reference_conv2d.h>
+#include <support/sanitizer.h>
 #include <support/threads.h>
 
 #include <limits>
@@ -182,18 +183,15 @@ TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
     const Tensor before = random_integers(c.input, 3), signs = random_integers(c.input, 4, -1, 1);
     const BitMask mask = test::positive(signs);
     const std::vector<double> contribution = test::reference_conv2d_backward_data(desc, weight, grad_output);
-    for (const float beta : {0.0f, 1.0f, -2.0f}) {
-      for (const BitMask* relu_mask : {static_cast<const BitMask*>(nullptr), &mask}) {
-        std::vector<double> expected = test::to_doubles(before);
-        for (size_t i = 0; i < expected.size(); ++i) {
-          const bool open = !relu_mask || signs.data<float>()[i] > 0.0f;
-          expected[i] = static_cast<double>(beta) * expected[i] + (open ? contribution[i] : 0.0);
-        }
-        Tensor grad_input = before.clone();
-        ON_DEVICE(conv2d_backward_data)(desc, weight, grad_output, Accumulate{beta, relu_mask}, grad_input);
-        EXPECT_TRUE(agrees(grad_input, expected, desc, Direction::backward_data))
-            << "beta " << beta << " mask " << (relu_mask != nullptr);
+    for (const Accumulate& how : {Accumulate{0.0f, &mask}, Accumulate{1.0f}, Accumulate{-2.0f, &mask}}) {
+      std::vector<double> expected = test::to_doubles(before);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        const bool open = !how.relu_mask || signs.data<float>()[i] > 0.0f;
+        expected[i] = static_cast<double>(how.beta) * expected[i] + (open ? contribution[i] : 0.0);
       }
+      Tensor grad_input = before.clone();
+      ON_DEVICE(conv2d_backward_data)(desc, weight, grad_output, how, grad_input);
+      EXPECT_TRUE(agrees(grad_input, expected, desc, Direction::backward_data)) << "beta " << how.beta;
     }
   }
 }
@@ -212,10 +210,10 @@ TEST_P(Conv2dEngines, BackwardWeightOnIntegersAccumulates) {
   }
 }
 
-/// Larger shapes, where work is cut into several blocks and tasks along every axis: less of each for an emulated
-/// device, whose tiles have a test of their own.
+/// Larger shapes, where work is cut into several blocks and tasks along every axis: less of each under a sanitizer and for an
+/// emulated device, whose tiles have a test of their own.
 std::vector<Case> large_cases() {
-  if (!test::on_cpu())
+  if (!test::on_cpu() || test::kUnderSanitizer)
     return {{{2, 11, 9, 68}, {72, 3, 3, 68}, {1, 1, Padding::reflect(1)}},
             {{1, 13, 15, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
             {{2, 13, 11, 20}, {24, 3, 3, 20}, {2, 2, Padding::reflect(1)}},
@@ -281,9 +279,13 @@ TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
 
 /// A NaN comes to the windows that contain it and to no others, though tiles of products go beyond the window.
 TEST_P(Conv2dEngines, NanStaysInItsWindows) {
-  if (!GetParam()->exact_integers || grade() != Precision::fp32) GTEST_SKIP() << "sums of differences spread a NaN";
-  for (const Case& c : {Case{{1, 6, 5, 3}, {2, 1, 1, 3}, {}}, Case{{1, 6, 5, 4}, {2, 3, 2, 4}, {}}}) {
+  const bool pairs_pixels = std::string(GetParam()->name).starts_with("mma_");  // of few outputs, with zeros between
+  if (!pairs_pixels && (!GetParam()->exact_integers || grade() != Precision::fp32))
+    GTEST_SKIP() << "sums of differences spread a NaN";
+  for (const Case& c : {Case{{1, 6, 5, 3}, {2, 1, 1, 3}, {}}, Case{{1, 6, 5, 4}, {2, 3, 2, 4}, {}},
+                        Case{{1, 11, 16, 3}, {20, 9, 9, 3}, {}}}) {
     const Conv2dDesc desc = c.desc();
+    if (pairs_pixels && desc.out_c < 8) continue;
     Tensor input = random_integers(c.input, 1);
     const int64_t row = 3, column = 2;
     for (int64_t channel = 0; channel < desc.in_c; ++channel) {

@@ -25,6 +25,10 @@ target_link_options(minidl_settings INTERFACE LINKER:--as-needed $<$<BOOL:${MINI
 if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_options(minidl_settings INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false alarms in what they insert
+  if(MINIDL_SANITIZE MATCHES "address.*undefined|undefined.*address")
+    # What the address sanitizer finds, too: a third of the time that compilation takes.
+    target_compile_options(minidl_settings INTERFACE -fno-sanitize=null,object-size,vptr)
+  endif()
   target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
 endif()
 
