@@ -1,10 +1,9 @@
 #include <minidl/core/cuda/backend.h>
-#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/input_operand.h>
-#include <minidl/kernels/cuda/map.cuh>
 #include <minidl/kernels/cuda/rounded_results.h>
-#include <minidl/kernels/cuda/windows.cuh>
 #include <minidl/kernels/half.h>
+#include <minidl/kernels/cuda/rounded_output.cuh>
+#include <minidl/kernels/cuda/windows.cuh>
 
 // Rows of taps of a picture with few channels, side by side: rows[n, h, w, s * c + channel] is what tap s of output
 // column w reads, h a row of the input. A thread has four neighbouring numbers, which it writes as one vector. Grid
@@ -12,17 +11,17 @@
 namespace minidl::cuda {
 namespace {
 
-/// Where it spares a fifth of the terms of few channels; of filters so wide that what is spared is more than the rows, which are written
-/// and read.
+/// Where it spares a fifth of the terms of few channels; of filters so wide that what is spared is more than the rows,
+/// which are written and read.
 bool merges_rows(const WindowProducts& products, const Conv2dDesc& d) {
   constexpr int64_t kFewestTaps = 5;
-  return d.k_w >= kFewestTaps && d.in_c < kFewChannels && 5 * products.channels(d.k_w * d.in_c) <= 4 * d.k_w * products.channels(d.in_c);
+  return d.k_w >= kFewestTaps && d.in_c < kFewChannels &&
+         5 * products.channels(d.k_w * d.in_c) <= 4 * d.k_w * products.channels(d.in_c);
 }
 
-/// Format: what rounds them, or void.
 template <typename Format>
 MINIDL_KERNEL(kMapThreads, tap_rows_kernel, int64_t vectors, Windows picture, int taps, int channels, int padded,
-              const float* values, void* rows) {
+              const float* values, typename Format::Element* rows) {
   const int64_t vector = int64_t{blockIdx.x} * kMapThreads + threadIdx.x, at = 4 * vector;
   if (vector >= vectors) return;
   const int64_t place = at / padded, line = place / picture.windows_w;
@@ -33,12 +32,7 @@ MINIDL_KERNEL(kMapThreads, tap_rows_kernel, int64_t vectors, Windows picture, in
     const int read = index_read(column * picture.stride_w + picture.begin_w + tap, picture.in_w, picture.mode);
     if (tap < taps && read >= 0) four[i] = load(values + (line * picture.in_w + read) * channels + number % channels);
   }
-  if constexpr (std::is_void_v<Format>) {
-    store_vector<4>(static_cast<float*>(rows) + at, four);
-  } else {
-    store(reinterpret_cast<ushort4*>(static_cast<uint16_t*>(rows) + at),
-          ushort4{Format::bits(four[0]), Format::bits(four[1]), Format::bits(four[2]), Format::bits(four[3])});
-  }
+  store_rounded<Format>(rows + at, four);
 }
 
 /// In terms of the input's pixels and channels.
@@ -63,21 +57,11 @@ Tensor tap_rows(const WindowProducts& products, const Conv2dDesc& d, const float
   const int64_t padded = products.channels(d.k_w * d.in_c);
   Tensor rows = Tensor::empty({d.n * d.in_h * d.out_w(), padded}, products.dtype, current_device());
   const Windows picture = plain_windows(products, d);
-  const auto run = [&]<typename Format>() {
-    MINIDL_LAUNCH(tap_rows_kernel<Format>, blocks_for(rows.count() / 4, kMapThreads), kMapThreads, 0,
-                  current_stream(), rows.count() / 4, picture, static_cast<int>(d.k_w), static_cast<int>(d.in_c),
-                  static_cast<int>(padded), values, rows.raw());
-  };
-  switch (products.dtype) {
-    case Dtype::f32:
-      run.template operator()<void>();
-      break;
-    case Dtype::bf16:
-      run.template operator()<Bf16>();
-      break;
-    default:
-      run.template operator()<Half>();
-  }
+  with_format(products.dtype, [&]<typename Format>(Format) {
+    MINIDL_LAUNCH(tap_rows_kernel<Format>, blocks_for(rows.count() / 4, kMapThreads), kMapThreads, 0, current_stream(),
+                  rows.count() / 4, picture, static_cast<int>(d.k_w), static_cast<int>(d.in_c),
+                  static_cast<int>(padded), values, static_cast<typename Format::Element*>(rows.raw()));
+  });
   return rows;
 }
 
@@ -101,8 +85,7 @@ Operand input_operand(const WindowProducts& products, const Conv2dDesc& d, const
   const int64_t pixels = d.n * d.in_h * d.in_w;
   if (merges_rows(products, d))
     return Operand(values ? tap_rows(products, d, values) : tap_rows(products, d, as_f32(*tensor).data<float>()));
-  return values ? operand_of(products, tensor, values, pixels, d.in_c)
-                : operand_of(products, *tensor, pixels, d.in_c);
+  return values ? operand_of(products, tensor, values, pixels, d.in_c) : operand_of(products, *tensor, pixels, d.in_c);
 }
 
 int64_t input_operand_bytes(const WindowProducts& products, const Conv2dDesc& d) {

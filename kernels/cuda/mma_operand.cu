@@ -1,24 +1,11 @@
 #include <minidl/core/cuda/backend.h>
 #include <minidl/kernels/cuda/mma_operand.h>
-#include <minidl/kernels/cuda/half_formats.cuh>
-#include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/rounded_output.cuh>
 
 // Copies of operands, rounded and with channels up to a multiple of 16 bytes. A thread has four neighbouring channels,
 // which it writes as one vector. Grid (rows * channels / 1024), blocks of 256. Traffic: the values and the copy once.
 namespace minidl::cuda {
 namespace {
-
-struct Single {
-  using Element = float;
-  using Four = float4;
-  MINIDL_DEVICE static float bits(float value) { return value; }
-};
-template <typename Format>
-struct Rounded {
-  using Element = uint16_t;
-  using Four = ushort4;
-  MINIDL_DEVICE static uint16_t bits(float value) { return Format::bits(value); }
-};
 
 template <typename Format, int kWidth>
 MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64_t padded, const float* values,
@@ -34,9 +21,7 @@ MINIDL_KERNEL(kMapThreads, operand_kernel, int64_t rows, int64_t channels, int64
       if (channel + i < channels) four[i] = load(values + row * channels + channel + i);
     }
   }
-  store(reinterpret_cast<typename Format::Four*>(operand + at),
-        typename Format::Four{Format::bits(four[0]), Format::bits(four[1]), Format::bits(four[2]),
-                              Format::bits(four[3])});
+  store_rounded<Format>(operand + at, four);
 }
 
 /// a x + b[c], as an operand and as it is. Four channels a thread, of few that are no vectors.
@@ -53,9 +38,7 @@ MINIDL_KERNEL(kMapThreads, shifted_operand_kernel, int64_t rows, int channels, i
     four[i] = a * load(x + element) + load(b + channel + i);
     store(output + element, four[i]);
   }
-  store(reinterpret_cast<typename Format::Four*>(operand + at),
-        typename Format::Four{Format::bits(four[0]), Format::bits(four[1]), Format::bits(four[2]),
-                              Format::bits(four[3])});
+  store_rounded<Format>(operand + at, four);
 }
 
 template <typename Format>
@@ -90,10 +73,8 @@ Tensor mma_operand(Dtype dtype, const float* values, int64_t rows, int64_t chann
   if (dtype == Dtype::f32 && takes_vectors(channels, {values})) return {};
   Tensor operand = Tensor::empty({rows, padded}, dtype, current_device());
   if (rows == 0) return operand;
-  const auto run = dtype == Dtype::f32    ? launch_copy<Single>
-                   : dtype == Dtype::bf16 ? launch_copy<Rounded<Bf16>>
-                                          : launch_copy<Rounded<Half>>;
-  run(rows, channels, padded, values, operand.raw());
+  with_format(dtype,
+              [&]<typename Format>(Format) { launch_copy<Format>(rows, channels, padded, values, operand.raw()); });
   return operand;
 }
 
@@ -102,10 +83,9 @@ Tensor shifted_operand(Dtype dtype, int64_t rows, int64_t channels, float a, con
   const int64_t padded = operand_channels(dtype, channels);
   Tensor operand = Tensor::empty({rows, padded}, dtype, current_device());
   if (rows == 0) return operand;
-  const auto run = dtype == Dtype::f32    ? launch_shifted<Single>
-                   : dtype == Dtype::bf16 ? launch_shifted<Rounded<Bf16>>
-                                          : launch_shifted<Rounded<Half>>;
-  run(rows, channels, padded, a, x, b, output, operand.raw());
+  with_format(dtype, [&]<typename Format>(Format) {
+    launch_shifted<Format>(rows, channels, padded, a, x, b, output, operand.raw());
+  });
   return operand;
 }
 

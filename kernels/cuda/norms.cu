@@ -285,7 +285,7 @@ void apply_factors(const NormShape& shape, const NormForward& args, const float*
   const ChannelCut cut(shape.groups, shape.positions, shape.c, {input, output, rounded, mean, args.residual});
   const Affine affine{input, mean, scale, shift, args.residual, relu};
   if (!rounded) return channel_map(cut, affine, Output{output});
-  with_format(whole ? products.dtype : args.output.dtype(), [&](auto format) {
+  with_half_format(whole ? products.dtype : args.output.dtype(), [&](auto format) {
     channel_map(cut, affine, RoundedOutput<decltype(format)>{output, rounded});
   });
   left.keep();
@@ -356,7 +356,7 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
     const GradientOutput output{targets.input};
     RoundedResults left(products_now(), targets.written, true);
     if (left.data()) {
-      with_format(products_now().dtype, [&](auto format) {
+      with_half_format(products_now().dtype, [&](auto format) {
         channel_map(cut, gradient, RoundedGradient<decltype(format)>{output, left.data()});
       });
     } else {

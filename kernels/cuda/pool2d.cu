@@ -2,8 +2,8 @@
 #include <minidl/kernels/conv2d_pool2d.h>
 #include <minidl/kernels/cuda/unpooled_operand.h>
 #include <minidl/kernels/dispatch.h>
-#include <minidl/kernels/cuda/half_formats.cuh>
 #include <minidl/kernels/cuda/map.cuh>
+#include <minidl/kernels/cuda/rounded_output.cuh>
 
 // Pooling and its gradient. A thread does 4 neighbouring channels of a pixel (or one, see map.cuh): of the output
 // forward, of the input backward, where it goes through the windows that contain the pixel and adds what they send
@@ -163,23 +163,19 @@ MINIDL_KERNEL(kMapThreads, pool2d_backward_apart_kernel, PoolSize size, int wind
   }
 }
 
-/// Where the gradient goes of which the rest of the backward pass reads 16 bits alone.
+/// Where the gradient goes of which the rest of the backward pass reads an operand alone.
 template <typename Format>
-struct RoundedGradient {
-  uint16_t* grad;
+struct OperandOutput {
+  typename Format::Element* grad;
   BitSpan relu_mask;
 
   template <int kWidth>
   MINIDL_DEVICE void write(int64_t i, const float (&r)[kWidth]) const {
     const int64_t bit = relu_mask.first + i;
     const unsigned bits = relu_mask.bits ? static_cast<unsigned>(load(relu_mask.bits + bit / 8)) >> bit % 8 : 15u;
-    uint16_t rounded[kWidth];
-    for (int k = 0; k < kWidth; ++k) rounded[k] = Format::bits(bits >> k & 1 ? r[k] : 0.0f);
-    if constexpr (kWidth == 4) {
-      store(reinterpret_cast<ushort4*>(grad + i), ushort4{rounded[0], rounded[1], rounded[2], rounded[3]});
-    } else {
-      store(grad + i, rounded[0]);
-    }
+    float values[kWidth];
+    for (int k = 0; k < kWidth; ++k) values[k] = bits >> k & 1 ? r[k] : 0.0f;
+    store_rounded<Format>(grad + i, values);
   }
 };
 
@@ -230,16 +226,10 @@ Tensor unpooled_operand(Dtype dtype, const Conv2dDesc& desc, const uint8_t* choi
   Tensor operand = Tensor::empty(desc.output_shape(), dtype, current_device());
   const PoolSize size = size_of(pool, pool.input_shape());
   const bool vectors = takes_vectors(size.c, {grad_output}) && takes_words(choice);
-  const auto run = [&]<typename Format>(Format) {
+  with_format(dtype, [&]<typename Format>(Format) {
     launch_apart(size, pool.n, vectors, choice, grad_output,
-                 RoundedGradient<Format>{static_cast<uint16_t*>(operand.raw()), positive});
-  };
-  if (dtype == Dtype::f32) {
-    launch_apart(size, pool.n, vectors, choice, grad_output,
-                 GradientOutput{{static_cast<float*>(operand.raw()), 0.0f, positive}});
-  } else {
-    dtype == Dtype::bf16 ? run(Bf16{}) : run(Half{});
-  }
+                 OperandOutput<Format>{static_cast<typename Format::Element*>(operand.raw()), positive});
+  });
   return operand;
 }
 
