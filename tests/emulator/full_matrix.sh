@@ -33,6 +33,5 @@ if [[ $mutants == yes ]]; then
   echo "full_matrix.sh: mutants"
   python3 tests/emulator/mutate.py
   python3 tests/emulator/mutate.py --survivors
-  python3 tests/emulator/mutate.py --races
 fi
 echo "full_matrix.sh: everything passed"
