@@ -254,12 +254,9 @@ struct ParameterGradient {
   float beta;
   float* grad;  // nullptr: not wanted
 };
-struct ParameterGradients {
-  ParameterGradient of[2];  // the weight, the bias
-};
-/// grad = beta * grad + the sums of all groups, or of each its own. Grid (entries / 128, 2).
-MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, ParameterGradients both) {
-  const auto [sums, beta, grad] = both.of[blockIdx.y];
+/// grad = beta * grad + the sums of all groups, or of each its own; of the weight, and of the bias.
+MINIDL_KERNEL(kEntryThreads, norm_parameter_kernel, NormShape shape, ParameterGradient weight, ParameterGradient bias) {
+  const auto [sums, beta, grad] = blockIdx.y == 0 ? weight : bias;
   const int64_t rows = shape.weight_per_group ? shape.groups : 1;
   const int64_t i = int64_t{blockIdx.x} * kEntryThreads + threadIdx.x;
   if (!grad || i >= rows * shape.c) return;
@@ -366,8 +363,8 @@ void normalize_backward(const NormShape& shape, const NormBackward& args, const 
   }
   if (!targets.weight && !targets.bias) return;
   MINIDL_LAUNCH(norm_parameter_kernel, dim3(entry_blocks(shape), 2), kEntryThreads, 0, current_stream(), shape,
-                ParameterGradients{{{products, targets.weight_beta, targets.weight},
-                                    {grad_sums, targets.bias_beta, targets.bias}}});
+                ParameterGradient{products, targets.weight_beta, targets.weight},
+                ParameterGradient{grad_sums, targets.bias_beta, targets.bias});
 }
 
 }  // namespace minidl::cuda

@@ -27,9 +27,16 @@ struct Variation {
   MINIDL_DEVICE double operator()(int64_t, int64_t i) const {
     const Pairs pairs = pairs_of<Index>(form, i);
     const double value = static_cast<double>(load(x + i));
-    const double across = pairs.right ? static_cast<double>(load(x + i + form.c)) - value : 0.0;
-    const double down = pairs.below ? static_cast<double>(load(x + i + form.w * form.c)) - value : 0.0;
-    return across * across + down * down;
+    double sum = 0.0;
+    if (pairs.right) {
+      const double difference = static_cast<double>(load(x + i + form.c)) - value;
+      sum = difference * difference;
+    }
+    if (pairs.below) {
+      const double difference = static_cast<double>(load(x + i + form.w * form.c)) - value;
+      sum += difference * difference;
+    }
+    return sum;
   }
 };
 

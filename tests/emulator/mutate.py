@@ -45,7 +45,7 @@ PROGRAMS = [
     ('kernels_smooth_test', THREADS, []),
     ('kernels_conv2d_pool2d_test', THREADS, ['pool2d.cu', 'result_writer.cuh']),
     ('kernels_conv2d_test', '*/simt' + THREADS, []),
-    ('kernels_conv2d_test', '*OnIntegers/mma_tf32:*OnIntegers/mma_bf16:*NanStays*/mma_bf16' + THREADS, ['pixel_pairs.cu', 'input_operand.cu']),
+    ('kernels_conv2d_test', '*OnIntegers/mma_tf32:*OnIntegers/mma_bf16:*NanStays*/mma_bf16' + THREADS, ['pixel_pairs.cu', 'input_operand.cu', 'gather_output.cuh']),
     ('kernels_cuda_kernels_test', THREADS, []),
     ('kernels_cuda_pieces_test', THREADS, []),
     ('kernels_elementwise_test', THREADS, []),
