@@ -229,9 +229,7 @@ std::vector<Case> large_cases() {
 }
 
 TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
-#if defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "the reference's plain loops take minutes under the thread sanitizer, which learns nothing from them";
-#endif
+  if (test::kUnderThreadSanitizer) GTEST_SKIP() << "the reference's plain loops take minutes, and have one thread";
   static const std::vector<test::Conv2dOnNoise> all = [] {
     std::vector<test::Conv2dOnNoise> expected;
     for (const Case& c : large_cases()) expected.emplace_back(c.desc());
