@@ -16,6 +16,7 @@
 // MINIDL_SHARED(float, tile, [32][33]): an array in shared memory, aligned to 16 bytes or more.
 // MINIDL_DYNAMIC_SHARED(float, buffer): float* to the shared memory whose size the launch gives.
 // MINIDL_UNROLL: before a loop whose index chooses among registers.
+// MINIDL_NO_UNROLL: before one whose body is too long for copies of it.
 #ifdef MINIDL_CUDA_EMULATED
 
 #define MINIDL_KERNEL_RESIDENT(threads, blocks, kernel, ...) MINIDL_KERNEL(threads, kernel, __VA_ARGS__)
@@ -23,6 +24,7 @@
   void kernel(__VA_ARGS__ __VA_OPT__(, )::minidl::emulator::KernelTraits<(threads), #kernel>)
 #define MINIDL_DEVICE inline __attribute__((always_inline))
 #define MINIDL_UNROLL
+#define MINIDL_NO_UNROLL
 #define MINIDL_SHARED(type, name, extents)        \
   typedef type name##_type extents;               \
   static constexpr char name##_key = 0;           \
@@ -38,6 +40,7 @@
 #define MINIDL_KERNEL(threads, kernel, ...) MINIDL_KERNEL_RESIDENT(threads, 1, kernel, __VA_ARGS__)
 #define MINIDL_DEVICE __device__ __forceinline__
 #define MINIDL_UNROLL _Pragma("unroll")
+#define MINIDL_NO_UNROLL _Pragma("unroll 1")
 #define MINIDL_SHARED(type, name, extents) __shared__ __align__(16) type name extents
 #define MINIDL_DYNAMIC_SHARED(type, name)                          \
   extern __shared__ __align__(128) unsigned char name##_storage[]; \

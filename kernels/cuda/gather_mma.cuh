@@ -64,7 +64,8 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   MmaSums<Tile> sums = {};
   mma_loop<Tile::kStageBytes>(shared, steps, fetch,
                               [&](const std::byte* stage) { multiply_stage<Type, Tile>(stage, sums); });
-  write_sums<typename Type::Format, Tile, kPools>(windows, out, count, window0, channel0, part * windows.n, sums);
+  write_sums<typename Type::Format, Tile, kPools>(shared, windows, out, count, window0, channel0,
+                                                  part * windows.n, sums);
 }
 
 /// Nothing that is in fp16 is added: who needs it has numbers that are too small for that.

@@ -73,6 +73,34 @@ MINIDL_DEVICE void for_pairs(const MmaSums<Tile>& sums, const Body& body) {
   }
 }
 
+/// The same for a body that is too long for a copy of it at each pair: result(i, j, side) is what this thread has in
+/// row lane / 4 + 8 * i of the warp's part, at pair_column(j) + side. Threads read back from `shared`, of kShared
+/// bytes, with which the main loop is done, what they wrote there, half of the rows at a time if the whole does not
+/// fit.
+template <typename Tile, typename Result, typename Body>
+MINIDL_DEVICE void for_pairs_in_turn(std::byte* shared, const Result& result, const Body& body) {
+  constexpr int kAcross = Tile::kWarpColumns / 8, kPairs = Tile::kWarpRows / 8 * kAcross;
+  constexpr int kBytes = kPairs * Tile::kThreads * int{sizeof(float2)}, kParts = kBytes <= Tile::kShared ? 1 : 2;
+  static_assert(kBytes <= kParts * Tile::kShared && kPairs % (kParts * kAcross) == 0);
+  constexpr int kOfPart = kPairs / kParts;
+  float2* const own = reinterpret_cast<float2*>(shared) + threadIdx.x;
+  const int first_row = warp_row<Tile>() + static_cast<int>(threadIdx.x) % 32 / 4;
+  __syncthreads();
+  MINIDL_UNROLL
+  for (int part = 0; part < kParts; ++part) {
+    MINIDL_UNROLL
+    for (int k = 0; k < kOfPart; ++k) {
+      const int i = (part * kOfPart + k) / kAcross, j = k % kAcross;
+      store(own + k * Tile::kThreads, make_float2(result(i, j, 0), result(i, j, 1)));
+    }
+    MINIDL_NO_UNROLL
+    for (int k = 0; k < kOfPart; ++k) {
+      const float2 two = load(own + k * Tile::kThreads);
+      body(first_row + (part * kOfPart + k) / kAcross * 8, k % kAcross, two.x, two.y);
+    }
+  }
+}
+
 /// Fragments of kCount times eight columns, from the address that this lane gives.
 template <typename Type, int kCount>
 MINIDL_DEVICE void load_columns(const std::byte* address, typename Type::template Operand<2> (&b)[kCount]) {

@@ -135,10 +135,11 @@ MINIDL_DEVICE float with_bias(const PairOutput& out, float sum, float bias) {
   return sum * out.scale + bias;
 }
 
-/// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written.
+/// The sums of the tile that begins at window0 and channel0; picture0 as in pixel_written, `shared` as in
+/// for_pairs_in_turn.
 template <typename Format, typename Tile, bool kPools>
-MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int count, int window0, int channel0,
-                              int picture0, const MmaSums<Tile>& sums) {
+MINIDL_DEVICE void write_sums(std::byte* shared, const Windows& windows, const PairOutput& out, int count, int window0,
+                              int channel0, int picture0, const MmaSums<Tile>& sums) {
   constexpr int kPairs = Tile::kWarpColumns / 8;  // of a row
   float bias[kPairs][2];
   MINIDL_UNROLL
@@ -146,17 +147,15 @@ MINIDL_DEVICE void write_sums(const Windows& windows, const PairOutput& out, int
     bias[j][0] = bias_of(out, channel0 + pair_column<Tile>(j));
     bias[j][1] = bias_of(out, channel0 + pair_column<Tile>(j) + 1);
   }
+  const auto result = [&](int i, int j, int side) {
+    return with_bias(out, sums[i / 2][j][i % 2 * 2 + side], bias[j][side]);
+  };
   if constexpr (!kPools) {
-    if (out.moments) {
-      write_moments<Tile>(windows, out, count, window0, channel0, [&](int i, int j, int side) {
-        return with_bias(out, sums[i / 2][j][i % 2 * 2 + side], bias[j][side]);
-      });
-    }
+    if (out.moments) write_moments<Tile>(windows, out, count, window0, channel0, result);
   }
-  for_pairs<Tile>(sums, [&](int row, int j, float first, float second) {
+  for_pairs_in_turn<Tile>(shared, result, [&](int row, int j, float first, float second) {
     const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);
     const bool inside = window < count && channel < out.channels;
-    first = with_bias(out, first, bias[j][0]), second = with_bias(out, second, bias[j][1]);
     if constexpr (kPools) {
       write_cell<Format>(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel,
                          first, second);

@@ -207,7 +207,7 @@ TEST_F(KernelWork, GatherMma) {
         ASSERT_EQ(counted.size(), parts == 1 ? 1u : 2u);
         const int64_t down = cuda::divided_up(count, tile.rows), across = cuda::divided_up(channels, tile.columns);
         EXPECT_EQ(counted[0].blocks, down * across * parts);
-        EXPECT_EQ(counted[0].barriers, down * across * all);
+        EXPECT_EQ(counted[0].barriers, down * across * (all + parts));
         EXPECT_EQ(counted[0].tensor_flops,
                   2 * down * across * tile.rows * tile.columns * all * 64 / element * type.products);
         EXPECT_EQ(counted[0].bytes_read, element * (pixels_read(windows) * in_c * across + channels * length * down));
@@ -215,8 +215,10 @@ TEST_F(KernelWork, GatherMma) {
         EXPECT_EQ(counted[0].bank_conflicts, 0);
         const int64_t down_of_warp = tile.warp_rows / 16, across_of_warp = cuda::divided_up(tile.warp_columns / 8, 2);
         if (taps == 1 && length * element % 64 == 0) {  // else the compiler may copy some chunks elsewhere
+          const int64_t pairs = tile.warps() * down_of_warp * 2 * (tile.warp_columns / 8);  // written, and read
           EXPECT_EQ(counted[0].shared_requests,
-                    down * across * all * (tile.copies() + tile.warps() * 2 * (down_of_warp + across_of_warp)));
+                    down * across *
+                        (all * (tile.copies() + tile.warps() * 2 * (down_of_warp + across_of_warp)) + parts * 2 * pairs));
         }
         // Eight windows or filters with four chunks each; eight windows with eight channels, in pairs where those are
         // aligned.
