@@ -13,7 +13,9 @@
 #include <minidl/kernels/cuda/result_writer.cuh>
 #include <minidl/kernels/cuda/window_tiles.cuh>
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <type_traits>
 
 namespace minidl::cuda {
@@ -64,8 +66,8 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), gather_mma_kern
   MmaSums<Tile> sums = {};
   mma_loop<Tile::kStageBytes>(shared, steps, fetch,
                               [&](const std::byte* stage) { multiply_stage<Type, Tile>(stage, sums); });
-  write_sums<typename Type::Format, Tile, kPools>(shared, windows, out, count, window0, channel0,
-                                                  part * windows.n, sums);
+  write_sums<typename Type::Format, Tile, kPools>(shared, windows, out, count, window0, channel0, part * windows.n,
+                                                  sums);
 }
 
 /// Nothing that is in fp16 is added: who needs it has numbers that are too small for that.
@@ -122,6 +124,11 @@ void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture
                 const GatherOutput& output, cudaStream_t stream) {
   static_assert(kLaunchTile<Type>.size() == std::size(kMmaTiles));
   if (windows.count() == 0) return;
+  const int64_t pixels = int64_t{windows.n} * windows.in_h * windows.in_w;
+  const int64_t elements = std::max(pixels * windows.in_c, windows.count() * output.added.terms);
+  MINIDL_CHECK(elements / TermWalk<typename Type::Element>::kChunk <= INT32_MAX,
+               "[cuda] products on tensor cores read at most 32 GiB of a tensor, not {} elements of {} bytes", elements,
+               sizeof(typename Type::Element));
   MINIDL_CHECK(!output.pools || (plan.parts == 1 && windows.mode == Padding::Mode::zero),
                "[cuda] results are pooled of products in one part and of pictures between zeros");
   MINIDL_CHECK(

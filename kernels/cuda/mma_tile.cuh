@@ -129,13 +129,13 @@ MINIDL_DEVICE void multiply_stage(const std::byte* stage, MmaSums<Tile>& sums) {
   // columns, 8 with both chunks and the next 8.
   const int row = warp_row<Tile>() + lane % 16, row_chunk = lane / 16;
   const int column = warp_column<Tile>() + lane / 16 * kNextColumns + lane % 8, column_chunk = lane / 8 % 2;
+  const int row_place = swizzled(row, row_chunk), column_place = swizzled(column, column_chunk);
   const std::byte* const columns = stage + Tile::kRows * kRowBytes;
   MINIDL_UNROLL
   for (int product = 0; product < kProducts; ++product) {
-    const int chunk = product * (kMmaBytes / kChunkBytes);
     typename Type::template Operand<2> b[kAcross];
-    load_columns<Type>(columns + swizzled(column, chunk + column_chunk), b);
-    const std::byte* const rows = stage + swizzled(row, chunk + row_chunk);
+    load_columns<Type>(columns + (column_place ^ product * kMmaBytes), b);
+    const std::byte* const rows = stage + (row_place ^ product * kMmaBytes);
     MINIDL_UNROLL
     for (int i = 0; i < kDown; ++i) {
       uint32_t raw[4];

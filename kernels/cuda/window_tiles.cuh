@@ -72,16 +72,19 @@ struct ZeroPaddedWindows {
 
   static constexpr uint32_t kIsThere = 0x10001u << kMostMmaTaps;
 
-  const std::byte* begin[Rows::kCount];  // what tap (0, 0) would read
+  const std::byte* source;
+  int begin[Rows::kCount];  // chunks from `source` to what tap (0, 0) would read
   uint32_t inside[Rows::kCount];
 
-  MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, const Element* picture, int count, int window0) {
+  MINIDL_DEVICE ZeroPaddedWindows(const Windows& windows, const Element* picture, int count, int window0)
+      : source(reinterpret_cast<const std::byte*>(picture)) {
+    const int chunks = windows.in_c / TermWalk<Element>::kChunk;
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       const int window = window0 + Rows::first() + i * Rows::kAtOnce;
       const WindowPlace place = window_place(windows, window, count);
       const int64_t pixel = int64_t{place.pixels} + int64_t{place.row} * windows.in_w + place.column;
-      begin[i] = reinterpret_cast<const std::byte*>(picture) + pixel * windows.in_c * int64_t{sizeof(Element)};
+      begin[i] = static_cast<int>(pixel * chunks);
       inside[i] = place.pixels < 0 ? 0
                                    : taps_inside(place.row, windows.in_h, windows.k_h) |
                                          taps_inside(place.column, windows.in_w, windows.k_w) << 16 | kIsThere;
@@ -97,7 +100,8 @@ struct ZeroPaddedWindows {
     const uint32_t tap = 1u << terms.tap.r | 0x10000u << terms.tap.s;
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
-      async_copy<kChunkBytes>(tile + Rows::place(i), begin[i] + terms.offset, any && (inside[i] & tap) == tap);
+      async_copy<kChunkBytes>(tile + Rows::place(i), source + terms.offset + int64_t{begin[i]} * kChunkBytes,
+                              any && (inside[i] & tap) == tap);
     }
   }
 };
@@ -112,10 +116,11 @@ struct WindowsAndRows : ZeroPaddedWindows<Element, kRows, kThreads> {
   using Base::Base;
   /// From now on.
   MINIDL_DEVICE void begin_rows(const Element* rows, int terms, int window0) {
+    this->source = reinterpret_cast<const std::byte*>(rows);
     MINIDL_UNROLL
     for (int i = 0; i < Rows::kCount; ++i) {
       const int window = window0 + Rows::first() + i * Rows::kAtOnce;
-      this->begin[i] = reinterpret_cast<const std::byte*>(rows + int64_t{window} * terms);
+      this->begin[i] = window * (terms / TermWalk<Element>::kChunk);
     }
   }
 };
