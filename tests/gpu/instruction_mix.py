@@ -38,15 +38,15 @@ def kind_of(instruction):
 
 def main_loop(code):
     """Kinds of its instructions, counted."""
+    products = TENSOR if any(kind_of(name) == TENSOR for _, name, _ in code) else PRODUCTS
     best, most = None, (0, 0)
     for address, instruction, operands in code:
         target = re.search(r"0x([0-9a-f]+)", operands) if instruction.startswith("BRA") else None
         if not target or int(target.group(1), 16) > address:
             continue
         loop = collections.Counter(kind_of(name) for at, name, _ in code if int(target.group(1), 16) <= at <= address)
-        products = loop[TENSOR] or loop[PRODUCTS]
-        if (products, -loop.total()) > most:
-            best, most = loop, (products, -loop.total())
+        if (loop[products], -loop.total()) > most:
+            best, most = loop, (loop[products], -loop.total())
     return best
 
 
