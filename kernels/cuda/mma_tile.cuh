@@ -126,7 +126,7 @@ MINIDL_DEVICE void multiply_stage(const std::byte* stage, MmaSums<Tile>& sums) {
   constexpr int kProducts = kRowBytes / kMmaBytes;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   // ldmatrix: a lane gives a row of 16 bytes. Of rows, 16 with the first chunk and the same 16 with the next; of
-  // columns, 8 with both chunks and the next 8.
+  // columns, 8 with both chunks and the next 8. The chunks of the next product differ in one bit of their places.
   const int row = warp_row<Tile>() + lane % 16, row_chunk = lane / 16;
   const int column = warp_column<Tile>() + lane / 16 * kNextColumns + lane % 8, column_chunk = lane / 8 % 2;
   const int row_place = swizzled(row, row_chunk), column_place = swizzled(column, column_chunk);

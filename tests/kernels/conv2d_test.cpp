@@ -210,8 +210,8 @@ TEST_P(Conv2dEngines, BackwardWeightOnIntegersAccumulates) {
   }
 }
 
-/// Larger shapes, where work is cut into several blocks and tasks along every axis: less of each under a sanitizer and for an
-/// emulated device, whose tiles have a test of their own.
+/// Larger shapes, where work is cut into several blocks and tasks along every axis: less of each under a sanitizer and
+/// for an emulated device, whose tiles have a test of their own.
 std::vector<Case> large_cases() {
   if (!test::on_cpu() || test::kUnderSanitizer)
     return {{{2, 11, 9, 68}, {72, 3, 3, 68}, {1, 1, Padding::reflect(1)}},

@@ -26,7 +26,7 @@ if(MINIDL_SANITIZE)
   target_compile_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_compile_options(minidl_settings INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)  # false alarms in what they insert
   if(MINIDL_SANITIZE MATCHES "address.*undefined|undefined.*address")
-    # What the address sanitizer finds, too: a third of the time that compilation takes.
+    # A quarter of the time that compilation takes. The address sanitizer finds what null and object-size do; for vptr there is nothing else.
     target_compile_options(minidl_settings INTERFACE -fno-sanitize=null,object-size,vptr)
   endif()
   target_link_options(minidl_settings INTERFACE -fsanitize=${MINIDL_SANITIZE})
