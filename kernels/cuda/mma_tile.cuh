@@ -53,30 +53,38 @@ MINIDL_DEVICE int warp_column() {
   return static_cast<int>(threadIdx.x) / 32 / Tile::kWarpsDown * Tile::kWarpColumns;
 }
 
+/// The row of the tile of this thread's pairs number i, of those that it has in each column.
+template <typename Tile>
+MINIDL_DEVICE int pair_row(int i) {
+  return warp_row<Tile>() + static_cast<int>(threadIdx.x) % 32 / 4 + i * 8;
+}
 /// The column of the tile at which this thread's pairs number j begin.
 template <typename Tile>
 MINIDL_DEVICE int pair_column(int j) {
   return warp_column<Tile>() + j * 8 + static_cast<int>(threadIdx.x) % 4 * 2;
 }
-/// Calls body(row, j, first, second) for each pair of neighbouring results of this thread, row by row of the tile: the
-/// sums at pair_column(j) and the next. All lanes of a warp call together.
+/// What this thread has at pair_row(i) and pair_column(j) + side.
+template <typename Tile>
+MINIDL_DEVICE float pair_sum(const MmaSums<Tile>& sums, int i, int j, int side) {
+  return sums[i / 2][j][i % 2 * 2 + side];
+}
+
+/// Calls body(row, column, first, second) for each pair of neighbouring results of this thread, row by row of the tile.
+/// All lanes of a warp call together.
 template <typename Tile, typename Body>
 MINIDL_DEVICE void for_pairs(const MmaSums<Tile>& sums, const Body& body) {
-  const int first_row = warp_row<Tile>() + static_cast<int>(threadIdx.x) % 32 / 4;
   MINIDL_UNROLL
   for (int i = 0; i < Tile::kWarpRows / 8; ++i) {
     MINIDL_UNROLL
     for (int j = 0; j < Tile::kWarpColumns / 8; ++j) {
-      const float(&four)[4] = sums[i / 2][j];
-      body(first_row + i * 8, j, four[i % 2 * 2], four[i % 2 * 2 + 1]);
+      body(pair_row<Tile>(i), pair_column<Tile>(j), pair_sum<Tile>(sums, i, j, 0), pair_sum<Tile>(sums, i, j, 1));
     }
   }
 }
 
-/// The same for a body that is too long for a copy of it at each pair: result(i, j, side) is what this thread has in
-/// row lane / 4 + 8 * i of the warp's part, at pair_column(j) + side. Threads read back from `shared`, of kShared
-/// bytes, with which the main loop is done, what they wrote there, half of the rows at a time if the whole does not
-/// fit.
+/// The same for a body that is too long for a copy of it at each pair: result(i, j, side) is what this thread has at
+/// pair_row(i) and pair_column(j) + side. Threads read back from `shared`, of kShared bytes, with which the main loop
+/// is done, what they wrote there, half of the rows at a time if the whole does not fit.
 template <typename Tile, typename Result, typename Body>
 MINIDL_DEVICE void for_pairs_in_turn(std::byte* shared, const Result& result, const Body& body) {
   constexpr int kAcross = Tile::kWarpColumns / 8, kPairs = Tile::kWarpRows / 8 * kAcross;
@@ -84,7 +92,6 @@ MINIDL_DEVICE void for_pairs_in_turn(std::byte* shared, const Result& result, co
   static_assert(kBytes <= kParts * Tile::kShared && kPairs % (kParts * kAcross) == 0);
   constexpr int kOfPart = kPairs / kParts;
   float2* const own = reinterpret_cast<float2*>(shared) + threadIdx.x;
-  const int first_row = warp_row<Tile>() + static_cast<int>(threadIdx.x) % 32 / 4;
   __syncthreads();
   MINIDL_UNROLL
   for (int part = 0; part < kParts; ++part) {
@@ -96,7 +103,7 @@ MINIDL_DEVICE void for_pairs_in_turn(std::byte* shared, const Result& result, co
     MINIDL_NO_UNROLL
     for (int k = 0; k < kOfPart; ++k) {
       const float2 two = load(own + k * Tile::kThreads);
-      body(first_row + (part * kOfPart + k) / kAcross * 8, k % kAcross, two.x, two.y);
+      body(pair_row<Tile>((part * kOfPart + k) / kAcross), pair_column<Tile>(k % kAcross), two.x, two.y);
     }
   }
 }

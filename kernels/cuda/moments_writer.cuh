@@ -32,8 +32,7 @@ MINIDL_DEVICE TileMoments column_moments(int rows, const Value& value) {
   return {count, shift, mean, sum_of_column(squares)};
 }
 
-/// Of the tile that begins at window0 and channel0, whose rows are of one picture; result(i, j, side) is the number in
-/// row lane / 4 + 8 * i and column pair_column(j) + side.
+/// Of the tile that begins at window0 and channel0, whose rows are of one picture; `result` as in for_pairs_in_turn.
 template <typename Tile, typename Result>
 MINIDL_DEVICE void write_moments(const Windows& windows, const GatherOutput& out, int count, int window0, int channel0,
                                  const Result& result) {

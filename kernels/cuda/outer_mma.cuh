@@ -116,8 +116,8 @@ MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kerne
                                  reinterpret_cast<const Element*>(stage + Rows::kBytes), sums);
   });
   float* const partial = partials + int64_t{blockIdx.z} * product.rows * length;
-  for_pairs<Tile>(sums, [&](int down, int j, float first, float second) {
-    const int r = row0 + down, c = column0 + pair_column<Tile>(j);
+  for_pairs<Tile>(sums, [&](int row, int column, float first, float second) {
+    const int r = row0 + row, c = column0 + column;
     if (r >= product.rows || c >= length) return;
     store(reinterpret_cast<float2*>(partial + static_cast<int64_t>(r) * length + c), make_float2(first, second));
   });

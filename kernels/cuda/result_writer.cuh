@@ -90,8 +90,7 @@ MINIDL_DEVICE void write_unpooled(const PairOutput& out, const WindowIndex& at, 
       const bool pooled = r < 2 && s < 2;
       bool goes[2] = {pooled, pooled};
       if (pooled) {
-        for (int k = 0; k < 2; ++k)
-          goes[k] = to.choice ? choice[k] == 2 * r + s : is_set(to.positive, element + k);
+        for (int k = 0; k < 2; ++k) goes[k] = to.choice ? choice[k] == 2 * r + s : is_set(to.positive, element + k);
       }
       store_operands<Format>(to.operand, element, goes[0] ? first : 0.0f, goes[1] ? second : 0.0f);
     }
@@ -99,7 +98,8 @@ MINIDL_DEVICE void write_unpooled(const PairOutput& out, const WindowIndex& at, 
 }
 
 /// Two neighbouring results of channels `channel` (even) and the next. All lanes of a warp call together, four
-/// neighbours with eight neighbouring channels of one window; those without results say so. picture0 as in pixel_written.
+/// neighbours with eight neighbouring channels of one window; those without results say so. picture0 as in
+/// pixel_written.
 template <typename Format>
 MINIDL_DEVICE void write_pair(const PairOutput& out, bool inside, int picture0, const WindowIndex& at, int channel,
                               float first, float second) {
@@ -148,13 +148,13 @@ MINIDL_DEVICE void write_sums(std::byte* shared, const Windows& windows, const P
     bias[j][1] = bias_of(out, channel0 + pair_column<Tile>(j) + 1);
   }
   const auto result = [&](int i, int j, int side) {
-    return with_bias(out, sums[i / 2][j][i % 2 * 2 + side], bias[j][side]);
+    return with_bias(out, pair_sum<Tile>(sums, i, j, side), bias[j][side]);
   };
   if constexpr (!kPools) {
     if (out.moments) write_moments<Tile>(windows, out, count, window0, channel0, result);
   }
-  for_pairs_in_turn<Tile>(shared, result, [&](int row, int j, float first, float second) {
-    const int window = window0 + row, channel = channel0 + pair_column<Tile>(j);
+  for_pairs_in_turn<Tile>(shared, result, [&](int row, int column, float first, float second) {
+    const int window = window0 + row, channel = channel0 + column;
     const bool inside = window < count && channel < out.channels;
     if constexpr (kPools) {
       write_cell<Format>(out, inside, pixel_written(out, 0, window_in_cells(windows, window)), window / 4, channel,

@@ -56,7 +56,7 @@ std::vector<Conv2dDesc> cases() {
     all.push_back(Conv2dDesc::make(input, {out_c, 3, 3, input[3]}, {1, 1, padding}));
   }
   all.push_back(Conv2dDesc::make({1, 9, 9, 4}, {8, 5, 3, 4}, {2, 1, Padding::zero(1)}));
-  if (test::on_cpu()) all.push_back(several_tasks());
+  if (!test::on_emulated_device()) all.push_back(several_tasks());
   return all;
 }
 
@@ -112,7 +112,7 @@ TEST_P(PooledConv2d, HasTheBytesOfTheOperationsApart) {
 }
 
 TEST_P(PooledConv2d, BytesDoNotDependOnThreads) {
-  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
+  if (test::on_emulated_device()) GTEST_SKIP() << test::kEmulatedOnce;
   const Conv2dDesc desc = several_tasks();
   const Tensor input = random_uniform(desc.input_shape(), 1), weight = random_uniform(desc.weight_shape(), 2);
   for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
@@ -128,7 +128,7 @@ TEST_P(PooledConv2d, BytesDoNotDependOnThreads) {
 
 /// An engine that pools as it goes allocates nothing of the size of the convolution's output.
 TEST_P(PooledConv2d, ValuesInBetweenAreNotKept) {
-  const int64_t extent = test::on_cpu() ? 256 : 64, in_c = test::on_cpu() ? 16 : 8;  // an emulated device is slow
+  const int64_t extent = test::on_emulated_device() ? 64 : 256, in_c = test::on_emulated_device() ? 8 : 16;
   const Conv2dDesc desc = Conv2dDesc::make({1, extent, extent, in_c}, {64, 3, 3, in_c}, {1, 1, Padding::zero(1)});
   const Conv2dProblem forward{desc, Conv2dDirection::forward}, backward{desc, Conv2dDirection::backward_data};
   if (!pools_as_it_goes(forward, test::device())) GTEST_SKIP() << "this engine does not pool";

@@ -1,6 +1,7 @@
 #include <minidl/core/allocator.h>
 #include <minidl/kernels/conv2d.h>
 #include <support/compare.h>
+#include <support/conv2d_cases.h>
 #include <support/device.h>
 #include <support/masks.h>
 #include <support/random_tensors.h>
@@ -14,71 +15,12 @@
 namespace minidl {
 namespace {
 
+using Case = test::Conv2dCase;
+using test::conv2d_cases;
+using test::large_conv2d_cases;
 using test::random_integers;
 using test::random_uniform;
 using Direction = Conv2dDirection;
-
-struct Case {
-  Shape input, weight;
-  Window window;
-
-  Conv2dDesc desc() const { return Conv2dDesc::make(input, weight, window); }
-};
-
-/// Kernels 1, 3, 5x2 and 9, strides 1, 2 and 3x1, pads of every kind, asymmetric ones and ones larger than the picture,
-/// pictures of one pixel, 1, 3, 4 and 33 channels, batches of 1 and 3.
-std::vector<Case> cases() {
-  using enum Padding::Mode;
-  return {
-      {{1, 1, 1, 1}, {1, 1, 1, 1}, {}},
-      {{1, 5, 7, 3}, {4, 1, 1, 3}, {}},
-      {{3, 6, 5, 33}, {7, 1, 1, 33}, {2, 2, {}}},
-      {{1, 7, 6, 1}, {1, 3, 3, 1}, {1, 1, Padding::zero(1)}},
-      {{1, 9, 11, 3}, {33, 3, 3, 3}, {1, 1, Padding::zero(1)}},
-      {{3, 5, 6, 4}, {3, 3, 3, 4}, {1, 1, Padding::reflect(1)}},
-      {{1, 8, 5, 33}, {40, 3, 3, 33}, {1, 1, Padding::replicate(1)}},
-      {{1, 9, 8, 4}, {5, 3, 3, 4}, {2, 2, Padding::zero(1)}},
-      {{3, 7, 9, 3}, {4, 3, 3, 3}, {2, 2, Padding::reflect(1)}},
-      {{1, 10, 7, 4}, {3, 5, 2, 4}, {3, 1, {zero, 2, 1, 0, 3}}},
-      {{1, 10, 7, 4}, {3, 5, 2, 4}, {3, 1, {reflect, 2, 1, 0, 3}}},
-      {{1, 6, 8, 3}, {4, 5, 2, 3}, {1, 1, {replicate, 0, 4, 3, 1}}},
-      {{1, 12, 10, 3}, {4, 9, 9, 3}, {1, 1, Padding::reflect(4)}},
-      {{1, 12, 10, 4}, {3, 9, 9, 4}, {1, 1, {}}},
-      {{1, 3, 2, 4}, {3, 9, 9, 4}, {1, 1, Padding::reflect(4)}},
-      {{1, 2, 3, 4}, {3, 3, 3, 4}, {1, 2, Padding::reflect(7)}},
-      {{1, 1, 1, 3}, {4, 3, 3, 3}, {1, 1, Padding::reflect(1)}},
-      {{1, 1, 4, 3}, {4, 3, 3, 3}, {2, 1, Padding::replicate(5)}},
-      {{1, 2, 2, 3}, {4, 3, 3, 3}, {1, 1, Padding::zero(4)}},
-      {{1, 7, 7, 3}, {4, 1, 1, 3}, {3, 3, {}}},  // pixels that no window reads
-      {{1, 8, 8, 2}, {4, 2, 2, 2}, {3, 3, Padding::zero(1)}},
-      {{1, 8, 9, 2}, {4, 3, 3, 2}, {2, 2, {}}},  // a last column beyond every window
-      // 3x3 with stride 1 and enough channels for tiles of 4 x 4 outputs, whole and ragged.
-      {{1, 8, 12, 16}, {16, 3, 3, 16}, {1, 1, Padding::zero(1)}},
-      {{2, 7, 10, 20}, {24, 3, 3, 20}, {1, 1, Padding::reflect(1)}},
-      {{1, 6, 9, 35}, {70, 3, 3, 35}, {1, 1, {}}},
-      {{1, 5, 6, 17}, {19, 3, 3, 17}, {1, 1, {zero, 0, 2, 3, 1}}},
-      {{1, 4, 3, 64}, {130, 3, 3, 64}, {1, 1, Padding::zero(5)}},
-      {{3, 2, 1, 16}, {33, 3, 3, 16}, {1, 1, Padding::reflect(3)}},
-      {{1, 9, 2, 18}, {16, 3, 3, 18}, {1, 1, {replicate, 2, 0, 1, 4}}},
-      // Few channels on one side: one to four outputs, groups of pixels whole and ragged, windows of whole vectors.
-      {{1, 7, 31, 1}, {5, 5, 5, 1}, {1, 1, Padding::reflect(2)}},
-      {{2, 9, 26, 2}, {70, 3, 5, 2}, {2, 2, {zero, 1, 2, 3, 0}}},
-      {{1, 11, 29, 3}, {20, 9, 9, 3}, {2, 1, Padding::replicate(4)}},
-      {{1, 6, 25, 4}, {64, 3, 3, 4}, {1, 2, Padding::zero(1)}},
-      {{1, 5, 27, 16}, {1, 3, 3, 16}, {1, 1, Padding::zero(1)}},
-      {{1, 6, 19, 32}, {2, 5, 2, 32}, {1, 1, {reflect, 2, 1, 0, 3}}},
-      {{2, 8, 23, 16}, {3, 3, 3, 16}, {2, 3, Padding::replicate(2)}},
-      {{1, 10, 21, 16}, {4, 9, 9, 16}, {1, 1, Padding::reflect(4)}},
-      {{1, 5, 9, 20}, {3, 3, 3, 20}, {1, 1, Padding::zero(1)}},
-      {{1, 4, 6, 64}, {3, 9, 9, 64}, {1, 1, Padding::zero(4)}},
-      {{2, 3, 17, 4}, {2, 1, 14, 4}, {}},  // as many taps as pairs may have, and more
-      {{2, 3, 18, 4}, {2, 1, 15, 4}, {}},
-      // Beside blocks of 32 channels.
-      {{1, 5, 9, 31}, {32, 3, 3, 31}, {1, 1, Padding::zero(1)}},
-      {{1, 6, 5, 48}, {31, 3, 3, 48}, {1, 1, Padding::reflect(1)}},
-      {{2, 4, 6, 32}, {65, 3, 3, 32}, {1, 1, Padding::replicate(1)}},
-  };
-}
 
 /// Every engine of this build, whether the table would choose it or not.
 class Conv2dEngines : public ::testing::TestWithParam<const Conv2dEngine*> {
@@ -139,7 +81,7 @@ Tensor backward_weight(const Conv2dDesc& desc, const Tensor& input, const Tensor
 }
 
 TEST_P(Conv2dEngines, ForwardOnIntegers) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_integers(c.input, 1), weight = random_integers(c.weight, 2),
                  some = random_integers({desc.out_c}, 3);
@@ -153,7 +95,7 @@ TEST_P(Conv2dEngines, ForwardOnIntegers) {
 }
 
 TEST_P(Conv2dEngines, WritesTheMaskOfItsOutput) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_integers(c.input, 1), weight = random_integers(c.weight, 2);
     const Tensor output = forward(desc, input, weight, {}, Activation::relu);
@@ -167,7 +109,7 @@ TEST_P(Conv2dEngines, WritesTheMaskOfItsOutput) {
 }
 
 TEST_P(Conv2dEngines, BackwardDataOnIntegers) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor weight = random_integers(c.weight, 1), grad_output = random_integers(desc.output_shape(), 2);
     EXPECT_TRUE(agrees(backward_data(desc, weight, grad_output),
@@ -177,13 +119,15 @@ TEST_P(Conv2dEngines, BackwardDataOnIntegers) {
 }
 
 TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor weight = random_integers(c.weight, 1), grad_output = random_integers(desc.output_shape(), 2);
     const Tensor before = random_integers(c.input, 3), signs = random_integers(c.input, 4, -1, 1);
     const BitMask mask = test::positive(signs);
     const std::vector<double> contribution = test::reference_conv2d_backward_data(desc, weight, grad_output);
-    for (const Accumulate& how : {Accumulate{0.0f, &mask}, Accumulate{1.0f}, Accumulate{-2.0f, &mask}}) {
+    std::vector<Accumulate> all = {{0.0f, &mask}, {1.0f}, {-2.0f, &mask}};
+    if (!test::kUnderSanitizer) all.insert(all.end(), {{0.0f}, {1.0f, &mask}, {-2.0f}});
+    for (const Accumulate& how : all) {
       std::vector<double> expected = test::to_doubles(before);
       for (size_t i = 0; i < expected.size(); ++i) {
         const bool open = !how.relu_mask || signs.data<float>()[i] > 0.0f;
@@ -191,13 +135,14 @@ TEST_P(Conv2dEngines, BackwardDataAccumulatesAndMasks) {
       }
       Tensor grad_input = before.clone();
       ON_DEVICE(conv2d_backward_data)(desc, weight, grad_output, how, grad_input);
-      EXPECT_TRUE(agrees(grad_input, expected, desc, Direction::backward_data)) << "beta " << how.beta;
+      EXPECT_TRUE(agrees(grad_input, expected, desc, Direction::backward_data))
+          << "beta " << how.beta << (how.relu_mask ? " and a mask" : "");
     }
   }
 }
 
 TEST_P(Conv2dEngines, BackwardWeightOnIntegersAccumulates) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_integers(c.input, 1), grad_output = random_integers(desc.output_shape(), 2);
     std::vector<double> expected = test::reference_conv2d_backward_weight(desc, input, grad_output);
@@ -210,29 +155,11 @@ TEST_P(Conv2dEngines, BackwardWeightOnIntegersAccumulates) {
   }
 }
 
-/// Larger shapes, where work is cut into several blocks and tasks along every axis: less of each under a sanitizer and
-/// for an emulated device, whose tiles have a test of their own.
-std::vector<Case> large_cases() {
-  if (!test::on_cpu() || test::kUnderSanitizer)
-    return {{{2, 11, 9, 68}, {72, 3, 3, 68}, {1, 1, Padding::reflect(1)}},
-            {{1, 13, 15, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
-            {{2, 13, 11, 20}, {24, 3, 3, 20}, {2, 2, Padding::reflect(1)}},
-            {{1, 10, 12, 32}, {3, 9, 9, 32}, {1, 1, Padding::reflect(4)}}};
-  return {{{1, 40, 37, 64}, {64, 3, 3, 64}, {1, 1, Padding::zero(1)}},
-          {{2, 30, 43, 96}, {80, 3, 3, 96}, {1, 1, Padding::reflect(1)}},
-          {{1, 6, 5, 240}, {5, 3, 3, 240}, {1, 1, Padding::zero(1)}},
-          {{1, 33, 35, 3}, {64, 3, 3, 3}, {1, 1, Padding::zero(1)}},
-          {{1, 10, 12, 200}, {130, 3, 3, 200}, {1, 1, Padding::reflect(1)}},
-          {{2, 31, 29, 20}, {24, 3, 3, 20}, {2, 2, Padding::reflect(1)}},
-          {{1, 30, 32, 32}, {3, 9, 9, 32}, {1, 1, Padding::reflect(4)}},
-          {{2, 37, 50, 64}, {3, 3, 3, 64}, {1, 1, Padding::zero(1)}}};
-}
-
 TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
   if (test::kUnderThreadSanitizer) GTEST_SKIP() << "the reference's plain loops take minutes, and have one thread";
   static const std::vector<test::Conv2dOnNoise> all = [] {
     std::vector<test::Conv2dOnNoise> expected;
-    for (const Case& c : large_cases()) expected.emplace_back(c.desc());
+    for (const Case& c : large_conv2d_cases()) expected.emplace_back(c.desc());
     return expected;
   }();
   for (const test::Conv2dOnNoise& e : all) {
@@ -250,7 +177,7 @@ TEST_P(Conv2dEngines, AgreesWithDoublePrecision) {
 
 /// <conv(x), g> = <x, backward_data(g)> = <w, backward_weight(x, g)>.
 TEST_P(Conv2dEngines, BackwardIsTheAdjointOfForward) {
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
                  grad_output = random_uniform(desc.output_shape(), 3);
@@ -264,8 +191,8 @@ TEST_P(Conv2dEngines, BackwardIsTheAdjointOfForward) {
 }
 
 TEST_P(Conv2dEngines, SameBytesForAllThreadCounts) {
-  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
-  for (const Case& c : large_cases()) {
+  if (test::on_emulated_device()) GTEST_SKIP() << test::kEmulatedOnce;
+  for (const Case& c : large_conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Tensor input = random_uniform(c.input, 1), weight = random_uniform(c.weight, 2),
                  grad_output = random_uniform(desc.output_shape(), 3);
@@ -308,7 +235,7 @@ TEST_P(Conv2dEngines, NanGoesThroughRelu) {
 /// What a direction allocates is what it says beforehand, within a block of the allocator's for each of its tensors.
 TEST_P(Conv2dEngines, TellsItsWorkspace) {
   Allocator& memory = allocator(test::device());
-  for (const Case& c : large_cases()) {
+  for (const Case& c : large_conv2d_cases()) {
     const Conv2dDesc desc = c.desc();
     const Device device = test::device();  // where the tensors lie, so that nothing but workspaces is allocated
     const Tensor input = random_uniform(c.input, 1).to(device), weight = random_uniform(c.weight, 2).to(device),
@@ -333,7 +260,7 @@ TEST_P(Conv2dEngines, TellsItsWorkspace) {
 
 TEST_P(Conv2dEngines, DeclinesWithAReason) {
   constexpr Precision kPrecisions[] = {Precision::fp32, Precision::tf32, Precision::bf16, Precision::fp16};
-  for (const Case& c : cases()) {
+  for (const Case& c : conv2d_cases()) {
     for (const Direction direction : {Direction::forward, Direction::backward_data, Direction::backward_weight}) {
       for (const Precision precision : kPrecisions) {
         const char* reason = GetParam()->decline({c.desc(), direction}, precision);

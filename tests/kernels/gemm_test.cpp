@@ -135,7 +135,7 @@ TEST(Gemm, BetaZeroDoesNotReadC) {
 }
 
 TEST(Gemm, SameBytesForAllThreadCounts) {
-  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
+  if (test::on_emulated_device()) GTEST_SKIP() << test::kEmulatedOnce;
   for (const Case& size : {Case{200, 300, 500}, Case{24, 40, 20000}, Case{4000, 3, 70}}) {
     const Operands operands(size, true, false, 0, uniforms);
     EXPECT_TRUE(test::same_for_all_threads([&] {
@@ -148,7 +148,7 @@ TEST(Gemm, SameBytesForAllThreadCounts) {
 
 TEST(Gemm, LongSumsStayAccurate) {
   for (const float least : {0.0f, -1.0f}) {
-    const Operands operands({16, 16, test::on_cpu() ? 200000 : 20000}, true, false, 0,
+    const Operands operands({16, 16, test::on_emulated_device() ? 20000 : 200000}, true, false, 0,
                             [&](Shape shape, uint64_t seed) { return random_uniform(shape, seed, least, 1.0f); });
     Tensor output = operands.c.clone();
     operands.run(output);

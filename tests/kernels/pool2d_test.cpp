@@ -147,7 +147,7 @@ TEST(Pool2d, AverageBackwardSpreadsEvenly) {
 /// Large gradients whose vectors are aligned are written past the caches.
 TEST(Pool2d, LargeGradientsAreTheSame) {
   for (const PoolKind kind : {PoolKind::max, PoolKind::average}) {
-    const Shape shape = test::on_cpu() ? Shape{1, 129, 513, 64} : Shape{1, 33, 65, 64};
+    const Shape shape = test::on_emulated_device() ? Shape{1, 33, 65, 64} : Shape{1, 129, 513, 64};
     const Pool2dDesc desc = Pool2dDesc::make(kind, shape, 2, 2, {2, 2, {}});
     const Tensor grad_output = random_integers(desc.output_shape(), 10),
                  input = random_integers(desc.input_shape(), 11);
@@ -199,7 +199,7 @@ TEST(Pool2d, ChoosesInAWindowOfMinusInfinity) {
 }
 
 TEST(Pool2d, BytesDoNotDependOnThreads) {
-  if (!test::on_cpu()) GTEST_SKIP() << "threads are those of the CPU";
+  if (test::on_emulated_device()) GTEST_SKIP() << test::kEmulatedOnce;
   for (const Pool2dDesc& desc : {Pool2dDesc::make(PoolKind::max, {3, 41, 37, 33}, 3, 3, {2, 2, Padding::zero(1)}),
                                  Pool2dDesc::make(PoolKind::average, {3, 41, 37, 33}, 3, 3, {2, 2, Padding::zero(1)}),
                                  Pool2dDesc::make(PoolKind::max, {3, 83, 75, 33}, 2, 2, {2, 2, {}}),

@@ -29,6 +29,14 @@ inline bool on_cpu() {
   return device() == Device::cpu();
 }
 
+/// There tests take small shapes, for the host computes what thousands of threads would, one by one.
+inline bool on_emulated_device() {
+  static const bool emulated = !on_cpu() && cuda::machine_name(device().index).starts_with("Emulated");
+  return emulated;
+}
+/// Why a test that computes large tensors several times is not one of an emulated device.
+inline constexpr const char* kEmulatedOnce = "slow on an emulated device, whose schedules have tests of their own";
+
 /// Until all work on a device is done.
 inline void wait_for(Device where) {
   if (where.kind == Device::Kind::cuda) cuda::synchronize(where.index);
@@ -72,7 +80,9 @@ class DeviceArguments {
   BatchNormRunning map(const BatchNormRunning& running) {
     return {map(running.mean), map(running.variance), running.momentum};
   }
-  PoolRoute& map(PoolRoute& host) { return routes_.emplace_back(host.kind, map(host.choice), map(host.positive), host.shape); }
+  PoolRoute& map(PoolRoute& host) {
+    return routes_.emplace_back(host.kind, map(host.choice), map(host.positive), host.shape);
+  }
   PoolRoute map(const PoolRoute& host) { return {host.kind, map(host.choice), map(host.positive), host.shape}; }
   std::vector<Tensor> map(const std::vector<Tensor>& hosts) {
     std::vector<Tensor> copies;
