@@ -15,7 +15,7 @@ struct AdamSettings {
   float eps = 1e-8f;
   float weight_decay = 0.0f;
 };
-/// `step` counts from 1.
+/// `step` counts from 1. All of these throw Error for shapes that differ, and other types and devices.
 void adam_update(const AdamSettings& settings, int64_t step, const Tensor& grad, Tensor& first_moment,
                  Tensor& second_moment, Tensor& parameter);
 

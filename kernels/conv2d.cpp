@@ -34,11 +34,11 @@ const Conv2dEngine* const kEngines[] = {
     &cuda::conv2d_mma_bf16,
     &cuda::conv2d_mma_fp16,
     &cuda::conv2d_simt,
-    &cuda::conv2d_mma_3xtf32,  // by name: not compared with simt on a device yet
+    &cuda::conv2d_mma_3xtf32,  // by name, or timed: not compared with simt on a device yet
 #endif
 #ifdef MINIDL_HAS_CUDNN
-    // Behind an engine that accepts everything, these are used only when they are asked for by name: what they compute
-    // has not been compared with anything on a device yet.
+    // Behind an engine that accepts everything, these are used when they are asked for by name, or when they are the
+    // fastest of a tuned run: what they compute has not been compared with anything on a device yet.
     &cudnn::conv2d_cudnn,
     &cudnn::conv2d_cudnn_tf32,
 #endif

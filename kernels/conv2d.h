@@ -50,6 +50,7 @@ struct Conv2dRows {
 };
 /// Whether there are such convolutions: the padding is of zeros and smaller than the kernel.
 bool has_rows(const Conv2dDesc& desc);
+/// Throws Error unless there are, and for rows outside of 0 <= begin < end <= out_h().
 Conv2dRows conv2d_rows(const Conv2dDesc& desc, int64_t begin, int64_t end);
 
 /// Writes `output` (allocated by the caller), and into `relu_mask`, unless it is nullptr, where it is positive. The input may

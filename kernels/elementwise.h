@@ -6,7 +6,8 @@
 
 namespace minidl {
 
-/// Elementwise kernels. All tensors f32; shapes are equal unless said otherwise. An output may be one of the inputs.
+/// Elementwise kernels. All tensors f32; shapes are equal unless said otherwise. An output may be one of the inputs. Each throws Error for
+/// other shapes, types and devices.
 
 /// output = a * x + b * y.
 void add_scaled(float a, const Tensor& x, float b, const Tensor& y, Tensor& output);

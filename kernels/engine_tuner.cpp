@@ -2,6 +2,7 @@
 #include <minidl/kernels/engine_tuner.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -13,6 +14,7 @@ using nlohmann::json;
 
 constexpr const char* kFormat = "minidl-tuning";
 constexpr int64_t kLargestFile = int64_t{64} << 20;
+/// Of an engine that failed.
 constexpr double kNever = std::numeric_limits<double>::max();
 
 /// What is in the file of all machines; an empty one when there is no file.
@@ -67,6 +69,7 @@ EngineTuner::Seconds EngineTuner::measure_all(std::span<const Conv2dEngine* cons
     } catch (const Error& error) {
       seconds[engine->name] = kNever;
       reasons += std::string(" ") + engine->name + ": " + error.what() + ";";
+      if (execution::verbose()) std::fprintf(stderr, "[tuner] %s was not timed: %s\n", engine->name, error.what());
     }
   }
   const bool any = std::any_of(seconds.begin(), seconds.end(), [](const auto& entry) { return entry.second < kNever; });
@@ -74,10 +77,15 @@ EngineTuner::Seconds EngineTuner::measure_all(std::span<const Conv2dEngine* cons
   return seconds;
 }
 
-/// What other processes have written about other machines stays.
+/// What other processes have written about other machines stays. Where an engine failed, which may have been for want
+/// of memory, nothing is written, so that another process tries again.
 void EngineTuner::save() const {
   json machines = read_machines(file_);
-  machines[machine_] = known_;
+  json& known = machines[machine_] = json::object();
+  for (const auto& [problem, seconds] : known_) {
+    const auto failed = [](const auto& entry) { return entry.second == kNever; };
+    if (std::none_of(seconds.begin(), seconds.end(), failed)) known[problem] = seconds;
+  }
   const std::string text = json{{"format", kFormat}, {"machines", machines}}.dump(1);
   write_file_atomically(file_, text.data(), text.size());
 }

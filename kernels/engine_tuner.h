@@ -15,19 +15,20 @@ namespace minidl {
 /// precision. Several machines may share the file. Used by several threads at once.
 class EngineTuner {
  public:
-  /// Seconds of a call. An Error says that the engine cannot do it here.
+  /// Seconds of a call. An Error says that the engine cannot do it now.
   using Measure = std::function<double(const Conv2dEngine& engine, const Conv2dProblem& problem)>;
 
   /// Reads the file when there is one. Throws Error naming it when it is no such file or cannot be written.
   EngineTuner(std::filesystem::path file, std::string machine, Measure measure);
 
   /// The fastest of `candidates`, which is not empty. What was measured of other candidates does not count. Where
-  /// nothing may be measured now, the first one of those that nothing is known of.
+  /// nothing may be measured now, the first one of those that nothing is known of. An engine that fails is left out, as
+  /// long as this process runs; when all do, throws Error with their reasons.
   const Conv2dEngine& choose(std::span<const Conv2dEngine* const> candidates, const Conv2dProblem& problem,
                              Precision precision, bool may_measure = true);
 
  private:
-  using Seconds = std::map<std::string, double>;  // by engine; an engine that cannot do it has the largest number
+  using Seconds = std::map<std::string, double>;  // by engine; one that failed has the largest number
   Seconds measure_all(std::span<const Conv2dEngine* const> candidates, const Conv2dProblem& problem) const;
   void save() const;
 

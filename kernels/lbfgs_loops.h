@@ -9,7 +9,7 @@ namespace minidl {
 /// together: what is left are two triangular systems of the size of the history, solved where the vectors are, so that
 /// no number of them has to come to the host. Of n pairs (s_i, y_i), oldest first, `columns` is f64 [room, room], room
 /// >= n: columns[j, i] = s_i'y_j for i <= j < n, the columns of an upper triangle R. s and y are f32 or bf16, other
-/// vectors f32, coefficients f64 [n], all on one device, which takes one launch for each loop. Throws Error for other
+/// vectors f32, coefficients f64 [n], all on one device, which takes one launch for each loop as long as n <= 64 (a launch has 128 products). Throws Error for other
 /// types and shapes.
 
 /// a = R^-1 S'g, the last one first. `newest_y`, unless it is undefined, is y of the last pair: the last column of R,

@@ -22,11 +22,13 @@ struct Pool2dDesc {
   Shape output_shape() const { return {n, out_h(), out_w(), c}; }
   std::string str() const;
 
+  /// From the input's shape; throws Error for windows and paddings that cannot be.
   static Pool2dDesc make(PoolKind kind, const Shape& input, int64_t k_h, int64_t k_w, const Window& window);
 };
 
 /// `choice` [n, out_h, out_w, c] u8, for max pooling: r * k_w + s of the first largest pixel (k_h * k_w <= 256); may be undefined when no gradient is wanted.
 /// A NaN in the window wins, so that it cannot disappear.
+/// Both throw Error for tensors of other shapes, types and devices.
 void pool2d_forward(const Pool2dDesc& desc, const Tensor& input, Tensor& output, Tensor& choice);
 
 /// max: grad_output goes to the chosen pixel; average: spread evenly. `choice` is undefined for average pooling.

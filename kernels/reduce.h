@@ -9,7 +9,8 @@ namespace minidl {
 /// Reductions over f32 tensors. Those that return double wait for the device; the same with _scalar return factor times
 /// that as a scalar [] of f32 on the CPU, whose value is there at once, or, in work of a cuda::Recording, when that was
 /// run. Each is summed in f64 over blocks of a fixed size, and the blocks in order: the same number for every count
-/// of threads, with a relative rounding error near 1e-15 times the square root of the count.
+/// of threads, with a relative rounding error near 1e-15 times the square root of the count. Each throws Error for tensors
+/// of other types, or of shapes or devices that differ.
 
 double sum(const Tensor& x);
 Tensor sum_scalar(const Tensor& x, double factor);

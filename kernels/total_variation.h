@@ -4,7 +4,8 @@
 namespace minidl {
 
 /// Total variation, squared form: sum over n,h,w,c of (x[h+1,w] - x[h,w])^2 + (x[h,w+1] - x[h,w])^2 over all neighbouring pairs.
-/// x [n,h,w,c] f32. Summed in f64 in a fixed order.
+/// x [n,h,w,c] f32. Summed in f64 in a fixed order. All of these throw Error for other shapes, types and
+/// devices.
 double total_variation(const Tensor& x);
 /// factor times that as a scalar: see kernels/reduce.h.
 Tensor total_variation_scalar(const Tensor& x, double factor);

@@ -30,7 +30,8 @@ struct UpsampleConv2dDesc {
   static UpsampleConv2dDesc make(const Shape& input, const Shape& weight, Padding::Mode padding);
 };
 
-/// Writes `output`, allocated by the caller. The input may also be bf16 or f16.
+/// Writes `output`, allocated by the caller. The input may also be bf16 or f16. All three throw Error for other shapes,
+/// types and devices, on a CUDA device for n * (in_h + 2) * (in_w + 2) above (2^31 - 1) / 4.
 void upsample_conv2d_forward(const UpsampleConv2dDesc& desc, const Tensor& input, const Tensor& weight,
                              const Tensor& bias, Tensor& output);
 /// grad_input is the sum over the 2x2 block of each pixel of conv2d_backward_data's result.

@@ -26,7 +26,7 @@ void add_output_flags(Flags& flags, OutputFlags& values) {
 void add_compute_flags(Flags& flags, ComputeFlags& values, const std::string& usual_precision) {
   flags.group("Computing")
       .choice<std::string, std::string>("--device", values.device, {{"auto", "auto"}, {"cpu", "cpu"}, {"cuda", "cuda"}},
-                                        "where to compute; auto takes a usable GPU, else the CPU")
+                                        "where to compute; auto is the CPU, until kernels have been tried on a GPU")
       .choice<std::optional<std::string>, std::string>(
           "--precision", values.precision, {{"fp32", "fp32"}, {"tf32", "tf32"}, {"bf16", "bf16"}, {"fp16", "fp16"}},
           "arithmetic of the convolutions; on a CPU tf32 and bf16 are the faster choices, fp16 is for CUDA devices "

@@ -81,6 +81,9 @@ bool Recording::rely_on(const Tensor&, const Tensor&) {
 Recording* Recording::current() {
   return nullptr;
 }
+uint64_t Recording::current_pass() {
+  return 0;
+}
 Tensor Recording::read(const Tensor&, double, const Tensor&, Dtype) {
   fail_absent();
 }

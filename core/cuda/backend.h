@@ -17,6 +17,8 @@ int device_count();
 /// Why device_count() is 0: one sentence without a full stop.
 const std::string& unavailable_reason();
 
+/// All below throw Error for a device that is not there, and when a call of CUDA fails.
+
 /// Of a device, with what times on it depend on: "NVIDIA H100, compute capability 9.0, driver 13.0, runtime 13.0".
 std::string machine_name(int index);
 

@@ -107,6 +107,9 @@ MINIDL_DEVICE void async_wait() {
   __pipeline_wait_prior(kGroups);
 }
 
+/// Most blocks along the second and the third dimension of a grid.
+inline constexpr int64_t kMostBlocksAcross = 65535;
+
 /// Blocks of `size` threads for `count` threads. Throws Error for more than a grid has.
 inline unsigned blocks_for(int64_t count, int64_t size) {
   const int64_t blocks = (count + size - 1) / size;
@@ -132,10 +135,11 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
     configuration.stream = stream;
     error = cudaLaunchKernelEx(&configuration, kernel, std::forward<Arguments>(arguments)...);
   }
-  MINIDL_CHECK(error == cudaSuccess,
-               "[cuda] launch of {} failed: {} ({}); grid {}x{}x{}, block {}x{}x{}, {} bytes of shared memory", name,
-               cudaGetErrorName(error), cudaGetErrorString(error), grid.x, grid.y, grid.z, block.x, block.y, block.z,
-               dynamic_shared);
+  if (error == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());  // so that nobody finds it again
+  fail("[cuda] launch of {} failed: {} ({}); grid {}x{}x{}, block {}x{}x{}, {} bytes of shared memory", name,
+       cudaGetErrorName(error), cudaGetErrorString(error), grid.x, grid.y, grid.z, block.x, block.y, block.z,
+       dynamic_shared);
 }
 
 }  // namespace minidl::cuda

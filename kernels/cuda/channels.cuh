@@ -31,6 +31,8 @@ struct ChannelCut {
   ChannelCut(int64_t group_count, int64_t position_count, int64_t channels, int channels_of_thread)
       : groups(group_count), positions(position_count), c(static_cast<int>(channels)), width(channels_of_thread) {
     constexpr int64_t kRounds = 12, kMostChunks = 512;  // of a thread; whose sums one block adds
+    MINIDL_CHECK(groups <= kMostBlocksAcross, "[cuda] {} pictures at once are too many: a pass by channels takes {}",
+                 groups, kMostBlocksAcross);
     lanes = std::min(c / width, kChannelThreads);
     rows = kChannelThreads / lanes;
     tiles = (c / width + lanes - 1) / lanes;

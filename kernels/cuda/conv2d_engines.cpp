@@ -2,11 +2,28 @@
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/input_operand.h>
+#include <minidl/kernels/cuda/mma_operand.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace minidl::cuda {
 namespace {
+
+constexpr int64_t kMostChunks = std::numeric_limits<int32_t>::max();
+
+/// Whether the picture that a pass gathers has more than kMostChunks chunks of 16 bytes, which are counted in 32 bits.
+bool gathers_too_much(const Conv2dProblem& problem, int64_t row_c) {
+  const Conv2dDesc& d = problem.desc;
+  const Padding& padding = d.window.padding;
+  if (problem.direction == Conv2dDirection::backward_weight) return false;
+  const bool forward = problem.direction == Conv2dDirection::forward;
+  const int64_t pixels = forward ? (d.in_h + padding.top + padding.bottom) * (d.in_w + padding.left + padding.right)
+                                 : d.out_h() * d.out_w();
+  const int64_t channels = operand_channels(Dtype::bf16, forward ? std::max(d.in_c, row_c) : d.out_c);
+  constexpr int64_t kOfChunk = 4;  // numbers of f32; of 16 bits it has twice as many
+  return d.n * pixels > kMostChunks * kOfChunk / channels;
+}
 
 const char* declined_by_mma(const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
@@ -22,7 +39,8 @@ const char* declined_by_mma(const Conv2dProblem& problem) {
   const int64_t row_c = d.in_c < kFewChannels ? d.k_w * d.in_c : 0;  // of taps that are merged
   const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max({d.in_c, d.out_c, row_c}) + 8;
   if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
-  return too_large(problem);
+  if (const char* reason = too_large(problem)) return reason;
+  return gathers_too_much(problem, row_c) ? "reads at most 32 GiB of f32, 16 GiB of 16 bits" : nullptr;
 }
 
 template <Precision kPrecision>

@@ -11,8 +11,8 @@
 
 // Gram matrices: outer products of the features with themselves, tiles above the diagonal left out and mirrored
 // (mirrored_sums.cu); their gradient: the features, as windows of one pixel, times a symmetric matrix. Below fp32 both
-// are products of TF32: of 16-bit numbers, sums over a picture would keep too little. The gradient, whose sums are short,
-// is one of bf16 where its operands were left so.
+// are products of TF32: of 16-bit numbers, sums over a picture would keep too little. The gradient, whose sums are
+// short, is one of bf16 where its operands were left so.
 namespace minidl::cuda {
 namespace {
 
@@ -159,6 +159,8 @@ std::vector<Number> gram_differences(std::span<const GramDifferenceArrays> terms
 
 void add_transposed(int64_t n, int64_t c, const float* x, float* output) {
   if (n == 0 || c == 0) return;
+  MINIDL_CHECK(n <= kMostBlocksAcross, "[gram] {} matrices at once are too many: a CUDA device takes {}", n,
+               kMostBlocksAcross);
   const unsigned tiles = blocks_for(c, kTile);
   MINIDL_LAUNCH(add_transposed_kernel, dim3(tiles, tiles, static_cast<unsigned>(n)), dim3(kTile, kRows), 0,
                 current_stream(), static_cast<int>(c), x, output);

@@ -51,9 +51,10 @@ void launch_shifted(int64_t rows, int64_t channels, int64_t padded, float a, con
 
 template <typename Format>
 void launch_copy(int64_t rows, int64_t channels, int64_t padded, const float* values, void* operand) {
-  const auto kernel = takes_vectors(channels, {values}) ? operand_kernel<Format, 4> : operand_kernel<Format, 1>;
-  MINIDL_LAUNCH(kernel, blocks_for(rows * padded, int64_t{kMapThreads} * 4), kMapThreads, 0, current_stream(), rows,
-                channels, padded, values, static_cast<typename Format::Element*>(operand));
+  with_width(takes_vectors(channels, {values}), [&](auto width) {
+    MINIDL_LAUNCH((operand_kernel<Format, width>), blocks_for(rows * padded, int64_t{kMapThreads} * 4), kMapThreads, 0,
+                  current_stream(), rows, channels, padded, values, static_cast<typename Format::Element*>(operand));
+  });
 }
 
 }  // namespace

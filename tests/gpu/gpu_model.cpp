@@ -200,7 +200,8 @@ iteration of `nst_gatys --preset paper` (forward, backward, losses, a step of L-
 The list is written by hand after the code, and has as many launches as are counted on the emulated device (`emulator/iteration_test`, with L-BFGS's steps, which
 no graph has: its numbers decide on the host), and one more for each product that is cut into parts at this size, two where it would have pooled; rows at the end stand for several. Copies within the device are not counted: of the position, two of the gradient, of numbers.
 Nothing stalls in this model, and nothing stays in the cache between launches, so that large layers will take longer and small ones may take less.
-What the first run tells is the ratio of each row to its prediction.
+What the first run tells is the ratio to the prediction: `tests/gpu/run` times iterations, and convolutions and Gram matrices by themselves at every precision, without
+what is fused with them. The launches of an iteration one by one are what a profiler shows that looks into graphs (`nsys profile --cuda-graph-trace=node` of `step_bench`).
 
 | GPU | multiprocessors | FP32, TFLOP/s | TF32 | bf16 | memory, TB/s | second cache, TB/s | `mma.sync`, of the rate |
 |---|---|---|---|---|---|---|---|

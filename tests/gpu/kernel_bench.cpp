@@ -1,5 +1,7 @@
 // Speed of every kernel on a CUDA device, beside the device's own limits measured in the same run: multiply-adds in
-// registers and a copy within its memory. Times are of the host around many launches and one wait, medians of rounds.
+// registers, or products of fragments on tensor cores, and a copy within its memory. At a precision below fp32
+// convolutions and Gram matrices alone, whose operands are made in the time that is taken, as nothing left them. Times
+// are of the host around many launches and one wait, medians of rounds.
 #include <fmt/format.h>
 #include <gpu/peak.h>
 #include <minidl/apps/common/flags.h>
@@ -11,6 +13,7 @@
 #include <minidl/kernels/gram.h>
 #include <minidl/kernels/instance_norm.h>
 #include <minidl/kernels/pool2d.h>
+#include <minidl/kernels/precision_scope.h>
 #include <minidl/kernels/total_variation.h>
 #include <minidl/kernels/upsample_conv2d.h>
 #include <support/device.h>
@@ -27,18 +30,16 @@ constexpr double kGiga = 1e9;
 
 class Bench {
  public:
-  Bench(Device device, bool small) : device_(device), launches_(small ? 1 : 20), small_(small) {
+  Bench(Device device, Precision precision, bool small) : device_(device), launches_(small ? 1 : 20), small_(small) {
     const cuda::DeviceScope scope(device_.index);
-    const int64_t blocks = small_ ? 2 : 132 * 64, fmas = small_ ? 4 : 1 << 14;
-    Tensor sink = Tensor::empty({blocks}, Dtype::f32, device_);
-    double flops = 0;
-    peak_flops_ = 1.0 / seconds([&] { flops = test::run_multiply_adds(blocks, fmas, sink.data<float>()); });
-    peak_flops_ *= flops;
+    products_ = peak_flops(precision);
+    grams_ = precision == Precision::fp32 ? products_ : peak_flops(Precision::tf32);
     const Tensor from = random({side(64), 1 << 20});
     Tensor to = Tensor::empty(from.shape(), Dtype::f32, device_);
     peak_bytes_ = 2.0 * static_cast<double>(from.bytes()) / seconds([&] { to.copy_from(from); });
-    fmt::print("{}: {:.1f} TFLOP/s of multiply-adds, {:.0f} GB/s of a copy (read and written)\n\n", device_.str(),
-               peak_flops_ * 1e-12, peak_bytes_ / kGiga);
+    fmt::print("{}, {}: {:.1f} TFLOP/s of products, {:.1f} of those of Gram matrices, ", device_.str(),
+               to_string(precision), products_ * 1e-12, grams_ * 1e-12);
+    fmt::print("{:.0f} GB/s of a copy (read and written)\n\n", peak_bytes_ / kGiga);
     fmt::print(
         "| kernel | shape | ms | GFLOP/s | % of the limit | GB/s | % of the limit |\n|---|---|---|---|---|---|---|\n");
   }
@@ -53,14 +54,37 @@ class Bench {
   /// `bytes`: every tensor once.
   void row(const std::string& kernel, const std::string& shape, double flops, double bytes,
            const std::function<void()>& run) {
-    const double time = seconds(run);
-    fmt::print("| {} | {} | {:.3f} | {:.0f} | {:.0f} | {:.0f} | {:.0f} |\n", kernel, shape, 1e3 * time,
-               flops / time / kGiga, 100 * flops / time / peak_flops_, bytes / time / kGiga,
-               100 * bytes / time / peak_bytes_);
-    std::fflush(stdout);
+    row(kernel, shape, flops, products_, bytes, run);
+  }
+  void gram_row(const std::string& kernel, const std::string& shape, double flops, double bytes,
+                const std::function<void()>& run) {
+    row(kernel, shape, flops, grams_, bytes, run);
   }
 
  private:
+  /// Flops of a second, of the units that multiply at a precision.
+  double peak_flops(Precision precision) const {
+    const int64_t blocks = small_ ? 2 : 132 * 64, products = small_ ? 4 : 1 << 14;
+    Tensor sink = Tensor::empty({blocks}, Dtype::f32, device_);
+    const Dtype dtype = precision == Precision::bf16   ? Dtype::bf16
+                        : precision == Precision::fp16 ? Dtype::f16
+                                                       : Dtype::f32;
+    double flops = 0;
+    const double time = seconds([&] {
+      flops = precision == Precision::fp32 ? test::run_multiply_adds(blocks, products, sink.data<float>())
+                                           : test::run_tensor_products(dtype, blocks, products, sink.data<float>());
+    });
+    return flops / time;
+  }
+
+  void row(const std::string& kernel, const std::string& shape, double flops, double peak, double bytes,
+           const std::function<void()>& run) {
+    const double time = seconds(run);
+    fmt::print("| {} | {} | {:.3f} | {:.0f} | {:.0f} | {:.0f} | {:.0f} |\n", kernel, shape, 1e3 * time,
+               flops / time / kGiga, 100 * flops / time / peak, bytes / time / kGiga, 100 * bytes / time / peak_bytes_);
+    std::fflush(stdout);
+  }
+
   double seconds(const std::function<void()>& run) const {
     run();
     test::wait_for(device_);
@@ -78,7 +102,8 @@ class Bench {
   Device device_;
   int launches_;
   bool small_;
-  double peak_flops_ = 0, peak_bytes_ = 0;
+  double products_ = 0, grams_ = 0;  // most flops of a second; Gram matrices are TF32 below fp32
+  double peak_bytes_ = 0;
   mutable uint64_t seed_ = 0;
 };
 
@@ -136,10 +161,10 @@ void bench_grams(Bench& bench) {
     const Tensor features = bench.random({1, pixels, pixels, c});
     Tensor gram = bench.empty({1, c, c}), grad = bench.empty(features.shape());
     const double flops = 2.0 * static_cast<double>(pixels * pixels) * c * c;
-    bench.row("gram, forward", features.shape().str(), flops / 2, bytes_of({&features, &gram}),
-              [&] { gram_forward(features, 1.0f, gram); });
-    bench.row("gram, backward", features.shape().str(), flops, bytes_of({&features, &gram, &grad}),
-              [&] { gram_backward(features, gram, 1.0f, {}, grad); });
+    bench.gram_row("gram, forward", features.shape().str(), flops / 2, bytes_of({&features, &gram}),
+                   [&] { gram_forward(features, 1.0f, gram); });
+    bench.gram_row("gram, backward", features.shape().str(), flops, bytes_of({&features, &gram, &grad}),
+                   [&] { gram_backward(features, gram, 1.0f, {}, grad); });
   }
 }
 
@@ -187,19 +212,25 @@ void bench_passes(Bench& bench) {
 
 int run(int argc, char** argv) {
   std::string device = "cuda";
+  Precision precision = Precision::fp32;
   bool small = false;
   Flags flags({.program = "kernel_bench",
                .summary = "Times the CUDA kernels beside the limits of the device.",
-               .example = "kernel_bench --device cuda"});
+               .example = "kernel_bench --device cuda --precision bf16"});
   flags.text("--device", device, "NAME", "cuda, cuda:1")
+      .choice<Precision, Precision>(
+          "--precision", precision,
+          {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}, {"fp16", Precision::fp16}},
+          "arithmetic of convolutions and Gram matrices")
       .toggle("--small", small, "tiny shapes, each once: a trial of this program itself");
   if (!flags.parse(argc, argv)) return kSuccess;
   const Device where = Device::parse(device);
   if (where.kind != Device::Kind::cuda) throw UsageError("--device must be a CUDA device");
-  Bench bench(where, small);
+  const execution::PrecisionScope scope(precision);
+  Bench bench(where, precision, small);
   bench_convolutions(bench);
   bench_grams(bench);
-  bench_passes(bench);
+  if (precision == Precision::fp32) bench_passes(bench);
   return kSuccess;
 }
 

@@ -1,4 +1,6 @@
 #pragma once
+#include <minidl/core/dtype.h>
+
 #include <cstdint>
 
 namespace minidl::test {
@@ -6,5 +8,8 @@ namespace minidl::test {
 /// Work of known size for the current device and its stream: `fmas` dependent multiply-adds in each of 16 chains of
 /// every thread of `blocks` blocks of 256. Returns the flops of it. `sink` takes a float for each block.
 double run_multiply_adds(int64_t blocks, int64_t fmas, float* sink);
+
+/// The same on tensor cores: `products` of fragments of f32 (as TF32), bf16 or f16 in each of 8 chains of every warp.
+double run_tensor_products(Dtype dtype, int64_t blocks, int64_t products, float* sink);
 
 }  // namespace minidl::test

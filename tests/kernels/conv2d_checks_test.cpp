@@ -168,6 +168,22 @@ TEST(Conv2d, AnInputOf16BitsIsReadAsItsValues) {
       "input has shape [2,6,5,4], it must be [2,6,5,8]"));
 }
 
+/// Chunks of 16 bytes of what is gathered are counted in 32 bits.
+TEST(Conv2d, TensorCoresLeaveTheLargestTensorsToOthers) {
+  if (test::on_cpu()) GTEST_SKIP() << "tensor cores are those of a CUDA device";
+  const execution::PrecisionScope scope(Precision::tf32);
+  using enum Conv2dDirection;
+  const auto engine = [](int64_t in_h, int64_t in_c, int64_t out_c, Conv2dDirection direction) {
+    const Conv2dDesc desc = Conv2dDesc::make({1, in_h, 1 << 14, in_c}, {out_c, 1, 1, in_c}, {});
+    return std::string(conv2d_engine_for({desc, direction}, test::device()).name);
+  };
+  EXPECT_EQ(engine((1 << 13) - 1, 64, 8, forward), "mma_tf32");
+  EXPECT_EQ(engine(1 << 13, 64, 8, forward), "simt");
+  EXPECT_EQ(engine(1 << 13, 64, 8, backward_data), "mma_tf32");
+  EXPECT_EQ(engine(1 << 13, 8, 64, backward_data), "simt");
+  EXPECT_EQ(engine(1 << 13, 64, 64, backward_weight), "mma_tf32");
+}
+
 TEST(Conv2d, RowsNeedPaddingOfZerosSmallerThanTheKernel) {
   const auto desc = [](const Padding& padding) {
     return Conv2dDesc::make({1, 9, 9, 4}, {4, 3, 3, 4}, {1, 1, padding});

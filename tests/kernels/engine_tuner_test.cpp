@@ -85,13 +85,17 @@ TEST_F(Tuner, WithoutMeasuringTheFirstOneOfTheUnknown) {
   EXPECT_EQ(chosen(first, {&kSlow, &kFast}, Precision::fp32, false), "fast");
 }
 
-TEST_F(Tuner, LeavesOutWhatCannotDoIt) {
+TEST_F(Tuner, LeavesOutWhatFailsAndTriesItAgainNextTime) {
   EngineTuner first = tuner();
   EXPECT_EQ(chosen(first, {&kBroken, &kSlow}), "slow");
-  EXPECT_EQ(measured(), "broken slow ");
+  EXPECT_EQ(chosen(first, {&kSlow, &kFast}, Precision::bf16), "fast");
+  EXPECT_EQ(chosen(first, {&kBroken, &kSlow}), "slow");
+  EXPECT_EQ(measured(), "broken slow slow fast ");
   EngineTuner second = tuner();
-  EXPECT_EQ(chosen(second, {&kBroken, &kSlow}), "slow");
+  EXPECT_EQ(chosen(second, {&kSlow, &kFast}, Precision::bf16), "fast");
   EXPECT_EQ(measured(), "");
+  EXPECT_EQ(chosen(second, {&kBroken, &kSlow}), "slow");
+  EXPECT_EQ(measured(), "broken slow ");
   const Conv2dEngine another = engine_called(kBroken.name);
   EXPECT_TRUE(throws_error([&] { chosen(first, {&kBroken, &another}, Precision::tf32); }, "broken: it cannot"));
 }

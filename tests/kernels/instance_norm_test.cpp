@@ -19,7 +19,7 @@ using test::throws_error;
 
 constexpr float kEps = 1e-5f;
 
-const std::vector<Shape> kShapes = {{1, 1, 3, 1},  {1, 5, 7, 3},    {3, 4, 3, 4},    {2, 9, 8, 33},
+const std::vector<Shape> kShapes = {{1, 1, 3, 1},  {1, 5, 7, 3},   {3, 4, 3, 4},    {2, 9, 8, 33},
                                     {1, 1, 3, 70}, {2, 1, 3, 140}, {2, 61, 83, 16}, {1, 200, 150, 3}};
 
 struct Normalised {
@@ -229,6 +229,18 @@ TEST(InstanceNorm, BytesDoNotDependOnThreads) {
       return shape[3] == 3 ? grad : grad_weight;
     }));
   }
+}
+
+TEST(InstanceNorm, ADeviceTakesSoManyPictures) {
+  if (test::on_cpu()) GTEST_SKIP() << "the CPU takes any number";
+  const Tensor weight = Tensor::full({1}, 1.0f), bias = Tensor::full({1}, 2.0f);
+  const Tensor most = normalise(Tensor::zeros({65535, 1, 1, 1}), weight, bias).output;
+  EXPECT_EQ(most.span<float>()[65534], 2.0f);
+  EXPECT_TRUE(throws_error(
+      [&] {
+        normalise(Tensor::zeros({65536, 1, 1, 1}), weight, bias);
+      },
+      "65536 pictures at once are too many"));
 }
 
 TEST(InstanceNorm, BadArgumentsAreNamed) {
