@@ -4,7 +4,8 @@
 namespace minidl {
 
 /// Batch normalisation (Ioffe & Szegedy 2015): as instance normalisation with statistics per channel over n, h and w.
-/// input, output [n,h,w,c]; weight, bias, mean, rstd [c]; f32; eps > 0. All throw Error for other shapes, types and devices. The training pass writes mean and rstd of this batch and updates
+/// input, output [n,h,w,c]; weight, bias, mean, rstd [c]; f32; eps > 0. All throw Error for other shapes, types and devices.
+/// The training pass writes mean and rstd of this batch and updates
 ///   running = (1 - momentum) * running + momentum * batch   (variance unbiased, as PyTorch does; of one value it stays biased).
 struct BatchNormRunning {
   Tensor& mean;      // [c]
