@@ -105,6 +105,9 @@ template <typename Type>
 using LargeTile = std::conditional_t<Type::kParts == 2, MmaTile<128, 128, 64, 32>, MmaTile<128, 128, 64, 64>>;
 template <typename Type>
 using LargestTile = std::conditional_t<Type::kParts == 2, LargeTile<Type>, MmaTile<128, 256, 64, 64>>;
+/// For few channels; of two parts the next wider one, whose threads have fewer copies to keep the places of.
+template <typename Type>
+using NarrowTile = std::conditional_t<Type::kParts == 2, MmaTile<256, 64, 64, 32>, MmaTile<256, 32, 64, 32>>;
 
 template <typename Type, int kIndex, typename Tile>
 constexpr auto launch_of_tile() {
@@ -117,7 +120,8 @@ template <typename Type>
 constexpr std::array kLaunchTile = {
     launch_of_tile<Type, 0, MmaTile<64, 64, 32, 32>>(), launch_of_tile<Type, 1, MmaTile<128, 64, 64, 32>>(),
     launch_of_tile<Type, 2, LargeTile<Type>>(),         launch_of_tile<Type, 3, MmaTile<256, 64, 64, 32>>(),
-    launch_of_tile<Type, 4, LargestTile<Type>>(),       launch_of_tile<Type, 5, MmaTile<128, 8, 32, 8>>()};
+    launch_of_tile<Type, 4, LargestTile<Type>>(),       launch_of_tile<Type, 5, MmaTile<128, 8, 32, 8>>(),
+    launch_of_tile<Type, 6, NarrowTile<Type>>()};
 
 template <typename Type>
 void gather_mma(const MmaPlan& plan, const Windows& windows, const void* picture, const void* weight,

@@ -11,10 +11,10 @@ struct MmaPlan {
   int parts = 1;      // more than one for results so few that they would not occupy a device
   int steps_of_part;  // of 64 bytes of terms
 };
-inline constexpr TileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}};
+inline constexpr TileSize kMmaTiles[] = {{64, 64}, {128, 64}, {128, 128}, {256, 64}, {128, 256}, {128, 8}, {256, 32}};
 
 /// Rows whose moments a warp leaves together, its own, by tile.
-inline constexpr int kMmaMomentRows[] = {32, 64, 64, 64, 64, 32};
+inline constexpr int kMmaMomentRows[] = {32, 64, 64, 64, 64, 32, 64};
 inline constexpr int kFewestMomentRows = 32;
 
 /// In plans: what 64 bytes of a row cost that a block copies, in products of one row and one column of 64 bytes. Not

@@ -27,7 +27,7 @@ MmaPlan plan_mma(int64_t rows, int64_t columns, int64_t terms, int64_t element) 
   MmaPlan best{.tile = 0, .steps_of_part = 0};
   int64_t least = std::numeric_limits<int64_t>::max();
   for (int tile = 0; tile < static_cast<int>(std::size(kMmaTiles)); ++tile) {
-    // The narrow tile loads more than it multiplies: it is for results as narrow.
+    // Narrow tiles load more than they multiply: they are for results as narrow.
     if (kMmaTiles[tile].columns < 64 && columns > 32) continue;
     for (int64_t parts = 1; parts <= kMostParts; parts *= 2) {
       if (parts > 1 && steps / parts < kLeastSteps) break;

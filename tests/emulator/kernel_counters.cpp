@@ -1,7 +1,9 @@
 // Counts what the kernels of the library ask of memory, each on shapes that networks have, and prints a Markdown table:
-// docs/cuda_counts.md. With --check on small shapes, where counts above the limits of kernel_cases.h make it fail.
+// docs/cuda_counts.md. With --check on small shapes, where counts above the limits of kernel_cases.h make it fail. With
+// --layers the other table of that page (layer_counts.h).
 #include <emulator/emulator.h>
 #include <emulator/kernel_cases.h>
+#include <emulator/layer_counts.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -104,8 +106,6 @@ struct Report {
 };
 
 int run(bool check) {
-  options().count = true;
-  options().deferred_streams = false;  // counts of a case are there when it is done
   Report report{check, {}};
   fmt::print(
       "| kernel | shape | sectors / ideal | bank conflicts | bytes / compulsory | bytes / tiles | Mflop | tensor "
@@ -127,13 +127,17 @@ int run(bool check) {
 }  // namespace minidl::emulator
 
 int main(int count, char** arguments) {
-  const bool check = count == 2 && std::string_view(arguments[1]) == "--check";
-  if (count > 1 && !check) {
-    std::fprintf(stderr, "usage: kernel_counters [--check]\n");
+  const std::string_view what = count == 2 ? arguments[1] : "";
+  if (count > 2 || (!what.empty() && what != "--check" && what != "--layers")) {
+    std::fprintf(stderr, "usage: kernel_counters [--check | --layers]\n");
     return 2;
   }
   try {
-    return minidl::emulator::run(check);
+    minidl::emulator::options().count = true;
+    minidl::emulator::options().deferred_streams = false;  // counts of a case are there when it is done
+    if (what != "--layers") return minidl::emulator::run(what == "--check");
+    minidl::emulator::print_layer_counts();
+    return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_counters: %s\n", error.what());
     return 1;

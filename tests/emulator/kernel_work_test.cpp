@@ -147,8 +147,9 @@ struct WarpTile {
 
 /// What gather_mma.cuh launches for kMmaTiles.
 WarpTile gather_tile_of(const MmaType& type, int tile) {
-  constexpr WarpTile kTiles[] = {{64, 64, 32, 32},  {128, 64, 64, 32},  {128, 128, 64, 64},
-                                 {256, 64, 64, 32}, {128, 256, 64, 64}, {128, 8, 32, 8}};
+  constexpr WarpTile kTiles[] = {{64, 64, 32, 32},   {128, 64, 64, 32}, {128, 128, 64, 64}, {256, 64, 64, 32},
+                                 {128, 256, 64, 64}, {128, 8, 32, 8},   {256, 32, 64, 32}};
+  if (type.products == 3 && tile == 6) return kTiles[3];
   return type.products == 3 && (tile == 2 || tile == 4) ? WarpTile{128, 128, 64, 32} : kTiles[tile];
 }
 
@@ -216,9 +217,10 @@ TEST_F(KernelWork, GatherMma) {
         const int64_t down_of_warp = tile.warp_rows / 16, across_of_warp = cuda::divided_up(tile.warp_columns / 8, 2);
         if (taps == 1 && length * element % 64 == 0) {  // else the compiler may copy some chunks elsewhere
           const int64_t pairs = tile.warps() * down_of_warp * 2 * (tile.warp_columns / 8);  // written, and read
-          EXPECT_EQ(counted[0].shared_requests,
-                    down * across *
-                        (all * (tile.copies() + tile.warps() * 2 * (down_of_warp + across_of_warp)) + parts * 2 * pairs));
+          EXPECT_EQ(
+              counted[0].shared_requests,
+              down * across *
+                  (all * (tile.copies() + tile.warps() * 2 * (down_of_warp + across_of_warp)) + parts * 2 * pairs));
         }
         // Eight windows or filters with four chunks each; eight windows with eight channels, in pairs where those are
         // aligned.

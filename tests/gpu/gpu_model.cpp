@@ -147,8 +147,8 @@ void print_kernels(double side) {
 }
 
 /// Blocks of each of kMmaTiles that a multiprocessor has at once at least (MINIDL_KERNEL_RESIDENT of
-/// gather_mma_kernel).
-constexpr int kResident[] = {4, 4, 2, 2, 1, 4};
+/// gather_mma_kernel; of the last as many as shared memory is enough for).
+constexpr int kResident[] = {4, 4, 2, 2, 1, 4, 3};
 static_assert(std::size(kResident) == std::size(kMmaTiles));
 
 void print_occupation(double side) {

@@ -81,7 +81,7 @@ instructions of tensor cores or, of `gather_product` and `outer_product`, fused 
 
 Most of the rest are addresses and conditions of copies. Tiles of TF32 round each operand as it is loaded, by an addition and a maximum, which are two instructions on
 8.0 ("rounding" has the maximum) and one on 9.0. So the larger a warp's part of a tile, the larger the share of products; 64 x 64 and 32 x 128 are for
-results so few that larger tiles would not occupy a device, 128 x 8 for so few channels. `ContinuedWindows` looks for its pixels when the tap changes, which is not in
+results so few that larger tiles would not occupy a device, 256 x 32 and 128 x 8 for so few channels. `ContinuedWindows` looks for its pixels when the tap changes, which is not in
 each step, and `PictureWindows` in each: gradients of weights, of transform nets alone.
 """)
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))

@@ -287,6 +287,7 @@ TEST(MmaPlan, TakesLargeTilesWhereTheyOccupyADevice) {
   EXPECT_EQ(tile(512 * 512, 64, 576), (std::pair{256, 64}));
   EXPECT_EQ(tile(128 * 128, 256, 2304), (std::pair{128, 256}));
   EXPECT_EQ(tile(512 * 512, 3, 2592), (std::pair{128, 8}));
+  EXPECT_EQ(tile(512 * 512, 32, 256), (std::pair{256, 32}));
 }
 
 TEST(MmaPlan, CutsLongSumsOfFewResults) {
