@@ -10,7 +10,8 @@ namespace minidl {
 /// Gram matrices of feature maps (Gatys et al. 2015, eq. 3): gram[n,i,j] = scale * sum over h,w of features[n,h,w,i] * features[n,h,w,j].
 /// features [n, h, w, c], gram [n, c, c], f32. Symmetric to the last bit. Products are accumulated in f32 over blocks of positions of a fixed
 /// size, the blocks in f64, in a fixed order. Below Precision::fp32 an engine may use 16 bits of each feature (AMX does).
-/// All of these throw Error for other shapes, types and devices, on a CUDA device for more than 2^31 - 1 positions.
+/// All of these throw Error for other shapes, types and devices, on a CUDA device for more than 2^31 - 1 positions, and
+/// gram_backward() for more than 65535 pictures.
 void gram_forward(const Tensor& features, float scale, Tensor& gram);
 
 /// grad_features[n,h,w,i] = scale * sum over j of (grad_gram[n,i,j] + grad_gram[n,j,i]) * features[n,h,w,j]; any grad_gram [n, c, c], symmetric or not.

@@ -2,30 +2,23 @@
 #include <minidl/kernels/cuda/conv2d_passes.h>
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/input_operand.h>
-#include <minidl/kernels/cuda/mma_operand.h>
 
 #include <algorithm>
-#include <limits>
 
 namespace minidl::cuda {
 namespace {
 
-constexpr int64_t kMostChunks = std::numeric_limits<int32_t>::max();
-
-/// Whether the picture that a pass gathers has more than kMostChunks chunks of 16 bytes, which are counted in 32 bits.
-bool gathers_too_much(const Conv2dProblem& problem, int64_t row_c) {
+/// Whether the picture that a pass gathers from is too large.
+bool gathers_too_much(const WindowProducts& products, const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
-  const Padding& padding = d.window.padding;
   if (problem.direction == Conv2dDirection::backward_weight) return false;
-  const bool forward = problem.direction == Conv2dDirection::forward;
-  const int64_t pixels = forward ? (d.in_h + padding.top + padding.bottom) * (d.in_w + padding.left + padding.right)
-                                 : d.out_h() * d.out_w();
-  const int64_t channels = operand_channels(Dtype::bf16, forward ? std::max(d.in_c, row_c) : d.out_c);
-  constexpr int64_t kOfChunk = 4;  // numbers of f32; of 16 bits it has twice as many
-  return d.n * pixels > kMostChunks * kOfChunk / channels;
+  if (problem.direction == Conv2dDirection::backward_data)
+    return !products.gathers(d.n * d.out_h() * d.out_w(), d.out_c);
+  const Windows windows = windows_of(products, d);
+  return !products.gathers(int64_t{windows.n} * windows.in_h * windows.in_w, windows.in_c);
 }
 
-const char* declined_by_mma(const Conv2dProblem& problem) {
+const char* declined_by_mma(const WindowProducts& products, const Conv2dProblem& problem) {
   const Conv2dDesc& d = problem.desc;
   const Padding& padding = d.window.padding;
   if (padding.mode == Padding::Mode::reflect &&
@@ -40,12 +33,12 @@ const char* declined_by_mma(const Conv2dProblem& problem) {
   const int64_t most_w = std::max(d.in_w, d.out_w()), most_c = std::max({d.in_c, d.out_c, row_c}) + 8;
   if (most_w > kMostRow / most_c) return "indices within a window are 32-bit numbers";
   if (const char* reason = too_large(problem)) return reason;
-  return gathers_too_much(problem, row_c) ? "reads at most 32 GiB of f32, 16 GiB of 16 bits" : nullptr;
+  return gathers_too_much(products, problem) ? "gathers from at most 32 GiB" : nullptr;
 }
 
-template <Precision kPrecision>
+template <Precision kPrecision, const WindowProducts& kOf>
 const char* decline(const Conv2dProblem& problem, Precision precision) {
-  if (precision == kPrecision) return declined_by_mma(problem);
+  if (precision == kPrecision) return declined_by_mma(kOf, problem);
   switch (kPrecision) {
     case Precision::tf32:
       return "computes in tf32 only";
@@ -83,11 +76,14 @@ constexpr Conv2dEngine engine(const char* name, double error, Precision grade,
 
 const Conv2dEngine conv2d_simt = engine<products_simt>(
     "simt", 3e-6, Precision::fp32, [](const Conv2dProblem& problem, Precision) { return too_large(problem); });
-const Conv2dEngine conv2d_mma_tf32 = engine<products_tf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32>);
-const Conv2dEngine conv2d_mma_bf16 = engine<products_bf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16>);
-const Conv2dEngine conv2d_mma_fp16 = engine<products_fp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16>);
-const Conv2dEngine conv2d_mma_3xtf32 =
-    engine<products_tf32x3>("mma_3xtf32", 3e-6, Precision::fp32,
-                            [](const Conv2dProblem& problem, Precision) { return declined_by_mma(problem); });
+const Conv2dEngine conv2d_mma_tf32 =
+    engine<products_tf32>("mma_tf32", 1e-3, Precision::tf32, decline<Precision::tf32, products_tf32>);
+const Conv2dEngine conv2d_mma_bf16 =
+    engine<products_bf16>("mma_bf16", 5e-3, Precision::bf16, decline<Precision::bf16, products_bf16>);
+const Conv2dEngine conv2d_mma_fp16 =
+    engine<products_fp16>("mma_fp16", 5e-3, Precision::fp16, decline<Precision::fp16, products_fp16>);
+const Conv2dEngine conv2d_mma_3xtf32 = engine<products_tf32x3>(
+    "mma_3xtf32", 3e-6, Precision::fp32,
+    [](const Conv2dProblem& problem, Precision) { return declined_by_mma(products_tf32x3, problem); });
 
 }  // namespace minidl::cuda

@@ -318,8 +318,8 @@ bool conv2d_pools(const WindowProducts& products, const Conv2dProblem& problem) 
 
 bool conv2d_adds(const WindowProducts& products, const Conv2dDesc& d) {
   // What a style term multiplies by may be too small for fp16.
-  return !products.reads_values && products.dtype != Dtype::f16 && products.channels(d.in_c) == d.in_c && d.n == 1 &&
-         is_dense(d) && !is_continued(d.window.padding);
+  return !products.reads_values && products.gathers(d.in_h * d.in_w, d.in_c) && products.dtype != Dtype::f16 &&
+         products.channels(d.in_c) == d.in_c && d.n == 1 && is_dense(d) && !is_continued(d.window.padding);
 }
 
 int64_t conv2d_workspace(const WindowProducts& products, const Conv2dProblem& problem) {

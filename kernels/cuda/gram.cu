@@ -27,8 +27,9 @@ Windows pixels_of(const GramShape& shape, const WindowProducts& products) {
           .windows_w = positions};
 }
 
-const WindowProducts& products_of_gram() {
-  return execution::precision() == Precision::fp32 ? products_simt : products_tf32;
+const WindowProducts& products_of(const GramShape& shape) {
+  const bool tf32 = execution::precision() != Precision::fp32 && products_tf32.gathers(shape.positions, shape.c);
+  return tf32 ? products_tf32 : products_simt;
 }
 
 constexpr int kTile = 32, kRows = 8;
@@ -64,7 +65,7 @@ class GramSums {
   /// Starts the products of one picture. `sum`: what becomes of it, but for the parts.
   void add(const GramShape& shape, const float* picture, MirroredSum sum) {
     check_range(shape);
-    const WindowProducts& products = products_of_gram();
+    const WindowProducts& products = products_of(shape);
     const OuterProduct product{
         .windows = pixels_of(shape, products), .rows = static_cast<int>(shape.c), .symmetric = true};
     const Operand operand(products, picture, shape.positions, shape.c);
@@ -87,7 +88,8 @@ class GramSums {
 /// Whether convolutions of the current precision may multiply by a difference, which is one matrix, and read it in
 /// bf16.
 bool is_read_in_bf16(const GramShape& shape) {
-  return shape.n == 1 && shape.c % 8 == 0 && execution::precision() == Precision::bf16;
+  return shape.n == 1 && shape.c % 8 == 0 && execution::precision() == Precision::bf16 &&
+         products_bf16.gathers(shape.positions, shape.c);
 }
 
 /// Of one picture.
@@ -170,7 +172,7 @@ void gram_backward_symmetric(const GramShape& shape, const GramGradientTensors& 
   check_range(shape);
   if (shape.c == 0 || shape.positions == 0 || multiplied_in_bf16(shape, tensors, target)) return;
   const auto *const features = tensors.features.data<float>(), *const matrix = tensors.matrix.data<float>();
-  const WindowProducts& products = products_of_gram();
+  const WindowProducts& products = products_of(shape);
   for (int64_t n = 0; n < shape.n; ++n) {
     const int64_t at = n * shape.positions * shape.c;
     const Operand picture(products, features + at, shape.positions, shape.c),

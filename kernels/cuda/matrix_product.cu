@@ -26,7 +26,7 @@ const float* rows_of(const Copied& matrix, const float* x, Tensor& memory) {
   if (matrix.rows == 0 || matrix.columns == 0) return x;
   if (matrix.column_stride == 1 && (matrix.row_stride == matrix.columns || matrix.rows == 1)) return x;
   memory = Tensor::empty({matrix.rows, matrix.columns}, Dtype::f32, current_device());
-  constexpr int64_t kMostColumns = int64_t{65535} * 32;  // that a grid of pack_reversed has tiles for
+  constexpr int64_t kMostColumns = kMostBlocksAcross * 32;  // that a grid of pack_reversed has tiles for
   if (matrix.row_stride == 1 && matrix.column_stride == matrix.rows && matrix.columns <= kMostColumns) {
     const Taps tap{.out_c = static_cast<int>(matrix.columns),
                    .k_h = 1,

@@ -33,9 +33,8 @@ constexpr int kMmaThreads = Tile::kSums* Type::kParts > 64           ? 256
                             : Type::kParts == 2 && Tile::kSums == 32 ? 384
                                                                      : 512;
 /// As many as shared memory is enough for, of which 9.0 has the most; a block takes 1 KiB beside its own.
-template <typename Type, typename Tile>
-constexpr int kMmaBlocks = std::min(kMmaThreads<Type, Tile> / Tile::kThreads,
-                                    (228 << 10) / (Tile::kShared + (1 << 10)));
+template <typename Type, typename Tile, int kShared = Tile::kShared>
+constexpr int kMmaBlocks = std::min(kMmaThreads<Type, Tile> / Tile::kThreads, (228 << 10) / (kShared + (1 << 10)));
 
 /// Bytes from a tile's begin to a chunk of a row.
 MINIDL_DEVICE int swizzled(int row, int chunk) {

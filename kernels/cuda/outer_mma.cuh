@@ -89,10 +89,15 @@ struct PictureWindows {
   }
 };
 
+/// Of a block, for all stages.
+template <typename Type, typename Tile>
+constexpr int kOuterShared = kMmaStages*(WindowMajor<typename Type::Element, Tile::kRows>::kBytes +
+                                         WindowMajor<typename Type::Element, Tile::kColumns>::kBytes);
+
 template <typename Type, typename Tile, template <typename, typename, int> typename Loader>
-MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile>), outer_mma_kernel, OuterProduct product, OuterPlan plan,
-                       int windows, int pitch, int length, const typename Type::Element* rows,
-                       const typename Type::Element* picture, float* partials) {
+MINIDL_KERNEL_RESIDENT(Tile::kThreads, (kMmaBlocks<Type, Tile, kOuterShared<Type, Tile>>), outer_mma_kernel,
+                       OuterProduct product, OuterPlan plan, int windows, int pitch, int length,
+                       const typename Type::Element* rows, const typename Type::Element* picture, float* partials) {
   using Element = typename Type::Element;
   using Rows = WindowMajor<Element, Tile::kRows>;
   using Columns = WindowMajor<Element, Tile::kColumns>;
@@ -128,12 +133,10 @@ void launch_outer_loader(const OuterProduct& product, const OuterPlan& plan, con
                          float* partials, cudaStream_t stream) {
   using Element = typename Type::Element;
   constexpr int kChunk = WindowMajor<Element, Tile::kRows>::kChunk;
-  constexpr int kShared =
-      kMmaStages * (WindowMajor<Element, Tile::kRows>::kBytes + WindowMajor<Element, Tile::kColumns>::kBytes);
   const dim3 grid(blocks_for(product.windows.length(), Tile::kColumns), blocks_for(product.rows, Tile::kRows),
                   static_cast<unsigned>(plan.parts));
-  MINIDL_LAUNCH((outer_mma_kernel<Type, Tile, Loader>), grid, Tile::kThreads, kShared, stream, product, plan,
-                static_cast<int>(product.windows.count()), (product.rows + kChunk - 1) / kChunk * kChunk,
+  MINIDL_LAUNCH((outer_mma_kernel<Type, Tile, Loader>), grid, Tile::kThreads, (kOuterShared<Type, Tile>), stream,
+                product, plan, static_cast<int>(product.windows.count()), (product.rows + kChunk - 1) / kChunk * kChunk,
                 static_cast<int>(product.windows.length()), static_cast<const Element*>(rows),
                 static_cast<const Element*>(picture), partials);
 }

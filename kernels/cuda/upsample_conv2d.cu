@@ -101,10 +101,14 @@ int border_of(const UpsampleConv2dDesc& d) {
   return mode_of(d) == Padding::Mode::replicate ? 1 : 0;
 }
 
-/// In the current precision, where its indices suffice.
+/// In the current precision, where its indices suffice for the input and the gradient of the output.
 const WindowProducts& products_of(const UpsampleConv2dDesc& d) {
   constexpr int64_t kMostRow = (int64_t{1} << 30) / kMostMmaTaps;
-  return 2 * d.in_w + 2 <= kMostRow / (std::max(d.in_c, d.out_c) + 8) ? products_now() : products_simt;
+  const WindowProducts& products = products_now();
+  const int64_t pixels = d.n * d.in_h * d.in_w;
+  const bool suffice = 2 * d.in_w + 2 <= kMostRow / (std::max(d.in_c, d.out_c) + 8) &&
+                       products.gathers(pixels, d.in_c) && products.gathers(4 * pixels, d.out_c);
+  return suffice ? products : products_simt;
 }
 
 /// What the 2x2 windows of phase (a, b) read.

@@ -4,6 +4,9 @@
 #include <minidl/kernels/cuda/mma_operand.h>
 #include <minidl/kernels/cuda/outer_product.h>
 
+#include <algorithm>
+#include <limits>
+
 /// The two matrix products over windows, in each arithmetic that has them.
 namespace minidl::cuda {
 
@@ -27,6 +30,13 @@ struct WindowProducts {
   int64_t (*outer_workspace)(const OuterProduct& product);
 
   int64_t channels(int64_t channels) const { return reads_values ? channels : operand_channels(dtype, channels); }
+  /// Whether it gathers from so many pixels of operands, 32 GiB on tensor cores: chunks of 16 bytes are counted in 32
+  /// bits.
+  bool gathers(int64_t pixels, int64_t channels) const {
+    const int64_t chunks =
+        operand_channels(dtype, std::max<int64_t>(1, channels)) * static_cast<int64_t>(size_of(dtype)) / 16;
+    return reads_values || pixels <= std::numeric_limits<int32_t>::max() / chunks;
+  }
 };
 
 /// fp32 on ordinary cores.

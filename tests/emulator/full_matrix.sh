@@ -28,6 +28,7 @@ done
 
 echo "full_matrix.sh: counts"
 build/emulated/bin/kernel_counters > build/emulated/kernel_counters.md
+build/emulated/bin/kernel_counters --layers > build/emulated/layer_counts.md
 
 if [[ $mutants == yes ]]; then
   echo "full_matrix.sh: mutants"

@@ -1,4 +1,7 @@
 #pragma once
+#include <fmt/format.h>
+#include <minidl/kernels/cuda/gather_product.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -16,6 +19,18 @@ inline int64_t taps_inside(int64_t windows, int64_t taps, int64_t stride, int64_
     }
   }
   return inside;
+}
+
+/// Pixels of the picture that windows read.
+inline int64_t pixels_read(const cuda::Windows& w) {
+  if (w.mode != Padding::Mode::zero) return w.count() * w.k_h * w.k_w;
+  return w.n * taps_inside(w.windows_h, w.k_h, w.stride_h, w.begin_h, w.in_h) *
+         taps_inside(w.windows_w, w.k_w, w.stride_w, w.begin_w, w.in_w);
+}
+
+/// A number of a table, bold above its target.
+inline std::string above(double value, double target) {
+  return value > target ? fmt::format("**{:.2f}**", value) : fmt::format("{:.2f}", value);
 }
 
 /// One launch that a case must make, with the bytes that it could do with and how far above its counts may be.

@@ -1,6 +1,6 @@
 // Counts what the kernels of the library ask of memory, each on shapes that networks have, and prints a Markdown table:
 // docs/cuda_counts.md. With --check on small shapes, where counts above the limits of kernel_cases.h make it fail. With
-// --layers the other table of that page (layer_counts.h).
+// --layers the other table of that page (layer_counts.h), or its rows that begin with a name.
 #include <emulator/emulator.h>
 #include <emulator/kernel_cases.h>
 #include <emulator/layer_counts.h>
@@ -37,10 +37,6 @@ std::set<std::string> kernels_of_the_library() {
 
 double ratio(int64_t a, int64_t b) {
   return static_cast<double>(a) / static_cast<double>(b);
-}
-
-std::string text(double value, double limit) {
-  return value > limit ? fmt::format("**{:.2f}**", value) : fmt::format("{:.2f}", value);
 }
 
 /// Of one run of the program.
@@ -81,11 +77,11 @@ struct Report {
     const ExpectedLaunch::Limits target;
     // The target for matrix products is the least that their tiles can do with.
     const std::string row = fmt::format(
-        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} | {} |\n", launch.kernel, shape, text(sectors, target.sectors),
+        "| {} | {} | {} | {} | {} | {} | {:.1f} | {} | {} |\n", launch.kernel, shape, above(sectors, target.sectors),
         launch.bank_conflicts > 0 ? fmt::format("**{}**", launch.bank_conflicts) : "0",
-        text(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
-        expected.tile_minimum > 0 ? text(tiles, 1.1) : "", static_cast<double>(launch.flops) * 1e-6,
-        expected.tensor_flops > 0 ? text(ratio(launch.tensor_flops, expected.tensor_flops), target.tensor_flops) : "",
+        above(traffic, expected.tile_minimum > 0 ? traffic : target.bytes),
+        expected.tile_minimum > 0 ? above(tiles, target.bytes) : "", static_cast<double>(launch.flops) * 1e-6,
+        expected.tensor_flops > 0 ? above(ratio(launch.tensor_flops, expected.tensor_flops), target.tensor_flops) : "",
         launch.barriers);
     if (row != last_row) fmt::print("{}", row);
     last_row = row;
@@ -127,17 +123,17 @@ int run(bool check) {
 }  // namespace minidl::emulator
 
 int main(int count, char** arguments) {
-  const std::string_view what = count == 2 ? arguments[1] : "";
-  if (count > 2 || (!what.empty() && what != "--check" && what != "--layers")) {
-    std::fprintf(stderr, "usage: kernel_counters [--check | --layers]\n");
+  const std::string_view what = count > 1 ? arguments[1] : "";
+  const bool layers = what == "--layers";
+  if (count > (layers ? 3 : 2) || (!what.empty() && what != "--check" && !layers)) {
+    std::fprintf(stderr, "usage: kernel_counters [--check | --layers [NAME]]\n");
     return 2;
   }
   try {
     minidl::emulator::options().count = true;
     minidl::emulator::options().deferred_streams = false;  // counts of a case are there when it is done
-    if (what != "--layers") return minidl::emulator::run(what == "--check");
-    minidl::emulator::print_layer_counts();
-    return 0;
+    if (layers) return minidl::emulator::print_layer_counts(count > 2 ? arguments[2] : "") ? 0 : 1;
+    return minidl::emulator::run(what == "--check");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_counters: %s\n", error.what());
     return 1;

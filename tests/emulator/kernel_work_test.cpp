@@ -167,12 +167,6 @@ cuda::Windows mma_windows(int taps, int channels) {
                                    .begin_h = -1,
                                    .begin_w = -1};
 }
-/// Pixels that all windows read.
-int64_t pixels_read(const cuda::Windows& windows) {
-  if (windows.mode != Padding::Mode::zero) return windows.count() * windows.k_h * windows.k_w;
-  return windows.n * taps_inside(windows.windows_h, windows.k_h, 1, windows.begin_h, windows.in_h) *
-         taps_inside(windows.windows_w, windows.k_w, 1, windows.begin_w, windows.in_w);
-}
 Tensor operand(const MmaType& type, const Shape& shape) {
   return Tensor::zeros(shape, type.dtype, cuda_device());
 }

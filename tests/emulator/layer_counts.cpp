@@ -9,6 +9,7 @@
 #include <minidl/kernels/cuda/gather_mma.h>
 #include <minidl/kernels/cuda/outer_mma.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -45,14 +46,9 @@ struct Pass {
   std::vector<OuterPlan> outers = {};
   size_t gathered = 0, summed = 0;
   int64_t least_bytes = 0;
+  /// Windows that steps of parts have room for, of each window: of the whole picture by the smaller one.
+  double filled = 1.0;
 } pass{};  // which functions of a WindowProducts have to find
-
-/// Pixels of the picture that windows read.
-int64_t pixels_read(const Windows& w) {
-  if (w.mode != Padding::Mode::zero) return w.count() * w.k_h * w.k_w;
-  return w.n * taps_inside(w.windows_h, w.k_h, w.stride_h, w.begin_h, w.in_h) *
-         taps_inside(w.windows_w, w.k_w, w.stride_w, w.begin_w, w.in_w);
-}
 
 int64_t least_bytes(const Windows& windows, int64_t channels, const MmaPlan& plan) {
   const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
@@ -70,6 +66,13 @@ int64_t least_bytes(const OuterProduct& product, const OuterPlan& plan) {
   return pass.grade->element() * read + int64_t{sizeof(float)} * plan.parts * product.rows * windows.length();
 }
 
+/// Windows that the steps of all parts have room for, of each window.
+double room_for_windows(int64_t windows, const OuterPlan& plan) {
+  const int64_t of_step = 64 / pass.grade->element(), rest = windows % plan.part;
+  const int64_t steps = windows / plan.part * divided_up(plan.part, of_step) + divided_up(rest, of_step);
+  return static_cast<double>(steps * of_step) / static_cast<double>(windows);
+}
+
 /// Keeps the plans and computes nothing.
 WindowProducts planning(const Grade& grade) {
   WindowProducts products = grade.products;
@@ -83,6 +86,7 @@ WindowProducts planning(const Grade& grade) {
   };
   products.outer = [](const OuterProduct& product, const void*, const void*, int, float*, cudaStream_t) {
     pass.outers.push_back(cuda::plan_outer_mma(product));
+    pass.filled *= room_for_windows(product.windows.count(), pass.outers.back());
   };
   return products;
 }
@@ -101,6 +105,7 @@ WindowProducts replaying(const Grade& grade) {
     OuterPlan plan = pass.outers.at(pass.summed++);
     plan.parts = static_cast<int>(divided_up(product.windows.count(), plan.part));
     pass.least_bytes += least_bytes(product, plan);
+    pass.filled /= room_for_windows(product.windows.count(), plan);
     pass.grade->outer(plan, product, rows, picture, in_c, output, stream);
   };
   return products;
@@ -131,6 +136,8 @@ int64_t taps_reaching(int64_t extent, int64_t kernel, int64_t stride, int64_t pa
   return taps;
 }
 
+constexpr double kMostBytes = 1.05;  // of what tiles need
+
 /// Of a pass, taps in the padding among them.
 double least_flops(const Conv2dDesc& of, Direction direction) {
   if (direction != Direction::backward_data) return of.flops();
@@ -146,6 +153,13 @@ struct Layer {
   Direction direction;
   int64_t extent, counted;  // of its input for a picture of 512 pixels, and of the one that is counted
   std::function<Conv2dDesc(int64_t extent)> desc;
+
+  /// Most tensor operations by the least: three channels do not fill what is multiplied at once, and tiles of gradients
+  /// of weights have 64 columns or more.
+  double limit() const {
+    const Conv2dDesc d = desc(counted);
+    return std::min(d.in_c, d.out_c) <= 3 ? 12.0 : direction == Direction::backward_weight ? 1.2 : 1.1;
+  }
 };
 
 std::function<Conv2dDesc(int64_t)> convolution(int64_t in_c, int64_t out_c, int64_t kernel, int64_t stride,
@@ -200,11 +214,8 @@ std::vector<Layer> layers() {
   return all;
 }
 
-std::string text(double value, double target) {
-  return value > target ? fmt::format("**{:.2f}**", value) : fmt::format("{:.2f}", value);
-}
-
-void print_row(const Layer& layer, const Grade& grade) {
+/// False where a number is above its limit.
+bool print_row(const Layer& layer, const Grade& grade) {
   pass = {&grade};
   run(planning(grade), layer.desc(layer.extent), layer.direction);
   const Conv2dDesc counted = layer.desc(layer.counted);
@@ -221,21 +232,29 @@ void print_row(const Layer& layer, const Grade& grade) {
   const cuda::TileSize tile =
       gathers ? cuda::kMmaTiles[pass.gathers.front().tile] : cuda::kOuterTiles[pass.outers.front().tile];
   const int parts = gathers ? pass.gathers.front().parts : pass.outers.front().parts;
+  const double tensor = static_cast<double>(operations) * pass.filled / least_flops(counted, layer.direction),
+               of_tiles = static_cast<double>(bytes) / static_cast<double>(pass.least_bytes);
   fmt::print("| {} | {} | {} x {} | {} | {} | {} | {} |\n", layer.name, grade.name, tile.rows, tile.columns, parts,
-             text(static_cast<double>(operations) / least_flops(counted, layer.direction), 1.1),
-             text(static_cast<double>(bytes) / static_cast<double>(pass.least_bytes), 1.05),
-             conflicts > 0 ? fmt::format("**{}**", conflicts) : "0");
+             above(tensor, 1.1), above(of_tiles, kMostBytes), conflicts > 0 ? fmt::format("**{}**", conflicts) : "0");
   std::fflush(stdout);
+  return tensor <= layer.limit() && of_tiles <= kMostBytes && conflicts == 0;
 }
 
 }  // namespace
 
-void print_layer_counts() {
+bool print_layer_counts(std::string_view beginning) {
+  bool within = true;
   fmt::print("| layer | precision | tile | parts | tensor operations / minimum | bytes / tiles | bank conflicts |\n");
   fmt::print("|---|---|---|---|---|---|---|\n");
   for (const Grade& grade : kGrades) {
-    for (const Layer& layer : layers()) print_row(layer, grade);
+    for (const Layer& layer : layers()) {
+      if (layer.name.starts_with(beginning) && !print_row(layer, grade)) {
+        std::fprintf(stderr, "kernel_counters: %s at %s is above its limits\n", layer.name.c_str(), grade.name);
+        within = false;
+      }
+    }
   }
+  return within;
 }
 
 }  // namespace minidl::emulator

@@ -147,7 +147,7 @@ void print_kernels(double side) {
 }
 
 /// Blocks of each of kMmaTiles that a multiprocessor has at once at least (MINIDL_KERNEL_RESIDENT of
-/// gather_mma_kernel; of the last as many as shared memory is enough for).
+/// gather_mma_kernel; of the last as many as shared memory is enough for on 9.0).
 constexpr int kResident[] = {4, 4, 2, 2, 1, 4, 3};
 static_assert(std::size(kResident) == std::size(kMmaTiles));
 

@@ -171,17 +171,23 @@ TEST(Conv2d, AnInputOf16BitsIsReadAsItsValues) {
 /// Chunks of 16 bytes of what is gathered are counted in 32 bits.
 TEST(Conv2d, TensorCoresLeaveTheLargestTensorsToOthers) {
   if (test::on_cpu()) GTEST_SKIP() << "tensor cores are those of a CUDA device";
-  const execution::PrecisionScope scope(Precision::tf32);
   using enum Conv2dDirection;
-  const auto engine = [](int64_t in_h, int64_t in_c, int64_t out_c, Conv2dDirection direction) {
-    const Conv2dDesc desc = Conv2dDesc::make({1, in_h, 1 << 14, in_c}, {out_c, 1, 1, in_c}, {});
+  const auto engine = [](const Shape& input, int64_t out_c, Conv2dDirection direction, int64_t kernel = 1) {
+    const Conv2dDesc desc = Conv2dDesc::make(input, {out_c, kernel, kernel, input[3]}, {});
     return std::string(conv2d_engine_for({desc, direction}, test::device()).name);
   };
-  EXPECT_EQ(engine((1 << 13) - 1, 64, 8, forward), "mma_tf32");
-  EXPECT_EQ(engine(1 << 13, 64, 8, forward), "simt");
-  EXPECT_EQ(engine(1 << 13, 64, 8, backward_data), "mma_tf32");
-  EXPECT_EQ(engine(1 << 13, 8, 64, backward_data), "simt");
-  EXPECT_EQ(engine(1 << 13, 64, 64, backward_weight), "mma_tf32");
+  for (const auto& [precision, most] : {std::pair{Precision::tf32, 64}, {Precision::bf16, 128}}) {
+    const execution::PrecisionScope scope(precision);
+    const std::string mma = "mma_" + std::string(to_string(precision));
+    EXPECT_EQ(engine({2, (1 << 12) - 1, 1 << 14, most}, 8, forward), mma);
+    EXPECT_EQ(engine({2, 1 << 12, 1 << 14, most}, 8, forward), "simt");
+    EXPECT_EQ(engine({1, 1 << 13, 1 << 14, most}, 8, backward_data), mma);
+    EXPECT_EQ(engine({1, 1 << 13, 1 << 14, 8}, most, backward_data), "simt");
+    EXPECT_EQ(engine({1, 1 << 13, 1 << 14, most}, most, backward_weight), mma);
+  }
+  const execution::PrecisionScope scope(Precision::tf32);
+  EXPECT_EQ(engine({1, 1 << 14, 1 << 14, 3}, 8, forward, 3), "mma_tf32");
+  EXPECT_EQ(engine({1, 1 << 14, 1 << 14, 3}, 8, forward, 12), "simt") << "36 numbers of a row of taps for each pixel";
 }
 
 TEST(Conv2d, RowsNeedPaddingOfZerosSmallerThanTheKernel) {

@@ -238,6 +238,17 @@ TEST_F(GramBelowFp32, IsOfItsGradeForAllThreads) {
   EXPECT_TRUE(test::same_for_all_threads([&] { return gram_of(features, 0.1f); }));
 }
 
+TEST(Gram, ADeviceTakesSoManyGradients) {
+  if (test::on_cpu()) GTEST_SKIP() << "the CPU takes any number";
+  const Shape many{65536, 1, 1, 1};
+  Tensor grad = Tensor::zeros(many);
+  EXPECT_TRUE(throws_error(
+      [&] {
+        ON_DEVICE(gram_backward)(Tensor::zeros(many), Tensor::zeros({65536, 1, 1}), 1.0f, Accumulate{}, grad);
+      },
+      "[gram] 65536 matrices at once are too many: a CUDA device takes 65535"));
+}
+
 TEST(Gram, BadArgumentsAreNamed) {
   const Tensor features = Tensor::zeros({2, 3, 3, 4}), flat = Tensor::zeros({9, 4});
   Tensor gram = Tensor::zeros({2, 4, 4}), wrong = Tensor::zeros({2, 4, 3}), grad = Tensor::zeros({2, 3, 3, 4});
