@@ -28,6 +28,13 @@ inline int64_t pixels_read(const cuda::Windows& w) {
          taps_inside(w.windows_w, w.k_w, w.stride_w, w.begin_w, w.in_w);
 }
 
+/// Numbers that tiles of rows x columns results read, of operands that have so many: those of the rows for each tile
+/// across, those of the columns for each tile down.
+inline int64_t read_by_tiles(const cuda::TileSize& tile, int64_t rows, int64_t of_rows, int64_t columns,
+                             int64_t of_columns) {
+  return of_rows * cuda::divided_up(columns, tile.columns) + of_columns * cuda::divided_up(rows, tile.rows);
+}
+
 /// A number of a table, bold above its target.
 inline std::string above(double value, double target) {
   return value > target ? fmt::format("**{:.2f}**", value) : fmt::format("{:.2f}", value);

@@ -34,8 +34,7 @@ struct Product {
 /// Each block reads its rows and columns once.
 int64_t tile_minimum(const Product& product, int64_t blocks, int64_t output_bytes) {
   const cuda::TileSize tile = product.tile(blocks);
-  return kFloat * (product.inside * cuda::divided_up(product.columns, tile.columns) +
-                   product.columns * product.terms * cuda::divided_up(product.rows, tile.rows)) +
+  return kFloat * read_by_tiles(tile, product.rows, product.inside, product.columns, product.columns * product.terms) +
          output_bytes;
 }
 

@@ -113,7 +113,9 @@ struct Convolution {
   void add_input(std::vector<ExpectedLaunch>& launches) const {
     if (row().taps == layer.kernel) return add_operand(launches, pixels(), desc.in_c);
     // Each number is read for all taps, from caches.
-    launches.push_back({"tap_rows_kernel", input.bytes() + element() * pixels() * padded(row().channels), 0,
+    launches.push_back({"tap_rows_kernel",
+                        input.bytes() + element() * pixels() * padded(row().channels),
+                        0,
                         {.sectors = 1.5, .bytes = 4.0}});
   }
   /// windows [pixels, channels of the result] with in_c channels a tap; `beside`: bytes beside the operands; `added`:
@@ -127,9 +129,8 @@ struct Convolution {
     const cuda::MmaPlan plan = cuda::plan_mma(windows, channels, terms, element());
     const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
     const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
-    const int64_t read =
-        element() * ((inside * padded(in_c) + pixels() * added) * cuda::divided_up(channels, tile.columns) +
-                     channels * (terms + added) * cuda::divided_up(windows, tile.rows));
+    const int64_t read = element() * read_by_tiles(tile, windows, inside * padded(in_c) + pixels() * added, channels,
+                                                   channels * (terms + added));
     ExpectedLaunch::Limits of_product = limits();
     if (together > 1) of_product.tensor_flops = 2.0;  // eight columns for six, and a tap more
     launches.push_back({"gather_mma_kernel",
@@ -240,17 +241,16 @@ KernelCase backward_data_to_pool(const Layer& layer, const Grade& grade) {
   const int64_t extent = 2 * layer.extent;
   const auto below = Conv2dDesc::make({1, extent, extent, 8}, {c->desc.in_c, 1, 1, 8}, {});
   const auto route = std::make_shared<PoolRoute>(PoolRoute::make(below, PoolKind::max, cuda_device()));
-  return {c->name(", gradient, spread over what was pooled"),
-          [=] {
-            c->run([&] { conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input, nullptr, route.get()); });
-          },
-          [=](const std::vector<int64_t>&) {
-            std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
-            c->add_filters(launches, c->desc.in_c, c->desc.out_c);
-            c->add_operand(launches, c->pixels(), c->desc.out_c);
-            c->add_product(launches, c->desc.out_c, c->desc.in_c, (4 * c->element() + 1) * c->input.count());
-            return launches;
-          }};
+  return {
+      c->name(", gradient, spread over what was pooled"),
+      [=] { c->run([&] { conv2d_backward_data(c->desc, c->weight, c->output, {}, c->input, nullptr, route.get()); }); },
+      [=](const std::vector<int64_t>&) {
+        std::vector<ExpectedLaunch> launches = {{"pack_reversed_kernel", 2 * c->weight.bytes(), 0, c->limits()}};
+        c->add_filters(launches, c->desc.in_c, c->desc.out_c);
+        c->add_operand(launches, c->pixels(), c->desc.out_c);
+        c->add_product(launches, c->desc.out_c, c->desc.in_c, (4 * c->element() + 1) * c->input.count());
+        return launches;
+      }};
 }
 
 /// A picture whose mean is taken off, as it is and as an operand.
@@ -311,9 +311,8 @@ KernelCase backward_weight(const Layer& layer, const Grade& grade) {
             const cuda::OuterPlan plan = cuda::plan_outer_mma(product);
             const cuda::TileSize tile = cuda::kOuterTiles[plan.tile];
             const int64_t partials = kFloat * plan.parts * rows * length;
-            const int64_t read =
-                c->element() * (c->padded(rows) * c->pixels() * cuda::divided_up(length, tile.columns) +
-                                c->gathered().inside * columns * cuda::divided_up(rows, tile.rows));
+            const int64_t read = c->element() * read_by_tiles(tile, rows, c->padded(rows) * c->pixels(), length,
+                                                              c->gathered().inside * columns);
             launches.push_back({"outer_mma_kernel", c->element() * c->pixels() * (c->padded(rows) + columns) + partials,
                                 read + partials, c->limits(), 2 * rows * c->pixels() * c->taps() * c->row().channels});
             launches.push_back({"outer_product_sum_kernel", partials + c->grad_weight.bytes(), 0, c->limits()});

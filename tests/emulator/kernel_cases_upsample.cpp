@@ -63,9 +63,7 @@ struct Upsampled {
     const int64_t written = plan.parts > 1 ? plan.parts * results : results + beside;
     launches.push_back({"gather_mma_kernel",
                         element() * (picture + channels * terms) + written,
-                        element() * (read * cuda::divided_up(channels, tile.columns) +
-                                     channels * terms * cuda::divided_up(windows, tile.rows)) +
-                            written,
+                        element() * read_by_tiles(tile, windows, read, channels, channels * terms) + written,
                         {.tensor_flops = 1.1 * filled(windows, tile.rows)},
                         2 * windows * channels * terms});
     if (plan.parts > 1)
@@ -134,13 +132,12 @@ KernelCase backward_weight(const std::shared_ptr<Upsampled>& c) {
                                                            .rows = static_cast<int>(in_c)});
         const cuda::TileSize tile = cuda::kOuterTiles[plan.tile];
         const int64_t partials = kFloat * plan.parts * in_c * length;
-        launches.push_back({"outer_mma_kernel",
-                            c->element() * (windows * in_c + c->output.count()) + partials,
-                            c->element() * (in_c * windows * cuda::divided_up(length, tile.columns) +
-                                            c->reached() * out_c * cuda::divided_up(in_c, tile.rows)) +
-                                partials,
-                            {.tensor_flops = 1.1 * filled(windows, 64 / c->element())},
-                            2 * in_c * windows * length});
+        launches.push_back(
+            {"outer_mma_kernel",
+             c->element() * (windows * in_c + c->output.count()) + partials,
+             c->element() * read_by_tiles(tile, in_c, in_c * windows, length, c->reached() * out_c) + partials,
+             {.tensor_flops = 1.1 * filled(windows, 64 / c->element())},
+             2 * in_c * windows * length});
         launches.push_back({"outer_product_sum_kernel", partials + kFloat * c->taps()});
         launches.push_back({"pack_reversed_kernel", 2 * kFloat * c->taps()});
         launches.push_back({"weight_gradient_kernel", kFloat * c->taps() + c->grad_weight.bytes(), 0, {.bytes = 2.0}});

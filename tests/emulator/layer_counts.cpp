@@ -35,6 +35,7 @@ struct Grade {
 
   int64_t element() const { return static_cast<int64_t>(size_of(products.dtype)); }
 };
+const ExpectedLaunch::Limits kTarget;
 const Grade kGrades[] = {{"tf32", cuda::products_tf32, cuda::gather_mma_tf32, cuda::outer_mma_tf32},
                          {"bf16", cuda::products_bf16, cuda::gather_mma_bf16, cuda::outer_mma_bf16}};
 
@@ -52,8 +53,8 @@ struct Pass {
 
 int64_t least_bytes(const Windows& windows, int64_t channels, const MmaPlan& plan) {
   const cuda::TileSize tile = cuda::kMmaTiles[plan.tile];
-  const int64_t read = pixels_read(windows) * windows.in_c * divided_up(channels, tile.columns) +
-                       channels * windows.length() * divided_up(windows.count(), tile.rows);
+  const int64_t read =
+      read_by_tiles(tile, windows.count(), pixels_read(windows) * windows.in_c, channels, channels * windows.length());
   return pass.grade->element() * read + int64_t{sizeof(float)} * plan.parts * windows.count() * channels;
 }
 
@@ -61,8 +62,8 @@ int64_t least_bytes(const OuterProduct& product, const OuterPlan& plan) {
   const cuda::TileSize tile = cuda::kOuterTiles[plan.tile];
   const Windows& windows = product.windows;
   const int64_t rows = cuda::operand_channels(pass.grade->products.dtype, product.rows);
-  const int64_t read = rows * windows.count() * divided_up(windows.length(), tile.columns) +
-                       pixels_read(windows) * windows.in_c * divided_up(product.rows, tile.rows);
+  const int64_t read =
+      read_by_tiles(tile, product.rows, rows * windows.count(), windows.length(), pixels_read(windows) * windows.in_c);
   return pass.grade->element() * read + int64_t{sizeof(float)} * plan.parts * product.rows * windows.length();
 }
 
@@ -136,8 +137,6 @@ int64_t taps_reaching(int64_t extent, int64_t kernel, int64_t stride, int64_t pa
   return taps;
 }
 
-constexpr double kMostBytes = 1.05;  // of what tiles need
-
 /// Of a pass, taps in the padding among them.
 double least_flops(const Conv2dDesc& of, Direction direction) {
   if (direction != Direction::backward_data) return of.flops();
@@ -158,7 +157,7 @@ struct Layer {
   /// of weights have 64 columns or more.
   double limit() const {
     const Conv2dDesc d = desc(counted);
-    return std::min(d.in_c, d.out_c) <= 3 ? 12.0 : direction == Direction::backward_weight ? 1.2 : 1.1;
+    return std::min(d.in_c, d.out_c) <= 3 ? 12.0 : direction == Direction::backward_weight ? 1.2 : kTarget.tensor_flops;
   }
 };
 
@@ -235,9 +234,10 @@ bool print_row(const Layer& layer, const Grade& grade) {
   const double tensor = static_cast<double>(operations) * pass.filled / least_flops(counted, layer.direction),
                of_tiles = static_cast<double>(bytes) / static_cast<double>(pass.least_bytes);
   fmt::print("| {} | {} | {} x {} | {} | {} | {} | {} |\n", layer.name, grade.name, tile.rows, tile.columns, parts,
-             above(tensor, 1.1), above(of_tiles, kMostBytes), conflicts > 0 ? fmt::format("**{}**", conflicts) : "0");
+             above(tensor, kTarget.tensor_flops), above(of_tiles, kTarget.bytes),
+             conflicts > 0 ? fmt::format("**{}**", conflicts) : "0");
   std::fflush(stdout);
-  return tensor <= layer.limit() && of_tiles <= kMostBytes && conflicts == 0;
+  return tensor <= layer.limit() && of_tiles <= kTarget.bytes && conflicts == kTarget.bank_conflicts;
 }
 
 }  // namespace

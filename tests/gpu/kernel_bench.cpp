@@ -66,13 +66,10 @@ class Bench {
   double peak_flops(Precision precision) const {
     const int64_t blocks = small_ ? 2 : 132 * 64, products = small_ ? 4 : 1 << 14;
     Tensor sink = Tensor::empty({blocks}, Dtype::f32, device_);
-    const Dtype dtype = precision == Precision::bf16   ? Dtype::bf16
-                        : precision == Precision::fp16 ? Dtype::f16
-                                                       : Dtype::f32;
     double flops = 0;
     const double time = seconds([&] {
       flops = precision == Precision::fp32 ? test::run_multiply_adds(blocks, products, sink.data<float>())
-                                           : test::run_tensor_products(dtype, blocks, products, sink.data<float>());
+                                           : test::run_tensor_products(precision, blocks, products, sink.data<float>());
     });
     return flops / time;
   }

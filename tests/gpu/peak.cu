@@ -60,11 +60,11 @@ double run_multiply_adds(int64_t blocks, int64_t fmas, float* sink) {
   return 2.0 * static_cast<double>(blocks * kThreads * kChains) * static_cast<double>(fmas);
 }
 
-double run_tensor_products(Dtype dtype, int64_t blocks, int64_t products, float* sink) {
-  switch (dtype) {
-    case Dtype::f16:
+double run_tensor_products(Precision precision, int64_t blocks, int64_t products, float* sink) {
+  switch (precision) {
+    case Precision::fp16:
       return run_products<cuda::MmaFp16>(blocks, products, sink);
-    case Dtype::bf16:
+    case Precision::bf16:
       return run_products<cuda::MmaBf16>(blocks, products, sink);
     default:
       return run_products<cuda::MmaTf32>(blocks, products, sink);

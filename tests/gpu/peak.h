@@ -1,5 +1,5 @@
 #pragma once
-#include <minidl/core/dtype.h>
+#include <minidl/kernels/execution.h>
 
 #include <cstdint>
 
@@ -9,7 +9,7 @@ namespace minidl::test {
 /// every thread of `blocks` blocks of 256. Returns the flops of it. `sink` takes a float for each block.
 double run_multiply_adds(int64_t blocks, int64_t fmas, float* sink);
 
-/// The same on tensor cores: `products` of fragments of f32 (as TF32), bf16 or f16 in each of 8 chains of every warp.
-double run_tensor_products(Dtype dtype, int64_t blocks, int64_t products, float* sink);
+/// The same on tensor cores: `products` of fragments at a precision below fp32 in each of 8 chains of every warp.
+double run_tensor_products(Precision precision, int64_t blocks, int64_t products, float* sink);
 
 }  // namespace minidl::test
